@@ -1,0 +1,55 @@
+"""AnomalySetup: which images are normal, which are not, and what a detector may learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AnomalySetup:
+    """The images of one anomaly-detection experiment, (N, C, H, W) uint8 each.
+
+    The validation images are held out from training: thresholds and recipes are chosen on them.
+    Test images serve for the final figures only. No drawing is in more than one of the three.
+
+    Attributes:
+        name: the setup's registered name.
+        normal: what is normal, in words.
+        train_normal: normal images to train with.
+        validation_normal, validation_anomalies: held out for thresholds and choices.
+        test_normal, test_anomalies: held out for the figures.
+        outliers: outlier exposure to train with, never a normal image.
+        validation_outliers: outlier exposure held out.
+        attributes: for "validation_anomalies" and "test_anomalies", what each image shows, as
+            name -> (N,) int64; empty where nobody knows.
+        attribute_names: for each attribute, what its values mean.
+        judge_images, judge_attributes: labelled training images for an independent judge: drawings
+            of the training part, in every combination of attributes, normal or not.
+        normal_attributes: attribute -> the value that by itself makes an image normal.
+        facts: numbers and sources worth saving beside a result; JSON-compatible.
+    """
+
+    name: str
+    normal: str
+    train_normal: Tensor
+    validation_normal: Tensor
+    validation_anomalies: Tensor
+    test_normal: Tensor
+    test_anomalies: Tensor
+    outliers: Tensor
+    validation_outliers: Tensor
+    attributes: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    attribute_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    judge_images: Tensor | None = None
+    judge_attributes: Mapping[str, Tensor] = field(default_factory=dict)
+    normal_attributes: Mapping[str, int] = field(default_factory=dict)
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        channels, height, width = self.train_normal.shape[1:]
+        return channels, height, width

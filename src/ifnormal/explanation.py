@@ -1,0 +1,167 @@
+"""Explanation: the typed, versioned result of asking what an anomaly would look like if normal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ifnormal.errors import UserError
+from ifnormal.storage import load_tensors, save_tensors, write_atomic
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """N anomalies and, for each, K counterfactuals.
+
+    Images are 8-bit, as saved: every score was measured on exactly these pixels. A counterfactual
+    that failed stays in its place with `valid` False and the score it reached.
+
+    Attributes:
+        anomalies: (N, C, H, W) uint8.
+        counterfactuals: (N, K, C, H, W) uint8, G(x, 0, k) of section 3 of the paper.
+        scores_before: (N,) detector scores of the anomalies, in [0, 1].
+        scores_after: (N, K) detector scores of the counterfactuals, in [0, 1].
+        concept_probabilities: (N, K, K); `[n, k]` is what the concept classifier says of the pair
+            (anomaly n, counterfactual k); rows sum to 1.
+        threshold: scores above it are flagged as anomalous.
+        traversal_targets: (T,) the α asked for, from anomalous down to 0.
+        traversals: (M, K, T, C, H, W) uint8 for the first M <= N anomalies; M may be 0.
+        traversal_scores: (M, K, T) detector scores along the traversals.
+        names: N names of the anomalies, as the user knows them.
+        facts: what produced it: versions, seed, configuration; JSON-compatible.
+    """
+
+    anomalies: Tensor
+    counterfactuals: Tensor
+    scores_before: Tensor
+    scores_after: Tensor
+    concept_probabilities: Tensor
+    threshold: float
+    traversal_targets: Tensor
+    traversals: Tensor
+    traversal_scores: Tensor
+    names: tuple[str, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n, k = self.counterfactuals.shape[:2]
+        m, t = self.traversals.shape[0], self.traversal_targets.shape[0]
+        image = self.anomalies.shape[1:]
+        expected = {
+            "anomalies": (n, *image),
+            "counterfactuals": (n, k, *image),
+            "scores_before": (n,),
+            "scores_after": (n, k),
+            "concept_probabilities": (n, k, k),
+            "traversals": (m, k, t, *image),
+            "traversal_scores": (m, k, t),
+        }
+        for name, shape in expected.items():
+            if tuple(getattr(self, name).shape) != shape:
+                raise ValueError(f"{name}: {tuple(getattr(self, name).shape)}, expected {shape}")
+        if len(self.names) != n or m > n:
+            raise ValueError(f"{len(self.names)} names and {m} traversals for {n} anomalies")
+        for name in ("anomalies", "counterfactuals", "traversals"):
+            if getattr(self, name).dtype != torch.uint8:
+                raise ValueError(f"{name} must be uint8, is {getattr(self, name).dtype}")
+
+    @property
+    def valid(self) -> Tensor:
+        """(N, K) bool: the detector no longer flags the counterfactual."""
+        return self.scores_after <= self.threshold
+
+    @property
+    def concepts(self) -> int:
+        """K, the number of ways each anomaly is edited."""
+        return self.counterfactuals.shape[1]
+
+    def __len__(self) -> int:
+        return self.anomalies.shape[0]
+
+    def save(self, folder: Path) -> None:
+        """Write PNGs (`images/`), `explanation.json` and its safetensors into `folder`.
+
+        File names are numbers, never the anomalies' own names, which may hold anything.
+        """
+        folder = Path(folder)
+        files = []
+        for n in range(len(self)):
+            row = {"anomaly": f"images/{n:04d}_anomaly.png", "counterfactuals": []}
+            write_atomic(folder / str(row["anomaly"]), png_bytes(self.anomalies[n]))
+            for k in range(self.concepts):
+                path = f"images/{n:04d}_concept{k}.png"
+                write_atomic(folder / path, png_bytes(self.counterfactuals[n, k]))
+                row["counterfactuals"].append(path)  # type: ignore[attr-defined]
+            files.append(row)
+        tensors = {
+            name: getattr(self, name)
+            for name in self.__dataclass_fields__
+            if isinstance(getattr(self, name), Tensor)
+        }
+        items = [
+            {
+                "name": self.names[n],
+                **files[n],
+                "score_before": float(self.scores_before[n]),
+                "scores_after": self.scores_after[n].tolist(),
+                "valid": self.valid[n].tolist(),
+            }
+            for n in range(len(self))
+        ]
+        facts = {
+            "format": "ifnormal.explanation",
+            "version": FORMAT_VERSION,
+            "threshold": self.threshold,
+            "facts": self.facts,
+            "items": items,
+        }
+        save_tensors(folder, "explanation", tensors, facts)
+
+    @classmethod
+    def load(cls, folder: Path) -> Explanation:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: a file is missing, damaged, or of another version.
+        """
+        folder = Path(folder)
+        tensors, facts = load_tensors(folder, "explanation")
+        if facts.get("format") != "ifnormal.explanation" or facts.get("version") != FORMAT_VERSION:
+            raise UserError(
+                f"{folder}/explanation.json is not an explanation of format {FORMAT_VERSION}; "
+                "write it again with this version of ifnormal."
+            )
+        names = tuple(item["name"] for item in facts["items"])
+        return cls(**tensors, threshold=facts["threshold"], names=names, facts=facts["facts"])
+
+
+def to_pil(image: Tensor) -> Image.Image:
+    """One (C, H, W) uint8 image, C of 1 or 3, as a Pillow image."""
+    array = image.cpu().permute(1, 2, 0).numpy().astype(np.uint8)
+    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+
+
+def png_bytes(image: Tensor) -> bytes:
+    """One (C, H, W) uint8 image as the bytes of a PNG file."""
+    buffer = BytesIO()
+    to_pil(image).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def quantize(images: Tensor) -> Tensor:
+    """[0, 1] float images as 8 bit, rounded as a saved PNG would be."""
+    return images.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+def to_float(images: Tensor) -> Tensor:
+    """8-bit images as float32 in [0, 1]."""
+    return images.float() / 255

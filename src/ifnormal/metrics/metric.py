@@ -1,0 +1,31 @@
+"""Metric: the facts of a figure, from which tables and reports draw their arrows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a figure in `metrics.json` is.
+
+    Attributes:
+        key: its key in `metrics.json`.
+        title: what a reader sees.
+        unit: "%", "s", "images/s" or "" for a plain number.
+        direction: whether more is better, less is better, or nearer to `ideal`.
+        ideal: the figure of a perfect explanation, where there is one.
+        paper: the paper's figure on C-MNIST with several normal classes and BCE, where it has one.
+        meaning: one sentence for somebody who has not read the paper.
+        source: where the metric comes from.
+    """
+
+    key: str
+    title: str
+    unit: str
+    direction: Literal["higher", "lower", "nearer"]
+    ideal: float | None
+    paper: float | None
+    meaning: str
+    source: str

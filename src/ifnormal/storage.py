@@ -1,0 +1,101 @@
+"""Files that are either whole or absent: atomic writes, safetensors and JSON with a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ifnormal.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def write_atomic(path: Path, content: bytes | str) -> Path:
+    """Write `content` to `path` so that a reader, or a crash, never meets half a file.
+
+    The bytes go to a temporary file in the same folder, are forced to disk and renamed into place.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> Path:
+    """Write a JSON object, indented, atomically. NaN and infinity are refused (`ValueError`)."""
+    return write_atomic(path, json.dumps(value, indent=2, allow_nan=False, default=str) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        UserError: the file is missing or is not a JSON object.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; name a folder that ifnormal wrote.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({error}); write it again.") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds no JSON object; name a folder that ifnormal wrote.")
+    return value
+
+
+def save_tensors(
+    folder: Path, name: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> None:
+    """Write `<name>.safetensors` and `<name>.json`: the tensors, and facts with their checksum.
+
+    The weights carry their digest in their name while the JSON names them, so the JSON's rename is
+    the commit: after a crash at any moment the folder holds the old pair or the new one.
+    """
+    from safetensors.torch import save
+
+    packed = save({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()})
+    digest = hashlib.sha256(packed).hexdigest()
+    weights = f"{name}-{digest[:12]}.safetensors"
+    write_atomic(folder / weights, packed)
+    write_json(folder / f"{name}.json", {**facts, "weights": weights, "sha256": digest})
+    for stale in folder.glob(f"{name}-*.safetensors"):
+        if stale.name != weights:
+            stale.unlink(missing_ok=True)
+
+
+def load_tensors(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote: the tensors and the facts.
+
+    Raises:
+        UserError: a file is missing, or its bytes are not the ones that were written.
+    """
+    from safetensors.torch import load
+
+    facts = read_json(folder / f"{name}.json")
+    weights, digest = facts.pop("weights", None), facts.pop("sha256", None)
+    if not isinstance(weights, str) or Path(weights).name != weights:
+        raise UserError(f"{folder / name}.json names no weights file; write the folder again.")
+    path = folder / weights
+    try:
+        packed = path.read_bytes()
+    except OSError:
+        raise UserError(f"{path} is missing or unreadable; write the folder again.") from None
+    if hashlib.sha256(packed).hexdigest() != digest:
+        raise UserError(f"{path} is damaged (its checksum differs); restore or write it again.")
+    return load(packed), facts
