@@ -1,0 +1,119 @@
+"""Letter shapes as pen strokes: font glyphs thinned to their centre lines."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torch.nn import functional
+
+GRID = 64
+REACH = 16
+
+# Few serifs, which no hand writes. Bold cuts have the same centre lines as these, and the
+# remaining files beside these are symbol fonts without letters.
+_FONTS = (
+    "DejaVuSans",
+    "DejaVuSans-Oblique",
+    "DejaVuSansMono",
+    "DejaVuSerif-Italic",
+    "STIXGeneralItalic",
+    "cmmi10",
+    "cmss10",
+    "cmti10",
+)
+
+
+@cache
+def letter_fields(letters: str) -> tuple[Tensor, Tensor]:
+    """Draw each letter in each font and measure how far every point is from the pen's path.
+
+    Returns:
+        (M, 1, 64, 64) float32 distances to the centre line in grid pixels, cut off at 16; the
+        centre line spans 48 pixels in its longer direction. And (M,) int64 indices into `letters`.
+    """
+    fonts = _fonts()
+    glyphs = torch.stack([_glyph(font, letter) for font in fonts for letter in letters])
+    return _distance(_thin(glyphs)).unsqueeze(1), torch.arange(len(letters)).repeat(len(fonts))
+
+
+def font_names() -> tuple[str, ...]:
+    """Names of the fonts the letters are drawn with."""
+    return tuple(" ".join(part for part in font.getname() if part) for font in _fonts())
+
+
+@cache
+def _fonts() -> tuple[ImageFont.FreeTypeFont, ...]:
+    # Found without importing matplotlib, which takes a second and writes a cache.
+    spec = find_spec("matplotlib")
+    folder = (
+        Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" if spec and spec.origin else None
+    )
+    paths = [folder / f"{name}.ttf" for name in _FONTS] if folder else []
+    fonts = tuple(ImageFont.truetype(str(path), 64) for path in paths if path.is_file())
+    if fonts:
+        return fonts
+    fallback = ImageFont.load_default(64)
+    if not isinstance(fallback, ImageFont.FreeTypeFont):
+        raise RuntimeError("this build of Pillow lacks FreeType and cannot draw letters")
+    return (fallback,)
+
+
+def _glyph(font: ImageFont.FreeTypeFont, letter: str) -> Tensor:
+    """(64, 64) bool: the letter, its longer side 50 pixels, in the middle."""
+    canvas = Image.new("L", (160, 160))
+    ImageDraw.Draw(canvas).text((48, 32), letter, fill=255, font=font)
+    ink = canvas.crop(canvas.getbbox())
+    scale = 50 / max(ink.size)
+    size = (max(1, round(ink.width * scale)), max(1, round(ink.height * scale)))
+    grid = Image.new("L", (GRID, GRID))
+    grid.paste(
+        ink.resize(size, Image.Resampling.BICUBIC), ((GRID - size[0]) // 2, (GRID - size[1]) // 2)
+    )
+    return torch.from_numpy(np.array(grid)) > 127
+
+
+def _thin(ink: Tensor) -> Tensor:
+    """Zhang and Suen's parallel thinning (CACM 1984) of (M, H, W) bool shapes, all at once.
+
+    A border pixel goes if it neither ends a line nor holds two parts of one together.
+    """
+    ink = ink.clone()
+    while True:
+        before = ink.clone()
+        for second in (False, True):
+            padded = functional.pad(ink, (1, 1, 1, 1))
+            height, width = ink.shape[1:]
+            # The eight neighbours, clockwise from north.
+            ring = [
+                padded[:, 1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+                for dy, dx in ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
+            ]
+            count = torch.stack(ring).sum(0)
+            turns = torch.stack([~a & b for a, b in zip(ring, ring[1:] + ring[:1], strict=True)])
+            north, east, south, west = ring[0], ring[2], ring[4], ring[6]
+            if second:
+                edge = ~(north & east & west) & ~(north & south & west)
+            else:
+                edge = ~(north & east & south) & ~(east & south & west)
+            ink &= ~((count >= 2) & (count <= 6) & (turns.sum(0) == 1) & edge)
+        if torch.equal(ink, before):
+            return ink
+
+
+def _distance(lines: Tensor) -> Tensor:
+    """(M, H, W) Euclidean distance to the nearest True pixel, at most REACH."""
+    squared = torch.where(lines, 0.0, float(REACH**2))
+    for axis in (1, 2):
+        # The distance separates into one pass along each axis.
+        best = squared
+        for step in range(1, REACH + 1):
+            for shift in (-step, step):
+                best = torch.minimum(best, squared.roll(shift, axis) + step**2)
+        squared = best
+    return squared.clamp(max=REACH**2).sqrt()
