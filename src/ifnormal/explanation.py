@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -16,9 +17,10 @@ from ifnormal.errors import UserError
 from ifnormal.storage import load_tensors, save_tensors, write_atomic
 
 FORMAT_VERSION = 1
+PICTURE = re.compile(r"\d{4,}_(anomaly|concept\d+)\.png")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """N anomalies and, for each, K counterfactuals.
 
@@ -53,15 +55,21 @@ class Explanation:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        n, k = self.counterfactuals.shape[:2]
-        m, t = self.traversals.shape[0], self.traversal_targets.shape[0]
-        image = self.anomalies.shape[1:]
+        if self.anomalies.ndim != 4 or self.anomalies.shape[1] not in (1, 3):
+            raise ValueError(
+                f"anomalies: {tuple(self.anomalies.shape)}, expected (N, 1 or 3, H, W)"
+            )
+        if self.counterfactuals.ndim != 5 or self.traversals.ndim != 6:
+            raise ValueError("counterfactuals are (N, K, C, H, W), traversals (M, K, T, C, H, W)")
+        n, image = self.anomalies.shape[0], self.anomalies.shape[1:]
+        k = self.counterfactuals.shape[1]
+        m, t = self.traversals.shape[0], self.traversals.shape[2]
         expected = {
-            "anomalies": (n, *image),
             "counterfactuals": (n, k, *image),
             "scores_before": (n,),
             "scores_after": (n, k),
             "concept_probabilities": (n, k, k),
+            "traversal_targets": (t,),
             "traversals": (m, k, t, *image),
             "traversal_scores": (m, k, t),
         }
@@ -90,33 +98,34 @@ class Explanation:
     def save(self, folder: Path) -> None:
         """Write PNGs (`images/`), `explanation.json` and its safetensors into `folder`.
 
-        File names are numbers, never the anomalies' own names, which may hold anything.
+        File names are numbers, never the anomalies' own names, which may hold anything. Pictures
+        of an explanation saved there before go away.
         """
         folder = Path(folder)
-        files = []
-        for n in range(len(self)):
-            row = {"anomaly": f"images/{n:04d}_anomaly.png", "counterfactuals": []}
-            write_atomic(folder / str(row["anomaly"]), png_bytes(self.anomalies[n]))
-            for k in range(self.concepts):
-                path = f"images/{n:04d}_concept{k}.png"
+        items: list[dict[str, Any]] = []
+        pictures: set[str] = set()
+        for n, name in enumerate(self.names):
+            anomaly = f"images/{n:04d}_anomaly.png"
+            edited = [f"images/{n:04d}_concept{k}.png" for k in range(self.concepts)]
+            write_atomic(folder / anomaly, png_bytes(self.anomalies[n]))
+            for k, path in enumerate(edited):
                 write_atomic(folder / path, png_bytes(self.counterfactuals[n, k]))
-                row["counterfactuals"].append(path)  # type: ignore[attr-defined]
-            files.append(row)
+            pictures.update([anomaly, *edited])
+            items.append(
+                {
+                    "name": name,
+                    "anomaly": anomaly,
+                    "counterfactuals": edited,
+                    "score_before": float(self.scores_before[n]),
+                    "scores_after": self.scores_after[n].tolist(),
+                    "valid": self.valid[n].tolist(),
+                }
+            )
         tensors = {
             name: getattr(self, name)
             for name in self.__dataclass_fields__
             if isinstance(getattr(self, name), Tensor)
         }
-        items = [
-            {
-                "name": self.names[n],
-                **files[n],
-                "score_before": float(self.scores_before[n]),
-                "scores_after": self.scores_after[n].tolist(),
-                "valid": self.valid[n].tolist(),
-            }
-            for n in range(len(self))
-        ]
         facts = {
             "format": "ifnormal.explanation",
             "version": FORMAT_VERSION,
@@ -125,13 +134,16 @@ class Explanation:
             "items": items,
         }
         save_tensors(folder, "explanation", tensors, facts)
+        for stale in (folder / "images").glob("[0-9]*.png"):
+            if PICTURE.fullmatch(stale.name) and f"images/{stale.name}" not in pictures:
+                stale.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, folder: Path) -> Explanation:
         """Read what `save` wrote.
 
         Raises:
-            UserError: a file is missing, damaged, or of another version.
+            UserError: a file is missing, damaged, of another version, or does not fit the others.
         """
         folder = Path(folder)
         tensors, facts = load_tensors(folder, "explanation")
@@ -140,8 +152,15 @@ class Explanation:
                 f"{folder}/explanation.json is not an explanation of format {FORMAT_VERSION}; "
                 "write it again with this version of ifnormal."
             )
-        names = tuple(item["name"] for item in facts["items"])
-        return cls(**tensors, threshold=facts["threshold"], names=names, facts=facts["facts"])
+        try:
+            names = tuple(str(item["name"]) for item in facts["items"])
+            threshold = float(facts["threshold"])
+            return cls(**tensors, threshold=threshold, names=names, facts=facts["facts"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{folder}/explanation.json and its tensors do not fit together ({error!r}); "
+                "restore the folder or write it again."
+            ) from None
 
 
 def to_pil(image: Tensor) -> Image.Image:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from ifnormal.errors import UserError
@@ -23,23 +23,33 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     return path
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> Path:
-    """Write a JSON object, indented, atomically. NaN and infinity are refused (`ValueError`)."""
-    return write_atomic(path, json.dumps(value, indent=2, allow_nan=False, default=str) + "\n")
+    """Write a JSON object, indented, atomically; paths become strings.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+        TypeError: a value is something JSON has no form for, such as a tensor.
+    """
+    return write_atomic(path, json.dumps(value, indent=2, allow_nan=False, default=_plain) + "\n")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} {value!r} has no JSON form; convert it first.")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -52,7 +62,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; name a folder that ifnormal wrote.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON ({error}); write it again.") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} holds no JSON object; name a folder that ifnormal wrote.")
@@ -69,12 +79,15 @@ def save_tensors(
     """
     from safetensors.torch import save
 
-    packed = save({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()})
+    # clone: safetensors refuses tensors that share memory, such as tied weights
+    packed = save(
+        {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
+    )
     digest = hashlib.sha256(packed).hexdigest()
     weights = f"{name}-{digest[:12]}.safetensors"
     write_atomic(folder / weights, packed)
     write_json(folder / f"{name}.json", {**facts, "weights": weights, "sha256": digest})
-    for stale in folder.glob(f"{name}-*.safetensors"):
+    for stale in folder.glob(f"{name}-{'[0-9a-f]' * 12}.safetensors"):
         if stale.name != weights:
             stale.unlink(missing_ok=True)
 
@@ -85,6 +98,7 @@ def load_tensors(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, 
     Raises:
         UserError: a file is missing, or its bytes are not the ones that were written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     facts = read_json(folder / f"{name}.json")
@@ -94,8 +108,11 @@ def load_tensors(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, 
     path = folder / weights
     try:
         packed = path.read_bytes()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name no file can have
         raise UserError(f"{path} is missing or unreadable; write the folder again.") from None
     if hashlib.sha256(packed).hexdigest() != digest:
         raise UserError(f"{path} is damaged (its checksum differs); restore or write it again.")
-    return load(packed), facts
+    try:
+        return load(packed), facts
+    except SafetensorError as error:
+        raise UserError(f"{path} holds no tensors ({error}); write the folder again.") from None

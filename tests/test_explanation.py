@@ -1,0 +1,216 @@
+"""The result is checked when made, and comes back from disk as it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from ifnormal.errors import UserError
+from ifnormal.explanation import Explanation, png_bytes, quantize, to_float
+from ifnormal.storage import read_json, save_tensors, write_json
+
+Maker = Callable[..., Explanation]
+
+
+def assert_identical(a: Explanation, b: Explanation) -> None:
+    for field in dataclasses.fields(Explanation):
+        x, y = getattr(a, field.name), getattr(b, field.name)
+        if isinstance(x, Tensor):
+            assert x.dtype == y.dtype, field.name
+            assert torch.equal(x, y), field.name
+        else:
+            assert x == y, field.name
+
+
+def pixels(path: Path) -> Tensor:
+    """A PNG as (C, H, W)."""
+    array = np.array(Image.open(path))
+    return torch.from_numpy(array if array.ndim == 3 else array[..., None]).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {},
+        {"channels": 1},
+        {"n": 1},
+        {"n": 1, "k": 1, "m": 0},
+        {"m": 0, "t": 0},
+        {"m": 3, "k": 4},
+        {"n": 0, "m": 0},
+    ],
+    ids=str,
+)
+def test_saved_and_loaded_is_identical(
+    make_explanation: Maker, tmp_path: Path, numbers: dict[str, int]
+) -> None:
+    explanation = make_explanation(**numbers)
+    explanation.save(tmp_path)
+    assert_identical(Explanation.load(tmp_path), explanation)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_pngs_are_the_scored_pixels(
+    make_explanation: Maker, tmp_path: Path, channels: int
+) -> None:
+    explanation = make_explanation(channels=channels)
+    explanation.save(tmp_path)
+    items = read_json(tmp_path / "explanation.json")["items"]
+    assert len(items) == len(explanation)
+    for n, item in enumerate(items):
+        assert torch.equal(pixels(tmp_path / item["anomaly"]), explanation.anomalies[n])
+        assert len(item["counterfactuals"]) == explanation.concepts
+        for k, path in enumerate(item["counterfactuals"]):
+            assert torch.equal(pixels(tmp_path / path), explanation.counterfactuals[n, k])
+
+
+def test_failed_counterfactuals_stay_with_their_score(
+    tiny_explanation: Explanation, tmp_path: Path
+) -> None:
+    scores = torch.tensor([[0.0, 0.5], [0.50001, 1.0], [0.3, float("nan")]])
+    explanation = dataclasses.replace(tiny_explanation, scores_after=scores)
+    assert explanation.valid.tolist() == [[True, True], [False, False], [True, False]]
+
+    explanation = dataclasses.replace(tiny_explanation, scores_after=scores.nan_to_num(0.9))
+    explanation.save(tmp_path)
+    item = read_json(tmp_path / "explanation.json")["items"][1]
+    assert item["valid"] == [False, False]
+    assert item["scores_after"] == pytest.approx([0.50001, 1.0])
+    assert torch.equal(Explanation.load(tmp_path).valid, explanation.valid)
+
+
+NAMES = ("../../escape", "/absolute", "a\0b", "con\n.png", "<script>", "", "x" * 500, "\udcff")
+
+
+def test_hostile_names_do_not_become_file_names(make_explanation: Maker, tmp_path: Path) -> None:
+    explanation = make_explanation(n=len(NAMES), k=1)
+    explanation = dataclasses.replace(explanation, names=NAMES)
+    folder = tmp_path / "run"
+    explanation.save(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    kinds = ("anomaly", "concept0")
+    expected = {f"{n:04d}_{kind}.png" for n in range(len(NAMES)) for kind in kinds}
+    assert {path.name for path in (folder / "images").iterdir()} == expected
+    assert {path.suffix for path in folder.iterdir()} == {"", ".json", ".safetensors"}
+    assert Explanation.load(folder).names == NAMES
+
+
+def test_saving_a_smaller_one_leaves_no_picture_of_the_larger(
+    make_explanation: Maker, tmp_path: Path
+) -> None:
+    make_explanation(n=3, k=3).save(tmp_path)
+    (tmp_path / "images" / "0001_notes.png").write_bytes(b"the user's own")
+    make_explanation(n=1, k=2).save(tmp_path)
+    assert {path.name for path in (tmp_path / "images").iterdir()} == {
+        "0000_anomaly.png",
+        "0000_concept0.png",
+        "0000_concept1.png",
+        "0001_notes.png",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"anomalies": torch.zeros(3, 8, 9, dtype=torch.uint8)}, "anomalies"),
+        ({"anomalies": torch.zeros(3, 2, 8, 9, dtype=torch.uint8)}, "1 or 3"),
+        ({"anomalies": torch.zeros(2, 3, 8, 9, dtype=torch.uint8)}, "counterfactuals"),
+        ({"anomalies": torch.zeros(3, 1, 8, 9, dtype=torch.uint8)}, "counterfactuals"),
+        ({"anomalies": torch.zeros(3, 3, 8, 9)}, "anomalies must be uint8"),
+        ({"counterfactuals": torch.zeros(3, dtype=torch.uint8)}, "counterfactuals"),
+        ({"counterfactuals": torch.zeros(3, 2, 3, 8, 9)}, "counterfactuals must be uint8"),
+        ({"scores_before": torch.zeros(2)}, "scores_before"),
+        ({"scores_after": torch.zeros(3)}, "scores_after"),
+        ({"scores_after": torch.zeros(2, 3)}, "scores_after"),
+        ({"concept_probabilities": torch.zeros(3, 2)}, "concept_probabilities"),
+        ({"traversal_targets": torch.zeros(5)}, "traversal_targets"),
+        ({"traversals": torch.zeros(1)}, "traversals"),
+        ({"traversals": torch.zeros(1, 2, 4, 3, 8, 9)}, "traversals must be uint8"),
+        ({"traversals": torch.zeros(1, 2, 4, 3, 8, 8, dtype=torch.uint8)}, "traversals"),
+        ({"traversal_scores": torch.zeros(2, 2, 4)}, "traversal_scores"),
+        ({"names": ("one", "two")}, "2 names"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    tiny_explanation: Explanation, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(tiny_explanation, **changes)
+
+
+def test_no_more_traversals_than_anomalies(make_explanation: Maker) -> None:
+    with pytest.raises(ValueError, match="2 traversals for 1 anomalies"):
+        make_explanation(n=1, m=2)
+
+
+class TestLoadRefuses:
+    def test_no_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="does not exist"):
+            Explanation.load(tmp_path / "nowhere")
+
+    @pytest.mark.parametrize("change", [{"format": "other"}, {"version": 2}])
+    def test_other_format(
+        self, tiny_explanation: Explanation, tmp_path: Path, change: dict[str, Any]
+    ) -> None:
+        tiny_explanation.save(tmp_path)
+        path = tmp_path / "explanation.json"
+        write_json(path, {**read_json(path), **change})
+        with pytest.raises(UserError, match="not an explanation of format 1"):
+            Explanation.load(tmp_path)
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"items": []}, {"items": [1]}, {"items": None}, {"threshold": None}, {"threshold": "a"}],
+        ids=json.dumps,
+    )
+    def test_edited_facts(
+        self, tiny_explanation: Explanation, tmp_path: Path, change: dict[str, Any]
+    ) -> None:
+        tiny_explanation.save(tmp_path)
+        path = tmp_path / "explanation.json"
+        write_json(path, {**read_json(path), **change})
+        with pytest.raises(UserError, match="do not fit together"):
+            Explanation.load(tmp_path)
+
+    def test_other_tensors(self, tiny_explanation: Explanation, tmp_path: Path) -> None:
+        tiny_explanation.save(tmp_path)
+        facts = read_json(tmp_path / "explanation.json")
+        save_tensors(tmp_path, "explanation", {"anomalies": torch.zeros(1)}, facts)
+        with pytest.raises(UserError, match="do not fit together"):
+            Explanation.load(tmp_path)
+
+
+def test_explanations_compare_by_identity(make_explanation: Maker) -> None:
+    a, b = make_explanation(), make_explanation()
+    assert a == a
+    assert a != b
+    assert len({a, b}) == 2
+
+
+def test_quantize_keeps_every_level_and_clamps() -> None:
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(quantize(to_float(levels)), levels)
+    values = torch.tensor([-0.5, 0.0019, 0.0021, 1.5], requires_grad=True)
+    assert quantize(values).tolist() == [0, 0, 1, 255]
+
+
+@given(st.sampled_from([1, 3]), st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**31))
+def test_png_is_lossless(channels: int, height: int, width: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randint(0, 256, (channels, height, width), dtype=torch.uint8, generator=generator)
+    array = np.array(Image.open(BytesIO(png_bytes(image))))
+    assert torch.equal(
+        torch.from_numpy(array.reshape(height, width, channels)).permute(2, 0, 1), image
+    )
