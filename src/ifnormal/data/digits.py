@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,10 +56,8 @@ def _packaged_file() -> Path:
 def _read_table(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     """(5000, 785) uint8: 784 pixels and the digit."""
     try:
-        text = gzip.decompress(path.read_bytes()).decode()
-        values = np.fromstring(text.replace("\n", ","), sep=",", dtype=np.float32)
-        table = values.astype(np.uint8).reshape(5000, 785)
-    except (OSError, EOFError, ValueError) as error:
+        table = np.loadtxt(path, delimiter=",", dtype=np.uint8).reshape(5000, 785)
+    except (OSError, EOFError, ValueError, OverflowError) as error:
         raise UserError(
             f"{path} cannot be read as the embedded digits ({error}); "
             'run pip install --force-reinstall "ifnormal[demo]".'

@@ -34,6 +34,10 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.images)
 
+    def take(self, chosen: Tensor) -> LabelledImages:
+        """Take the images at (M,) int64 indices, or where an (N,) bool mask is set."""
+        return LabelledImages(self.images[chosen], self.labels[chosen], self.class_names)
+
 
 class ImageSource(Protocol):
     """Anything that can read a split of labelled images."""

@@ -7,28 +7,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from ifnormal.data.images import LabelledImages
+from ifnormal.data.lookalikes import LOOKALIKES, is_stroke, moments
 from ifnormal.data.sampling import generator
-from ifnormal.data.strokes import GRID, letter_fields
+from ifnormal.data.strokes import GLYPH, GRID, letter_fields
 
-# Letters, either case, that a person may write like the digit.
-LOOKALIKES = {
-    0: "OoQDUa",
-    1: "IiJjLlTtfFr",
-    2: "Zz",
-    3: "",
-    4: "AHyY",
-    5: "Ss",
-    6: "bG",
-    7: "TFYJ",
-    8: "B",
-    9: "gpqP",
-}
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SIZE, _BOX = 28, 20
 _BATCH = 1000
 
 
-def rendered_letters(count: int, seed: int, unlike_digit: int = 1) -> LabelledImages:
+def rendered_letters(
+    count: int, seed: int, unlike_digit: int = 1, purpose: str = "training"
+) -> LabelledImages:
     """Draw letters as MNIST has its digits: light on black, in a 20x20 box, centred by mass.
 
     Every letter is the centre line of a random font's glyph, bent by a random affine map and a
@@ -43,57 +33,31 @@ def rendered_letters(count: int, seed: int, unlike_digit: int = 1) -> LabelledIm
         count: how many letters.
         seed: decides everything about them.
         unlike_digit: the digit that none may look like.
+        purpose: letters for one purpose are never the same drawings as those for another.
 
     Returns:
         (count, 1, 28, 28) images; labels index the letters in use.
     """
     letters = "".join(letter for letter in _LETTERS if letter not in LOOKALIKES[unlike_digit])
     fields, kinds = letter_fields(letters)
-    rng = generator(seed, "rendered letters")
+    rng = generator(seed, f"letters for {purpose}")
     images, labels = [torch.empty(0, 1, _SIZE, _SIZE, dtype=torch.uint8)], [kinds[:0]]
     missing = count
     while missing > 0:
         chosen = torch.randint(len(fields), (min(missing + 16, _BATCH),), generator=rng)
         drawn = _draw(fields[chosen], rng)
-        keep = (~is_stroke(drawn) if unlike_digit == 1 else torch.ones(len(drawn)).bool()).nonzero()
-        keep = keep.flatten()[:missing]
-        images.append(drawn[keep])
-        labels.append(kinds[chosen[keep]])
-        missing -= len(keep)
+        if unlike_digit == 1:
+            keep = ~is_stroke(drawn)
+            chosen, drawn = chosen[keep], drawn[keep]
+        chosen, drawn = chosen[:missing], drawn[:missing]
+        images.append(drawn)
+        labels.append(kinds[chosen])
+        missing -= len(drawn)
     return LabelledImages(torch.cat(images), torch.cat(labels), tuple(letters))
 
 
-def is_stroke(images: Tensor) -> Tensor:
-    """Tell which drawings are one elongated stroke, as most handwritten ones are.
-
-    Args:
-        images: (N, 1, H, W) uint8, light on black.
-
-    Returns:
-        (N,) bool: the ink's spread across its principal axis is below 0.4 of that along it. In
-        MNIST this holds for nearly all ones and few other digits.
-    """
-    _, _, along, across = _moments(images.float())
-    return across < 0.4 * along
-
-
-def _moments(ink: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(N, 1, H, W) ink: centre x and y, spread along and across the principal axis, (N,) each."""
-    mass = ink.sum((1, 2, 3)).clamp(min=1e-6)
-    column = torch.arange(ink.shape[3], dtype=torch.float32)
-    row = torch.arange(ink.shape[2], dtype=torch.float32)[:, None]
-    x = (ink[:, 0] * column).sum((1, 2)) / mass
-    y = (ink[:, 0] * row).sum((1, 2)) / mass
-    dx, dy = column - x[:, None, None], row - y[:, None, None]
-    xx = (ink[:, 0] * dx * dx).sum((1, 2)) / mass
-    yy = (ink[:, 0] * dy * dy).sum((1, 2)) / mass
-    xy = (ink[:, 0] * dx * dy).sum((1, 2)) / mass
-    mean, spread = (xx + yy) / 2, ((xx - yy).square() / 4 + xy.square()).sqrt()
-    return x, y, (mean + spread).sqrt(), (mean - spread).clamp(min=0).sqrt()
-
-
 def _draw(fields: Tensor, rng: torch.Generator) -> Tensor:
-    """(N, 1, 64, 64) distances to centre lines -> (N, 1, 28, 28) uint8 drawings."""
+    """(N, 1, 80, 80) distances to centre lines -> (N, 1, 28, 28) uint8 drawings."""
     n = len(fields)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -105,22 +69,23 @@ def _draw(fields: Tensor, rng: torch.Generator) -> Tensor:
         [cos * stretch, cos * shear - sin, sin * stretch, sin * shear + cos], dim=1
     ).reshape(n, 2, 2)
     wobble = functional.interpolate(
-        torch.randn(n, 2, 5, 5, generator=rng) * 2.6, _SIZE, mode="bicubic", align_corners=True
+        torch.randn(n, 2, 4, 4, generator=rng) * 2.4, _SIZE, mode="bicubic", align_corners=True
     )
-    width = uniform(1.3, 3.1, 1, 1, 1) + functional.interpolate(
+    width = uniform(1.3, 2.9, 1, 1, 1) + functional.interpolate(
         torch.randn(n, 1, 4, 4, generator=rng) * 0.25, _SIZE, mode="bicubic", align_corners=True
     )
     # A first drawing, small and in the middle, finds the box of the bent letter; the second fills
     # the box that MNIST's digits fill and sits where their centre of mass does.
-    scale, shift = torch.full((n,), GRID / _BOX * 1.1), torch.zeros(n, 2)
+    scale, shift = torch.full((n,), GLYPH / _BOX * 1.1), torch.zeros(n, 2)
     first = _pen(fields, bend, wobble, scale, shift, width * 0 + 1.5)
-    x, y, _, _ = _moments(first)
+    x, y, _, _ = moments(first)
     wide, high = (_extent(first.amax(axis)) for axis in (2, 3))
     longest = torch.maximum(wide[1] - wide[0], high[1] - high[0]).clamp(min=1)
     factor = (_BOX - 1 - width.mean((1, 2, 3)) / 2) / longest
     middle = (_SIZE - 1) / 2
     shift = torch.stack([x - middle, y - middle], dim=1)
-    return _quantize(_pen(fields, bend, wobble, scale / factor, shift * factor[:, None], width))
+    ink = _pen(fields, bend, wobble, scale / factor, shift * factor[:, None], width)
+    return (ink * 255).round().to(torch.uint8)
 
 
 def _extent(profile: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,9 +107,5 @@ def _pen(
         fields, points / (GRID / 2), mode="bilinear", padding_mode="border", align_corners=False
     )
     distance = distance / scale[:, None, None, None]
-    # A soft edge, one and a half pixels wide, is what MNIST's scaling left behind.
-    return ((width / 2 - distance) / 1.5 + 0.5).clamp(0, 1)
-
-
-def _quantize(ink: Tensor) -> Tensor:
-    return (ink * 255).round().to(torch.uint8)
+    # A soft edge, a pixel and a quarter wide, is what MNIST's scaling left behind.
+    return ((width / 2 - distance) / 1.25 + 0.5).clamp(0, 1)

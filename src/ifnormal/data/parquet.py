@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ifnormal.data.images import LabelledImages, Split
-from ifnormal.data.reading import decode
+from ifnormal.data.reading import Array, decode
 from ifnormal.errors import UserError
 
 
@@ -40,35 +40,45 @@ class ParquetImages:
                 f"{self.folder} holds no {split}-*-of-*.parquet; "
                 "name a folder with a Hugging Face style Parquet set."
             )
-        arrays: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+        arrays: list[Array] = []
         labels: list[int] = []
         names: tuple[str, ...] = ()
         for path in paths:
-            try:
-                table = pq.read_table(path, columns=["image", "label"])
-            except (OSError, ValueError, KeyError) as error:
-                reason = str(error).splitlines()[0]
-                raise UserError(
-                    f"{path} cannot be read as Parquet with the columns image and label "
-                    f"({reason}); fetch or write it again."
-                ) from None
-            names = _class_names(path, table.schema.metadata)
+            table = _table(pq, path)
+            found = _class_names(path, table.schema.metadata)
+            if names and found != names:
+                raise UserError(f"{path} names other classes than {paths[0]}; write both anew.")
+            names = found
             for row, item in enumerate(table.column("image").to_pylist()):
-                array = decode((item or {}).get("bytes") or b"", self.channels, f"{path} row {row}")
+                content = item.get("bytes") if isinstance(item, dict) else None
+                array = decode(content or b"", self.channels, f"{path} row {row}")
                 if arrays and array.shape != arrays[0].shape:
                     raise UserError(
                         f"{path} row {row} is {array.shape[2]}x{array.shape[1]}, the images before "
                         f"it {arrays[0].shape[2]}x{arrays[0].shape[1]}; bring all to one size."
                     )
                 arrays.append(array)
-            labels += table.column("label").to_pylist()
-        if any(label is None or not 0 <= label < len(names) for label in labels):
-            raise UserError(
-                f"{self.folder} has {split} labels outside 0..{len(names) - 1}; "
-                "correct the column label or the class names in the schema."
-            )
-        images = torch.from_numpy(np.stack(arrays))
-        return LabelledImages(images, torch.tensor(labels, dtype=torch.int64), names)
+            for row, label in enumerate(table.column("label").to_pylist()):
+                if not isinstance(label, int) or not 0 <= label < len(names):
+                    raise UserError(
+                        f"{path} row {row} has the label {label}, but there are {len(names)} "
+                        "classes; correct the label or the class names in the schema."
+                    )
+                labels.append(label)
+        if not arrays:
+            raise UserError(f"{paths[0]} has no rows; write it with at least one image.")
+        return LabelledImages(torch.from_numpy(np.stack(arrays)), torch.tensor(labels), names)
+
+
+def _table(pq: Any, path: Path) -> Any:
+    try:
+        return pq.read_table(path, columns=["image", "label"])
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{path} cannot be read as Parquet with the columns image and label ({reason}); "
+            "fetch or write it again."
+        ) from None
 
 
 def _pyarrow_parquet() -> Any:

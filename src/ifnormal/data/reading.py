@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ifnormal.errors import UserError
 
@@ -38,7 +38,9 @@ def decode(
     """
     try:
         with warnings.catch_warnings():
-            # Pillow only warns of an image that is suspiciously large, and then decodes it.
+            # Pillow grumbles about odd metadata; what counts is whether there is an image.
+            warnings.simplefilter("ignore", UserWarning)
+            # Of an image that is suspiciously large it only warns, and then decodes it.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as opened:
                 image = _eight_bit(ImageOps.exif_transpose(opened), channels)
@@ -53,12 +55,19 @@ def decode(
         Image.DecompressionBombError,
     ) as error:
         raise UserError(
-            f"{name} cannot be read as an image ({error}); restore the file or leave it out."
+            f"{name} cannot be read as an image ({_reason(error)}); restore it or leave it out."
         ) from None
     if size is not None and image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
     array: Array = np.array(image, dtype=np.uint8)
     return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def _reason(error: Exception | Warning) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "no known image format"
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return strerror or str(error) or type(error).__name__
 
 
 def _eight_bit(image: Image.Image, channels: Literal[1, 3]) -> Image.Image:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
-GRID = 64
+GRID, GLYPH = 80, 48
 REACH = 16
 
 # Few serifs, which no hand writes. Bold cuts have the same centre lines as these, and the
@@ -21,7 +21,6 @@ _FONTS = (
     "DejaVuSans",
     "DejaVuSans-Oblique",
     "DejaVuSansMono",
-    "DejaVuSerif-Italic",
     "STIXGeneralItalic",
     "cmmi10",
     "cmss10",
@@ -34,8 +33,8 @@ def letter_fields(letters: str) -> tuple[Tensor, Tensor]:
     """Draw each letter in each font and measure how far every point is from the pen's path.
 
     Returns:
-        (M, 1, 64, 64) float32 distances to the centre line in grid pixels, cut off at 16; the
-        centre line spans 48 pixels in its longer direction. And (M,) int64 indices into `letters`.
+        (M, 1, 80, 80) float32 distances to the centre line in grid pixels, cut off at 16, which is
+        also what they are along the edge. And (M,) int64 indices into `letters`.
     """
     fonts = _fonts()
     glyphs = torch.stack([_glyph(font, letter) for font in fonts for letter in letters])
@@ -51,13 +50,12 @@ def font_names() -> tuple[str, ...]:
 def _fonts() -> tuple[ImageFont.FreeTypeFont, ...]:
     # Found without importing matplotlib, which takes a second and writes a cache.
     spec = find_spec("matplotlib")
-    folder = (
-        Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" if spec and spec.origin else None
-    )
-    paths = [folder / f"{name}.ttf" for name in _FONTS] if folder else []
-    fonts = tuple(ImageFont.truetype(str(path), 64) for path in paths if path.is_file())
-    if fonts:
-        return fonts
+    if spec is not None and spec.origin is not None:
+        folder = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
+        paths = [folder / f"{name}.ttf" for name in _FONTS]
+        fonts = tuple(ImageFont.truetype(str(path), 64) for path in paths if path.is_file())
+        if fonts:
+            return fonts
     fallback = ImageFont.load_default(64)
     if not isinstance(fallback, ImageFont.FreeTypeFont):
         raise RuntimeError("this build of Pillow lacks FreeType and cannot draw letters")
@@ -65,11 +63,11 @@ def _fonts() -> tuple[ImageFont.FreeTypeFont, ...]:
 
 
 def _glyph(font: ImageFont.FreeTypeFont, letter: str) -> Tensor:
-    """(64, 64) bool: the letter, its longer side 50 pixels, in the middle."""
+    """(80, 80) bool: the letter, its longer side 48 pixels, in the middle."""
     canvas = Image.new("L", (160, 160))
     ImageDraw.Draw(canvas).text((48, 32), letter, fill=255, font=font)
     ink = canvas.crop(canvas.getbbox())
-    scale = 50 / max(ink.size)
+    scale = GLYPH / max(ink.size)
     size = (max(1, round(ink.width * scale)), max(1, round(ink.height * scale)))
     grid = Image.new("L", (GRID, GRID))
     grid.paste(
@@ -94,14 +92,17 @@ def _thin(ink: Tensor) -> Tensor:
                 padded[:, 1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
                 for dy, dx in ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
             ]
-            count = torch.stack(ring).sum(0)
-            turns = torch.stack([~a & b for a, b in zip(ring, ring[1:] + ring[:1], strict=True)])
+            count = torch.zeros_like(ink, dtype=torch.uint8)
+            starts = torch.zeros_like(count)
+            for here, following in zip(ring, ring[1:] + ring[:1], strict=True):
+                count += here
+                starts += ~here & following
             north, east, south, west = ring[0], ring[2], ring[4], ring[6]
             if second:
                 edge = ~(north & east & west) & ~(north & south & west)
             else:
                 edge = ~(north & east & south) & ~(east & south & west)
-            ink &= ~((count >= 2) & (count <= 6) & (turns.sum(0) == 1) & edge)
+            ink &= ~((count >= 2) & (count <= 6) & (starts == 1) & edge)
         if torch.equal(ink, before):
             return ink
 
