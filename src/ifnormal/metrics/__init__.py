@@ -5,9 +5,39 @@ Importing this package imports no torch, so that a report can be drawn from figu
 
 from __future__ import annotations
 
+from ifnormal.metrics.concept_accuracy import CONCEPT_ACCURACY, CONCEPT_ACCURACY_FRESH
+from ifnormal.metrics.cost import IMAGES_PER_S, WALL_CLOCK_S
+from ifnormal.metrics.distance import MSE, PERCEPTUAL_DISTANCE
+from ifnormal.metrics.fid import FID_N
 from ifnormal.metrics.metric import Metric
-from ifnormal.metrics.truth import MINIMAL_EDIT, TRULY_NORMAL, TWO_REASONS, TWO_WAYS
+from ifnormal.metrics.normality_auroc import DETECTOR_AUROC, NORMALITY_AUROC
+from ifnormal.metrics.truth import (
+    JUDGE_ACCURACY,
+    MINIMAL_EDIT,
+    TRULY_NORMAL,
+    TWO_REASONS,
+    TWO_WAYS,
+)
+from ifnormal.metrics.validity import VALIDITY
 
+# In the order in which a reader meets them.
 METRICS: dict[str, Metric] = {
-    metric.key: metric for metric in (TRULY_NORMAL, MINIMAL_EDIT, TWO_REASONS, TWO_WAYS)
+    metric.key: metric
+    for metric in (
+        DETECTOR_AUROC,
+        NORMALITY_AUROC,
+        FID_N,
+        CONCEPT_ACCURACY,
+        CONCEPT_ACCURACY_FRESH,
+        VALIDITY,
+        TRULY_NORMAL,
+        MINIMAL_EDIT,
+        TWO_REASONS,
+        TWO_WAYS,
+        MSE,
+        PERCEPTUAL_DISTANCE,
+        JUDGE_ACCURACY,
+        WALL_CLOCK_S,
+        IMAGES_PER_S,
+    )
 }

@@ -23,6 +23,14 @@ FORMAT_VERSION = 1
 BATCH = 512
 
 
+def _convolution(channels: int, width: int, size: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, width, size, stride, size // 2, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    )
+
+
 class JudgeNetwork(nn.Module):
     """Three convolutional stages, one penultimate layer, one linear head for each attribute.
 
@@ -33,28 +41,22 @@ class JudgeNetwork(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], answers: Mapping[str, int], width: int = 16
+        self, shape: tuple[int, int, int], answers: Mapping[str, int], width: int = 24
     ) -> None:
         super().__init__()
-        channels, height, stages = shape[0], min(shape[1:]), []
-        if height < 16:
-            raise UserError(f"The judge needs images of at least 16 pixels; these have {height}.")
-        for stage in (width, 2 * width, 4 * width):
-            stages.append(
-                nn.Sequential(
-                    nn.Conv2d(channels, stage, 3, padding=1, bias=False),
-                    nn.BatchNorm2d(stage),
-                    nn.ReLU(),
-                    nn.Conv2d(stage, stage, 3, padding=1, stride=2, bias=False),
-                    nn.BatchNorm2d(stage),
-                    nn.ReLU(),
-                )
-            )
-            channels = stage
-        self.stages = nn.ModuleList(stages)
+        if min(shape[1:]) < 16:
+            raise UserError(f"The judge needs images of at least 16 pixels, not {shape[1:]}.")
+        # Strides come first: full resolution would cost most of the time and add nothing here.
+        stages = [
+            [_convolution(shape[0], width, 5, 2)],
+            [_convolution(width, 2 * width, 3, 2), _convolution(2 * width, 3 * width, 3, 1)],
+            [_convolution(3 * width, 4 * width, 3, 2)],
+        ]
+        self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
         self.penultimate = nn.Sequential(
-            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * channels, 128), nn.ReLU()
+            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * 4 * width, 128), nn.ReLU()
         )
+        self.width = width
         self.heads = nn.ModuleDict({name: nn.Linear(128, n) for name, n in answers.items()})
 
     def maps(self, images: Tensor) -> list[Tensor]:
@@ -147,7 +149,7 @@ class AttributeJudge:
             "shape": self.shape,
             "names": self.names,
             "confidence": self.confidence,
-            "width": self.network.stages[0][0].out_channels,  # type: ignore[index]
+            "width": self.network.width,
             "facts": self.facts,
         }
         save_tensors(Path(folder), "judge", self.network.state_dict(), facts)

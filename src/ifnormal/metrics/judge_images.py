@@ -41,6 +41,18 @@ def uniform(rng: Generator, count: int, low: float, high: float) -> Tensor:
     return torch.rand(count, 1, 1, 1, generator=rng) * (high - low) + low
 
 
+def _thick(images: Tensor) -> Tensor:
+    return functional.max_pool2d(images, 3, 1, 1)
+
+
+def _thin(images: Tensor) -> Tensor:
+    return -functional.max_pool2d(-images, 3, 1, 1)
+
+
+def _soft(images: Tensor) -> Tensor:
+    return functional.avg_pool2d(images, 3, 1, 1)
+
+
 def vary(images: Tensor, rng: Generator) -> Tensor:
     """Change (B, C, H, W) images as a generator's slight artefacts would: none may change a label.
 
@@ -58,13 +70,11 @@ def vary(images: Tensor, rng: Generator) -> Tensor:
         torch.stack(rows, 1).view(count, 2, 3), [count, channels, height, width], False
     )
     images = functional.grid_sample(images, grid, align_corners=False)
-    thick = functional.max_pool2d(images, 3, 1, 1)
-    thin = -functional.max_pool2d(-images, 3, 1, 1)
-    soft = functional.avg_pool2d(images, 3, 1, 1)
-    kind = torch.rand(count, 1, 1, 1, generator=rng)
+    kind = torch.rand(count, generator=rng)
     mix = uniform(rng, count, 0, 0.6)
-    other = torch.where(kind < 0.25, thick, torch.where(kind < 0.4, thin, soft))
-    images = torch.where(kind < 0.65, images + mix * (other - images), images)
+    for low, high, change in ((0, 0.25, _thick), (0.25, 0.4, _thin), (0.4, 0.65, _soft)):
+        chosen = (low <= kind) & (kind < high)
+        images[chosen] += mix[chosen] * (change(images[chosen]) - images[chosen])
     cast = 1 + 0.08 * torch.randn(count, channels, 1, 1, generator=rng)
     images = images * cast * uniform(rng, count, 0.7, 1)
     noise = torch.randn(images.shape, generator=rng) * uniform(rng, count, 0, 0.06)

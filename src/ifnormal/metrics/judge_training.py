@@ -70,9 +70,9 @@ def judge_loss(logits: dict[str, Tensor], batch: JudgeBatch) -> Tensor:
 def train_judge(
     setup: AnomalySetup,
     seed: int,
-    steps: int = 800,
+    steps: int = 600,
     device: torch.device | str = "cpu",
-    width: int = 16,
+    width: int = 24,
 ) -> AttributeJudge:
     """Train a judge on `setup.judge_images`; the same seed gives the same judge.
 
@@ -92,12 +92,14 @@ def train_judge(
     answers = {name: len(values) + 1 for name, values in setup.attribute_names.items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = JudgeNetwork(setup.shape, answers, width).to(device)
+        network = JudgeNetwork(setup.shape, answers, width)
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=max(steps, 2))
     for step in range(steps):
         batch = draw_batch(setup, rng, CLEAN, EACH)
-        loss = judge_loss(network(batch.images.to(device)), batch)
+        images = batch.images.to(device, memory_format=torch.channels_last)
+        loss = judge_loss(network(images), batch)
         if not torch.isfinite(loss):
             raise DivergenceError(f"The judge's loss became {loss.item()} at step {step}.")
         optimizer.zero_grad()

@@ -61,6 +61,17 @@ TWO_WAYS = Metric(
     "became the normal digit in its own colour, another the normal colour with its own digit.",
     source="ifnormal; not in the paper",
 )
+JUDGE_ACCURACY = Metric(
+    key="judge_accuracy",
+    title="judge accuracy",
+    unit="%",
+    direction="higher",
+    ideal=100.0,
+    paper=None,
+    meaning="How often the judge names what test images truly show: as far as its verdicts on "
+    "counterfactuals can be trusted.",
+    source="ifnormal; not in the paper",
+)
 
 
 @dataclass(frozen=True)
