@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,7 +57,10 @@ def _packaged_file() -> Path:
 def _read_table(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     """(5000, 785) uint8: 784 pixels and the digit."""
     try:
-        table = np.loadtxt(path, delimiter=",", dtype=np.uint8).reshape(5000, 785)
+        lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+        if len(lines) != 5000:
+            raise ValueError(f"{len(lines)} lines instead of 5000")
+        table = np.loadtxt(lines, delimiter=",", dtype=np.uint8).reshape(5000, 785)
     except (OSError, EOFError, ValueError, OverflowError) as error:
         raise UserError(
             f"{path} cannot be read as the embedded digits ({error}); "

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, features
 from torch import Tensor
 from torch.nn import functional
+
+from ifnormal.errors import UserError
 
 GRID, GLYPH = 80, 48
 REACH = 16
@@ -48,6 +50,11 @@ def font_names() -> tuple[str, ...]:
 
 @cache
 def _fonts() -> tuple[ImageFont.FreeTypeFont, ...]:
+    if not features.check("freetype2"):
+        raise UserError(
+            "This build of Pillow cannot draw letters, for it lacks FreeType; "
+            "run pip install --force-reinstall pillow."
+        )
     # Found without importing matplotlib, which takes a second and writes a cache.
     spec = find_spec("matplotlib")
     if spec is not None and spec.origin is not None:
@@ -57,8 +64,7 @@ def _fonts() -> tuple[ImageFont.FreeTypeFont, ...]:
         if fonts:
             return fonts
     fallback = ImageFont.load_default(64)
-    if not isinstance(fallback, ImageFont.FreeTypeFont):
-        raise RuntimeError("this build of Pillow lacks FreeType and cannot draw letters")
+    assert isinstance(fallback, ImageFont.FreeTypeFont)
     return (fallback,)
 
 

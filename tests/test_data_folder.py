@@ -1,0 +1,143 @@
+import random
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ifnormal.data.folder import ImageFolder, read_images
+from ifnormal.data.reading import decode
+from ifnormal.errors import UserError
+
+
+def save(path: Path, value: int = 0, size: tuple[int, int] = (4, 4)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, value).save(path)
+    return path
+
+
+def test_class_folders_are_read_in_sorted_order_and_other_files_passed_over(tmp_path: Path) -> None:
+    save(tmp_path / "b" / "2.png", 20)
+    save(tmp_path / "b" / "1.JPG", 10)
+    save(tmp_path / "a" / "deep" / "3.png", 30)
+    save(tmp_path / ".hidden" / "4.png", 40)
+    save(tmp_path / "a" / "._5.png", 50)
+    (tmp_path / "notes.txt").write_text("not an image")
+    read = ImageFolder(tmp_path, (4, 4), 1).read("train")
+    assert read.images[:, 0, 0, 0].tolist() == [30, 10, 20]
+    assert read.labels.tolist() == [0, 1, 1]
+    assert read.class_names == ("a", "b")
+
+
+def test_a_flat_folder_is_one_class(tmp_path: Path) -> None:
+    save(tmp_path / "screws" / "1.png")
+    read = ImageFolder(tmp_path / "screws", (6, 5)).read("test")
+    assert read.images.shape == (1, 3, 6, 5)
+    assert read.class_names == ("screws",)
+
+
+def test_splits_share_their_class_names(tmp_path: Path) -> None:
+    save(tmp_path / "train" / "good" / "1.png", 10)
+    save(tmp_path / "test" / "broken" / "1.png", 20)
+    save(tmp_path / "test" / "good" / "1.png", 30)
+    folder = ImageFolder(tmp_path, (4, 4), 1)
+    assert folder.read("train").labels.tolist() == [1]
+    assert folder.read("test").labels.tolist() == [0, 1]
+    assert folder.read("train").class_names == folder.read("test").class_names
+
+
+def test_the_folder_itself_does_not_stand_in_for_a_missing_split(tmp_path: Path) -> None:
+    save(tmp_path / "train" / "good" / "1.png")
+    with pytest.raises(UserError, match="no test/"):
+        ImageFolder(tmp_path, (4, 4)).read("test")
+
+
+def test_mistakes_in_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no folder"):
+        ImageFolder(tmp_path / "nothing", (4, 4)).read("train")
+    with pytest.raises(UserError, match="holds no images"):
+        ImageFolder(tmp_path, (4, 4)).read("train")
+    save(tmp_path / "a" / "1.png")
+    save(tmp_path / "loose.png")
+    with pytest.raises(UserError, match=r"loose\.png lies beside the class folders"):
+        ImageFolder(tmp_path, (4, 4)).read("train")
+
+
+def test_images_to_explain_come_from_files_and_folders(tmp_path: Path) -> None:
+    one = save(tmp_path / "one.png", 10)
+    save(tmp_path / "more" / "b.png", 30)
+    save(tmp_path / "more" / "a.png", 20, size=(9, 3))
+    images, names = read_images([one, tmp_path / "more"], (3, 8, 8))
+    assert images.shape == (3, 3, 8, 8)
+    assert images[:, 0, 0, 0].tolist() == [10, 20, 30]
+    assert [Path(name).name for name in names] == ["one.png", "a.png", "b.png"]
+
+
+def test_mistakes_in_images_to_explain_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone\.png cannot be read .*No such file"):
+        read_images([tmp_path / "gone.png"], (3, 8, 8))
+    with pytest.raises(UserError, match="no images to read"):
+        read_images([], (3, 8, 8))
+    with pytest.raises(UserError, match="5 are needed"):
+        read_images([save(tmp_path / "one.png")], (5, 8, 8))
+    (tmp_path / "text.png").write_text("not an image")
+    with pytest.raises(UserError, match=r"text\.png cannot be read .*no known image format"):
+        read_images([tmp_path], (3, 8, 8))
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def test_photographs_are_turned_upright() -> None:
+    image = Image.new("L", (4, 2))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    assert decode(encoded(image, "JPEG", exif=exif), 1, "photo").shape == (1, 4, 2)
+
+
+def test_unusual_modes_keep_their_look() -> None:
+    sixteen = Image.fromarray(np.full((2, 2), 32768, np.uint16))
+    assert decode(encoded(sixteen), 1, "16 bit").tolist() == [[[128, 128], [128, 128]]]
+    clear = Image.new("RGBA", (1, 1), (200, 0, 0, 0))
+    assert decode(encoded(clear), 3, "transparent").flatten().tolist() == [255, 255, 255]
+    palette = Image.new("RGB", (1, 1), (0, 0, 255)).convert("P")
+    assert decode(encoded(palette), 3, "palette").flatten().tolist() == [0, 0, 255]
+    with pytest.raises(UserError, match="floating-point"):
+        decode(encoded(Image.new("F", (1, 1)), "TIFF"), 1, "float")
+
+
+def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)
+    with pytest.raises(UserError, match="bomb"):
+        decode(encoded(Image.new("L", (8, 8))), 1, "large")
+
+
+def test_scaling_keeps_the_whole_frame() -> None:
+    array = np.zeros((8, 16), np.uint8)
+    array[:, 8:] = 200
+    image = decode(encoded(Image.fromarray(array)), 1, "halves", (4, 4))
+    assert image.shape == (1, 4, 4)
+    assert image[0, :, 0].max() < 20
+    assert image[0, :, 3].min() > 180
+
+
+@settings(deadline=None, max_examples=150)
+@given(kind=st.sampled_from(["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP"]), seed=st.integers(0))
+def test_damage_gives_an_image_or_a_user_error(kind: str, seed: int) -> None:
+    rng = random.Random(seed)
+    content = bytearray(encoded(Image.new("RGB", (12, 12), (200, 90, 10)), kind))
+    for _ in range(rng.randint(1, 5)):
+        content[rng.randrange(len(content))] = rng.randrange(256)
+    del content[rng.randrange(len(content)) :]
+    message = ""
+    try:
+        array = decode(bytes(content), 3, "damaged", (12, 12))
+    except UserError as error:
+        message = str(error)
+    assert "damaged cannot be read" in message or array.shape == (3, 12, 12)
