@@ -6,8 +6,9 @@ No torch here: `ifnormal --help` reads this file and must answer at once.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from ifnormal.errors import UserError
 
@@ -18,6 +19,16 @@ Budget = Literal["smoke", "small", "paper"]
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise UserError(message)
+
+
+def _require_choices(config: object) -> None:
+    """Every field declared as a `Literal` holds one of its values."""
+    for name, kind in get_type_hints(type(config)).items():
+        if get_origin(kind) is Literal:
+            choices = get_args(kind)
+            _require(
+                getattr(config, name) in choices, f"{name} must be one of {', '.join(choices)}."
+            )
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,7 @@ class DataConfig:
     outliers: int = 12000
 
     def __post_init__(self) -> None:
+        _require_choices(self)
         _require(0 <= self.normal_digit <= 9, "normal_digit must be between 0 and 9.")
         _require(
             self.drawings == 0 or self.drawings >= 200,
@@ -67,14 +79,173 @@ class DetectorConfig:
     """
 
     objective: Objective = "bce"
-    steps: int = 1500
+    steps: int = 800
     batch_size: int = 128
     learning_rate: float = 2e-3
     false_alarm_rate: float = 0.05
     width: int = 32
 
     def __post_init__(self) -> None:
+        _require_choices(self)
         _require(self.steps >= 1, "detector steps must be at least 1.")
         _require(self.batch_size >= 2, "detector batch_size must be at least 2.")
         _require(0 < self.false_alarm_rate < 1, "false_alarm_rate must lie between 0 and 1.")
-        _require(self.learning_rate > 0, "detector learning_rate must be positive.")
+        _require(
+            0 < self.learning_rate < inf, "detector learning_rate must be positive and finite."
+        )
+        _require(self.width >= 1, "detector width must be at least 1.")
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Size of the generator.
+
+    Attributes:
+        width: channels at half resolution; twice as many at a quarter.
+        outer_blocks: residual blocks at half resolution, before and after the inner ones.
+        inner_blocks: residual blocks at a quarter of the resolution.
+    """
+
+    width: int = 32
+    outer_blocks: int = 1
+    inner_blocks: int = 4
+
+    def __post_init__(self) -> None:
+        _require(self.width >= 4, "generator width must be at least 4.")
+        _require(self.outer_blocks >= 1, "generator outer_blocks must be at least 1.")
+        _require(self.inner_blocks >= 1, "generator inner_blocks must be at least 1.")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """λ of every term of the objective; 0 switches a term off.
+
+    Attributes:
+        gan: realism of the edited images.
+        score: distance of the detector's score from its target.
+        reconstruction: an image asked to keep its score must stay as it is.
+        cycle: the edit must be undoable.
+        concept: R must recognise the concept from the pair (before, after) and from the way back.
+        no_concept: R must see no concept in pairs that were not edited (DISSECT).
+        diversity: pixel hinge that keeps the concepts' images apart (ε′ of section 3.1).
+        contrast: cosine hinge that keeps their features apart.
+        mode: the edited image must belong to the normal mode of its concept.
+        minimality: pixel distance between an anomaly and its edit.
+        structure: structure distance between the two, blind to colour and brightness.
+        path: half-way images must lie between the anomaly and the full edit.
+        overshoot: penalty on what is clamped to [0, 1].
+    """
+
+    gan: float = 1.0
+    score: float = 3.0
+    reconstruction: float = 5.0
+    cycle: float = 3.0
+    concept: float = 1.0
+    no_concept: float = 0.0
+    diversity: float = 0.0
+    contrast: float = 0.0
+    mode: float = 1.0
+    minimality: float = 1.0
+    structure: float = 1.0
+    path: float = 5.0
+    overshoot: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            _require(
+                0 <= getattr(self, name) < inf, f"weight {name} must be 0 or positive and finite."
+            )
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How the generator is trained against a frozen detector.
+
+    Attributes:
+        concepts: K, in how many different ways each anomaly is edited.
+        steps: optimizer steps of the generator.
+        batch_size: images a step, half normal and half outliers; each is edited in every concept.
+        learning_rate: of generator and discriminator.
+        classifier_learning_rate: of the concept classifier.
+        decay: share of the steps, at the end, over which learning rates fall to zero.
+        ema: decay of the averaged generator weights, the ones that explain.
+        weights: λ of the objective's terms.
+        generator_loss: "linear" is −D(x̄), "hinge" the paper's relu(1 − D(x̄)).
+        concept_space: whether R reads the pair's pixels or the detector's features of it.
+        concept_noise: deviation of the noise on what R reads, while training.
+        conditional: the discriminator also judges whether an image belongs to its concept's mode.
+        diversity_margin: ε′, mean absolute pixel difference that two concepts must have.
+        targets_zero, targets_one: shares of α = 0 and α = 1; the rest is uniform.
+        generator: size of the generator.
+        discriminator_width: channels of the discriminator's first stage.
+        checkpoint_every: steps between checkpoints.
+        precision: "auto" is bfloat16 where it is fast, else float32.
+    """
+
+    concepts: int = 2
+    steps: int = 5000
+    batch_size: int = 32
+    learning_rate: float = 5e-4
+    classifier_learning_rate: float = 1e-3
+    decay: float = 0.3
+    ema: float = 0.995
+    weights: Weights = field(default_factory=Weights)
+    generator_loss: Literal["linear", "hinge"] = "linear"
+    concept_space: Literal["pixels", "features"] = "features"
+    concept_noise: float = 1.0
+    conditional: bool = True
+    diversity_margin: float = 0.06
+    targets_zero: float = 0.5
+    targets_one: float = 0.25
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator_width: int = 64
+    checkpoint_every: int = 500
+    precision: Literal["auto", "bf16-mixed", "32-true"] = "auto"
+
+    def __post_init__(self) -> None:
+        _require_choices(self)
+        _require(self.concepts >= 1, "concepts must be at least 1.")
+        _require(self.steps >= 1, "steps must be at least 1.")
+        _require(self.batch_size >= 1, "batch_size must be at least 1.")
+        for name in ("learning_rate", "classifier_learning_rate"):
+            _require(0 < getattr(self, name) < inf, f"{name} must be positive and finite.")
+        for name in ("concept_noise", "diversity_margin"):
+            _require(0 <= getattr(self, name) < inf, f"{name} must be 0 or positive and finite.")
+        _require(0 <= self.decay <= 1, "decay must lie between 0 and 1.")
+        _require(0 <= self.ema < 1, "ema must be at least 0 and less than 1.")
+        _require(
+            min(self.targets_zero, self.targets_one) >= 0
+            and self.targets_zero + self.targets_one <= 1,
+            "targets_zero and targets_one must not be negative nor exceed 1 together.",
+        )
+        _require(self.discriminator_width >= 1, "discriminator_width must be at least 1.")
+        _require(self.checkpoint_every >= 1, "checkpoint_every must be at least 1.")
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The whole job on one data set, from the images to the report.
+
+    Attributes:
+        out: folder for everything the demo writes.
+        objective: the detector's objective.
+        budget: "smoke" exercises the whole path in about a minute and its figures mean nothing;
+            "small" is the default; "paper" trains longer, for the full MNIST.
+        seed: makes the run repeatable.
+        concepts: K, in how many different ways each anomaly is edited.
+        data_root: see DataConfig.
+        resume: go on from the last checkpoint in `out`.
+    """
+
+    out: Path = Path("runs/demo")
+    objective: Objective = "bce"
+    budget: Budget = "small"
+    seed: int = 0
+    concepts: int = 2
+    data_root: Path | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        _require_choices(self)
+        _require(self.seed >= 0, "seed must not be negative.")
+        _require(self.concepts >= 1, "concepts must be at least 1.")
