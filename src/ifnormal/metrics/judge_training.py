@@ -11,7 +11,7 @@ from ifnormal.errors import DivergenceError, UserError
 from ifnormal.metrics.judge import AttributeJudge, JudgeNetwork
 from ifnormal.metrics.judge_images import COLOR, IGNORE, JUNK, JUNK_KINDS, JudgeBatch, vary
 
-CLEAN, EACH = 144, 16  # images a step: labelled ones, and of each kind of junk
+CLEAN, EACH = 104, 8  # images a step: labelled ones, and of each kind of junk
 
 
 def labelled_images(setup: AnomalySetup) -> Tensor:
@@ -70,7 +70,7 @@ def judge_loss(logits: dict[str, Tensor], batch: JudgeBatch) -> Tensor:
 def train_judge(
     setup: AnomalySetup,
     seed: int,
-    steps: int = 600,
+    steps: int = 900,
     device: torch.device | str = "cpu",
     width: int = 24,
 ) -> AttributeJudge:
@@ -79,7 +79,7 @@ def train_judge(
     Args:
         setup: needs `judge_images`, `judge_attributes`, `attribute_names` and `outliers`.
         seed: of weights, drawing and variation.
-        steps: optimizer steps of 256 images.
+        steps: optimizer steps of about 160 images.
         device: where to train.
         width: channels of the first stage.
 
@@ -94,12 +94,12 @@ def train_judge(
         torch.manual_seed(seed)
         network = JudgeNetwork(setup.shape, answers, width)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=max(steps, 2))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=6e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=max(steps, 2))
     for step in range(steps):
         batch = draw_batch(setup, rng, CLEAN, EACH)
-        images = batch.images.to(device, memory_format=torch.channels_last)
-        loss = judge_loss(network(images), batch)
+        pixels = batch.images.to(device, memory_format=torch.channels_last)
+        loss = judge_loss(network(pixels), batch)
         if not torch.isfinite(loss):
             raise DivergenceError(f"The judge's loss became {loss.item()} at step {step}.")
         optimizer.zero_grad()
@@ -107,6 +107,7 @@ def train_judge(
         optimizer.step()
         schedule.step()
     facts = {"seed": seed, "steps": steps, "images": len(images)}
+    network = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return AttributeJudge(network.eval(), setup.shape, dict(setup.attribute_names), facts=facts)
 
 
