@@ -107,7 +107,7 @@ def train_judge(
         optimizer.step()
         schedule.step()
     facts = {"seed": seed, "steps": steps, "images": len(images)}
-    network = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.contiguous_format)
     return AttributeJudge(network.eval(), setup.shape, dict(setup.attribute_names), facts=facts)
 
 
