@@ -1,0 +1,132 @@
+"""The verdict in words: what the figures say, as plainly when they are bad as when good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ifnormal.report.figures import mean
+from ifnormal.report.run import Run, Truth
+from ifnormal.report.wording import counted, percent
+
+# From here on a finding holds for "these images"; below a half it does not hold.
+MOST, HALF = 0.8, 0.5
+# A judge that far behind the detector has found that the detector is being fooled.
+FOOLED = 0.15
+# A detector below this errs too often for its reasons to be anybody's.
+POOR_DETECTOR = 90.0
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A figure large enough to read across a room."""
+
+    title: str
+    figure: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A few sentences, the first paragraph being the answer, and the figures behind them."""
+
+    paragraphs: list[str]
+    headlines: list[Headline]
+
+
+def make_verdict(run: Run) -> Verdict:
+    """Say what was found, from `metrics.json`, or by counting where it has no figure."""
+    accepted, normal = accepted_share(run), normal_share(run)
+    reasons, ways = _share(run, "two_reasons"), _share(run, "two_ways")
+    # One concept cannot show two reasons; that is no failure of it.
+    several = run.explanation.concepts > 1
+    answer = (_reasons(reasons, ways) if several else []) + _agreement(accepted, normal)
+    headlines = [Headline("of the edits are accepted by the detector", percent(accepted))]
+    if normal is not None:
+        headlines.append(Headline("are normal to a judge who never met it", percent(normal)))
+    if ways is not None and several:
+        headlines.append(Headline("of the anomalies have two minimal ways", percent(ways)))
+    auroc = mean(run.metrics.get("normality_auroc"))
+    if auroc is not None:
+        headlines.append(
+            Headline("AuROC of normal images against edits; 50 is ideal", f"{auroc:.1f} %")
+        )
+    return Verdict([" ".join(answer), " ".join(_setting(run))], headlines)
+
+
+def accepted_share(run: Run) -> float:
+    """The share of counterfactuals that the detector accepts."""
+    share = _share(run, "validity")
+    return float(run.explanation.valid.float().mean()) if share is None else share
+
+
+def normal_share(run: Run) -> float | None:
+    """The share of counterfactuals that the judge calls normal; None without a judge."""
+    share = _share(run, "truly_normal")
+    return truth_share(run.truth) if share is None else share
+
+
+def truth_share(truth: Truth | None) -> float | None:
+    """The share that is normal, of everything a judge was shown."""
+    verdicts = [value for row in truth.is_normal for value in row] if truth else []
+    return sum(verdicts) / len(verdicts) if verdicts else None
+
+
+def _share(run: Run, key: str) -> float | None:
+    value = mean(run.metrics.get(key))
+    return None if value is None else value / 100
+
+
+def _reasons(reasons: float | None, ways: float | None) -> list[str]:
+    if reasons is None:
+        return []
+    said = percent(reasons)
+    if reasons >= MOST:
+        found = f"The detector flags these images for two separable reasons: for {said} of the "
+        found += "anomalies the explainer found one edit for each."
+    elif reasons >= HALF:
+        found = f"The detector’s two reasons were told apart for {said} of the anomalies; for the "
+        found += "others the explainer found one at most."
+    else:
+        found = "The explainer did not tell two reasons apart: its edits show two different ways "
+        found += f"to be normal for only {said} of the anomalies."
+    if ways is None:
+        return [found]
+    if ways >= MOST:
+        kept = f"For {percent(ways)} both edits also keep everything else as it was."
+    elif ways >= HALF:
+        kept = f"Both edits keep everything else as it was for {percent(ways)}."
+    else:
+        start = "But both edits" if reasons >= HALF else "Both edits also"
+        kept = f"{start} keep everything else as it was for only {percent(ways)}."
+    return [found, kept]
+
+
+def _agreement(accepted: float, normal: float | None) -> list[str]:
+    only = "" if accepted >= HALF else "only "
+    first = f"The detector accepts {only}{percent(accepted)} of the counterfactuals"
+    if normal is None:
+        return [f"{first}; no independent judge has looked at them."]
+    if accepted - normal > FOOLED:
+        return [
+            f"{first}, but an independent judge calls only {percent(normal)} normal: many satisfy "
+            "the detector without being normal."
+        ]
+    only = "" if normal >= HALF else "only "
+    return [f"{first}; an independent judge calls {only}{percent(normal)} normal."]
+
+
+def _setting(run: Run) -> list[str]:
+    n, k = len(run.explanation), run.explanation.concepts
+    setup = run.config.get("setup")
+    normal = setup.get("normal") if isinstance(setup, dict) else None
+    sentences = [f"Normal here is {normal}."] if isinstance(normal, str) and normal else []
+    sentences.append(
+        f"{counted(n)} {'anomaly was' if n == 1 else 'anomalies were'} explained".capitalize()
+        + (f", each with {counted(k)} counterfactuals." if k > 1 else ".")
+    )
+    auroc = mean(run.metrics.get("detector_auroc"))
+    if auroc is not None:
+        sentences.append(
+            f"The detector tells normal from anomalous test images with an AuROC of {auroc:.1f} %"
+            + ("." if auroc >= POOR_DETECTOR else ": what it calls normal often is not.")
+        )
+    return sentences

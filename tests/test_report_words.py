@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from ifnormal.explanation import Explanation
+from ifnormal.metrics.metric import Metric
+from ifnormal.report.contrast import make_contrast
+from ifnormal.report.figures import make_rows
+from ifnormal.report.run import Run, Truth
+from ifnormal.report.verdict import make_verdict
+from ifnormal.report.wording import concept_name, duration, figure, listing, percent, score
+
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture
+def make_run(make_explanation: Callable[..., Explanation]) -> MakeRun:
+    def make(k: int = 2, **parts: Any) -> Run:
+        run = Run(
+            name="run",
+            explanation=make_explanation(k=k),
+            truth=None,
+            gradient=None,
+            gradient_truth=None,
+            metrics={},
+            config={},
+            losses={},
+        )
+        return replace(run, **parts)
+
+    return make
+
+
+def metric(**changes: Any) -> Metric:
+    facts = Metric("fid_n", "normalised FID", "%", "lower", None, 56.0, "A distance.", "A paper")
+    return replace(facts, **changes)
+
+
+def test_only_all_is_all_and_only_none_is_none() -> None:
+    assert [percent(share) for share in (1, 0.999, 0.934, 0.001, 0)] == [
+        "100 %",
+        "over 99 %",
+        "93 %",
+        "under 1 %",
+        "0 %",
+    ]
+    assert [score(value) for value in (1, 0.999, 0.5, 0.001, 0)] == [
+        "1.00",
+        ">0.99",
+        "0.50",
+        "<0.01",
+        "0.00",
+    ]
+
+
+def test_figures_are_written_with_their_units() -> None:
+    assert figure(53.14, "%") == "53.1 %"
+    assert figure(-0.0412, "") == "−0.0412"
+    assert figure(1234.5, "images/s") == "1,234 images/s"
+    assert figure(float("nan"), "%") == "–"
+    assert [duration(seconds) for seconds in (12.34, 59.97, 245, 5127, 7199)] == [
+        "12.3 s",
+        "1 min 0 s",
+        "4 min 5 s",
+        "1 h 25 min",
+        "2 h 0 min",
+    ]
+
+
+def test_concepts_are_letters_and_lists_are_sentences() -> None:
+    assert [concept_name(k) for k in (0, 1, 25, 26)] == ["A", "B", "Z", "AA"]
+    assert listing(["A"]) == "A"
+    assert listing(["A", "B", "C"]) == "A, B and C"
+
+
+def test_a_row_has_concepts_mean_paper_and_aim() -> None:
+    row, *none = make_rows({"fid_n": [60.0, 80.0], "mse": 1}, {"fid_n": metric(), "x": metric()})
+    assert not none
+    assert (row.title, row.value, row.paper) == ("Normalised FID", "70.0 %", "56.0 %")
+    assert row.parts == (("A", "60.0 %"), ("B", "80.0 %"))
+    assert (row.arrow, row.aim, row.caution) == ("↓", "lower", "")
+
+
+def test_a_figure_of_other_features_is_labelled_and_not_compared() -> None:
+    metrics = {"fid_n": 70.0, "fid_extractor": "judge", "fid_n_per_concept": [60.0, 80.0]}
+    (row,) = make_rows(metrics, {"fid_n": metric(direction="nearer", ideal=50.0)})
+    assert (row.title, row.caution) == ("Normalised FID [judge]", "other features")
+    assert (row.arrow, row.aim) == ("→", "to 50 %")
+    assert [letter for letter, _ in row.parts] == ["A", "B"]
+
+
+@pytest.mark.parametrize("value", [[1.0, None], [], {"a": 1}, True, [float("nan")]])
+def test_what_is_no_figure_is_a_dash(value: Any) -> None:
+    (row,) = make_rows({"fid_n": value}, {"fid_n": metric()})
+    assert row.value == "–"
+
+
+def test_good_figures_read_well(make_run: MakeRun) -> None:
+    metrics = {
+        "two_reasons": 93.0,
+        "two_ways": 88.0,
+        "validity": [98.0, 96.0],
+        "truly_normal": [92.0, 90.0],
+        "detector_auroc": 98.7,
+        "normality_auroc": 53.1,
+    }
+    verdict = make_verdict(make_run(metrics=metrics))
+    assert verdict.paragraphs[0] == (
+        "The detector flags these images for two separable reasons: for 93 % of the anomalies the "
+        "explainer found one edit for each. For 88 % both edits also keep everything else as it "
+        "was. The detector accepts 97 % of the counterfactuals; an independent judge calls 91 % "
+        "normal."
+    )
+    assert [headline.figure for headline in verdict.headlines] == ["97 %", "91 %", "88 %", "53.1 %"]
+
+
+def test_bad_figures_are_said_plainly(make_run: MakeRun) -> None:
+    metrics = {
+        "two_reasons": 12.0,
+        "two_ways": 3.0,
+        "validity": [96.0, 100.0],
+        "truly_normal": [7.0, 5.0],
+        "detector_auroc": 75.0,
+    }
+    answer, setting = make_verdict(make_run(metrics=metrics)).paragraphs
+    assert "did not tell two reasons apart" in answer
+    assert "for only 12 %" in answer
+    assert "for only 3 %" in answer
+    assert "calls only 6 % normal: many satisfy the detector without being normal" in answer
+    assert "AuROC of 75.0 %: what it calls normal often is not" in setting
+
+
+def test_middling_figures_are_not_called_a_success(make_run: MakeRun) -> None:
+    answer = make_verdict(make_run(metrics={"two_reasons": 62.0, "two_ways": 30.0})).paragraphs[0]
+    assert "were told apart for 62 % of the anomalies" in answer
+    assert "But both edits keep everything else as it was for only 30 %" in answer
+
+
+def test_without_metrics_the_verdict_counts(make_run: MakeRun) -> None:
+    run = make_run()
+    scores = torch.tensor([[0.1, 0.9], [0.5, 0.2], [0.0, 0.6]])
+    run = replace(run, explanation=replace(run.explanation, scores_after=scores))
+    truth = Truth([[True, False], [True, True], [False, False]], [[""] * 2] * 3)
+    answer, setting = make_verdict(replace(run, truth=truth)).paragraphs
+    assert answer == (
+        "The detector accepts 67 % of the counterfactuals, but an independent judge calls only "
+        "50 % normal: many satisfy the detector without being normal."
+    )
+    assert setting == "Three anomalies were explained, each with two counterfactuals."
+
+
+def test_one_concept_is_not_blamed_for_showing_one_reason(make_run: MakeRun) -> None:
+    verdict = make_verdict(make_run(k=1, metrics={"two_reasons": 0.0, "two_ways": 0.0}))
+    assert "reasons" not in verdict.paragraphs[0]
+    assert len(verdict.headlines) == 1
+
+
+@pytest.mark.parametrize(
+    ("normal", "said"),
+    [
+        ([[False]] * 3, "100 % valid, yet nothing a human would call normal"),
+        ([[True], [False], [False]], "100 % valid, yet only 33 % normal to the judge"),
+        ([[True]] * 3, "100 % are valid, and the judge calls 100 % normal."),
+        (None, "Does anything here look normal to you?"),
+    ],
+)
+def test_the_contrast_draws_only_the_moral_that_was_measured(
+    make_run: MakeRun,
+    make_explanation: Callable[..., Explanation],
+    normal: list[list[bool]] | None,
+    said: str,
+) -> None:
+    gradient = replace(
+        make_explanation(k=1, m=0),
+        scores_after=torch.zeros(3, 1),
+        names=("anomaly 2", "anomaly 0", "stranger"),
+    )
+    truth = None if normal is None else Truth(normal, [[""]] * 3)
+    contrast = make_contrast(make_run(gradient=gradient, gradient_truth=truth))
+    assert contrast is not None
+    assert said in " ".join(contrast.paragraphs)
+    assert [card.number for card in contrast.cards] == [3, 1, 0]
