@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ifnormal.errors import UserError
 
@@ -198,7 +198,7 @@ class FitConfig:
     targets_zero: float = 0.5
     targets_one: float = 0.25
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    discriminator_width: int = 64
+    discriminator_width: int = 32
     checkpoint_every: int = 500
     precision: Literal["auto", "bf16-mixed", "32-true"] = "auto"
 
@@ -249,3 +249,18 @@ class DemoConfig:
         _require_choices(self)
         _require(self.seed >= 0, "seed must not be negative.")
         _require(self.concepts >= 1, "concepts must be at least 1.")
+
+
+def data_config(saved: dict[str, Any]) -> DataConfig:
+    """DataConfig from the JSON of `asdict`."""
+    root = saved.get("data_root")
+    return DataConfig(**{**saved, "data_root": Path(root) if root else None})
+
+
+def fit_config(saved: dict[str, Any]) -> FitConfig:
+    """FitConfig from the JSON of `asdict`."""
+    nested = {
+        "weights": Weights(**saved["weights"]),
+        "generator": GeneratorConfig(**saved["generator"]),
+    }
+    return FitConfig(**{**saved, **nested})

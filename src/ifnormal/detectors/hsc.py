@@ -1,0 +1,39 @@
+"""Hypersphere classification (Ruff et al. 2020): normal near the origin, outliers far from it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ifnormal.detectors.objective import DetectorObjective
+
+_TINY = 1e-6
+
+
+def pseudo_huber(outputs: Tensor) -> Tensor:
+    """H = √(‖z‖² + 1) − 1 of (N, O) outputs, (N,) and at least 0."""
+    return (outputs.square().sum(1) + 1).sqrt() - 1
+
+
+def _loss(outputs: Tensor, is_outlier: Tensor, reference: Tensor) -> Tensor:
+    # Normal: h. Outlier: −log(1 − e^−h), written with expm1 so that small h keeps its gradient.
+    h = pseudo_huber(outputs.float())
+    repel = -(-torch.expm1(-h)).clamp_min(_TINY).log()
+    return torch.where(is_outlier, repel, h).mean()
+
+
+def _log_odds(outputs: Tensor, reference: Tensor) -> Tensor:
+    # score 1 − e^−h, so log(score / (1 − score)) = log(1 − e^−h) + h.
+    h = pseudo_huber(outputs.float())
+    return (-torch.expm1(-h)).clamp_min(_TINY).log() + h
+
+
+HSC = DetectorObjective(
+    name="hsc",
+    outputs=64,
+    bias=True,
+    needs_outliers=True,
+    loss=_loss,
+    log_odds=_log_odds,
+    reference=lambda outputs: torch.zeros(0),
+)

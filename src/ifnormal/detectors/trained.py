@@ -1,0 +1,80 @@
+"""TrainedDetector: a backbone, its objective, its calibration and its threshold."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ifnormal.config import DetectorConfig
+from ifnormal.detectors.backbone import Backbone
+from ifnormal.detectors.calibration import Calibration
+from ifnormal.detectors.objective import DetectorObjective
+from ifnormal.storage import load_tensors, save_tensors
+
+
+class TrainedDetector(nn.Module):
+    """A built-in detector; meets the `Detector` protocol.
+
+    Attributes:
+        shape: (C, H, W) of the images it takes, float in [0, 1].
+        threshold: scores above it are flagged as anomalous.
+    """
+
+    reference: Tensor
+
+    def __init__(
+        self, objective: DetectorObjective, config: DetectorConfig, shape: tuple[int, int, int]
+    ) -> None:
+        super().__init__()
+        self.objective, self.config, self.shape = objective, config, shape
+        self.backbone = Backbone(shape, config.width, objective.outputs, objective.bias)
+        self.calibration, self.threshold = Calibration(), 0.5
+        self.register_buffer("reference", torch.zeros(0))
+
+    def inspect(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Calibrated log-odds (N,) and penultimate features (N, 128), float32."""
+        outputs, features = self.backbone(images)
+        raw = self.objective.log_odds(outputs.float(), self.reference)
+        return self.calibration(raw), features.float()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores (N,) in [0, 1] of (N, C, H, W) images in [0, 1]."""
+        return self.inspect(images)[0].sigmoid()
+
+    def freeze(self) -> TrainedDetector:
+        """Evaluation mode, no gradient to the weights; itself."""
+        return self.eval().requires_grad_(False)
+
+    def save(self, folder: Path) -> None:
+        """Write `detector.json` and its weights into `folder`."""
+        facts = {
+            "format": "ifnormal.detector",
+            "version": 1,
+            "config": asdict(self.config),
+            "shape": self.shape,
+            "calibration": asdict(self.calibration),
+            "threshold": self.threshold,
+        }
+        save_tensors(folder, "detector", self.state_dict(), facts)
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainedDetector:
+        """Read what `save` wrote, frozen.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+        from ifnormal.detectors import OBJECTIVES
+
+        tensors, facts = load_tensors(folder, "detector")
+        config = DetectorConfig(**facts["config"])
+        channels, height, width = facts["shape"]
+        detector = cls(OBJECTIVES[config.objective], config, (channels, height, width))
+        detector.reference = tensors["reference"]
+        detector.load_state_dict(tensors)
+        detector.calibration = Calibration(**facts["calibration"])
+        detector.threshold = facts["threshold"]
+        return detector.freeze()

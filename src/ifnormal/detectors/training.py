@@ -1,0 +1,112 @@
+"""Training of the built-in detectors, readable from top to bottom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ifnormal.compute import channels_last, make_fabric
+from ifnormal.config import DetectorConfig
+from ifnormal.data.setup import AnomalySetup
+from ifnormal.detectors.calibration import calibrate, threshold_at
+from ifnormal.detectors.detector import in_batches
+from ifnormal.detectors.objective import DetectorObjective
+from ifnormal.detectors.trained import TrainedDetector
+from ifnormal.errors import DivergenceError
+from ifnormal.explanation import to_float
+from ifnormal.progress import Progress
+
+_REPORT_EVERY = 25
+_SHIFT = 2
+
+
+def train_detector(
+    setup: AnomalySetup, config: DetectorConfig, seed: int, log: Path | None = None
+) -> TrainedDetector:
+    """Train, calibrate and freeze a detector; the threshold comes from held-out normal images.
+
+    Args:
+        setup: training images, outlier exposure and held-out images.
+        config: the objective and how long to train it.
+        seed: makes the run repeatable.
+        log: losses go here, one JSON object a line.
+
+    Raises:
+        DivergenceError: the loss became NaN or infinite.
+    """
+    from ifnormal.detectors import OBJECTIVES
+
+    objective = OBJECTIVES[config.objective]
+    fabric = make_fabric()
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    detector = TrainedDetector(objective, config, setup.shape).to(fabric.device)
+    detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    sample = setup.train_normal[torch.randperm(len(setup.train_normal), generator=generator)[:1024]]
+    with torch.no_grad():
+        outputs, _ = detector.backbone(to_float(sample).to(fabric.device))
+        detector.reference = objective.reference(outputs).to(fabric.device)
+    optimizer = torch.optim.AdamW(
+        detector.parameters(), lr=config.learning_rate, weight_decay=1e-4, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=config.steps
+    )
+    with Progress(f"detector ({objective.name})", config.steps, log) as progress:
+        for step in range(1, config.steps + 1):
+            images, is_outlier = _batch(setup, objective, config.batch_size, generator)
+            images, is_outlier = images.to(fabric.device), is_outlier.to(fabric.device)
+            with fabric.autocast():
+                outputs, _ = detector.backbone(channels_last(images))
+            loss = objective.loss(outputs.float(), is_outlier, detector.reference)
+            if not torch.isfinite(loss):
+                raise DivergenceError(
+                    f"The {objective.name} detector's loss became {loss.item()} at step {step}; "
+                    "lower its learning_rate."
+                )
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            optimizer.step()
+            schedule.step()
+            if step % _REPORT_EVERY == 0 or step == config.steps:
+                progress.report(step, {"loss": loss.item()})
+    return _finish(detector.cpu().to(memory_format=torch.contiguous_format), setup)  # type: ignore[call-overload]
+
+
+def _finish(detector: TrainedDetector, setup: AnomalySetup) -> TrainedDetector:
+    """Freeze the detector, calibrate its scores and set its threshold, on held-out images."""
+    detector.freeze()
+    objective = detector.objective
+
+    def raw(images: Tensor) -> Tensor:
+        return objective.log_odds(detector.backbone(images)[0], detector.reference)
+
+    normal = in_batches(raw, setup.validation_normal)
+    outliers = in_batches(raw, setup.validation_outliers) if objective.needs_outliers else None
+    detector.calibration = calibrate(normal, outliers)
+    scores = detector.calibration(normal).sigmoid()
+    detector.threshold = threshold_at(scores, detector.config.false_alarm_rate)
+    return detector
+
+
+def _batch(
+    setup: AnomalySetup, objective: DetectorObjective, size: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Images (N, C, H, W) in [0, 1], shifted by up to two pixels, and which are outliers (N,)."""
+    count = size // 2 if objective.needs_outliers else 0
+    images = _draw(setup.train_normal, size - count, generator)
+    if count:
+        images = torch.cat([images, _draw(setup.outliers, count, generator)])
+    is_outlier = torch.arange(size) >= size - count
+    dx, dy = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=generator).tolist()
+    padded = F.pad(to_float(images), (_SHIFT, _SHIFT, _SHIFT, _SHIFT))
+    height, width = images.shape[2:]
+    top, left = _SHIFT + dy, _SHIFT + dx
+    return padded[:, :, top : top + height, left : left + width], is_outlier
+
+
+def _draw(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    return images[torch.randint(len(images), (count,), generator=generator)]

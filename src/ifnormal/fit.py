@@ -1,0 +1,313 @@
+"""The training of the generator against a frozen detector, readable from top to bottom.
+
+One step: draw images, targets α and concepts k (`_draw`); edit them; let the discriminator learn to
+tell the edits from real images (`_discriminator_step`); let the generator and the concept
+classifier learn from every term of the objective (`_terms`, `_generator_step`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ifnormal import objective
+from ifnormal.compute import channels_last, make_fabric
+from ifnormal.config import FitConfig
+from ifnormal.detectors.detector import Detector
+from ifnormal.errors import DivergenceError
+from ifnormal.explanation import to_float
+from ifnormal.progress import Progress
+from ifnormal.training_images import TrainingImages
+from ifnormal.training_state import TrainingState
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_REPORT_EVERY = 25
+# Pairs whose score had to move by more than this show what a concept does; the rest are identities.
+_MOVED = 0.5
+
+
+def fit(
+    detector: Detector,
+    normal: Tensor,
+    outliers: Tensor,
+    config: FitConfig,
+    seed: int,
+    folder: Path | None = None,
+    resume: bool = False,
+    on_step: Callable[[TrainingState], None] | None = None,
+) -> TrainingState:
+    """Train a generator, a discriminator and a concept classifier against `detector`.
+
+    Args:
+        detector: frozen; only its scores, features and their gradients are used.
+        normal: (N, C, H, W) uint8 normal images.
+        outliers: (M, C, H, W) uint8 images that the detector flags, such as outlier exposure.
+        config: everything else.
+        seed: makes the run repeatable.
+        folder: losses (`losses.jsonl`) and checkpoints go here.
+        resume: go on from the checkpoint in `folder`, to the same weights as without the break.
+        on_step: called after each step, for benchmarks and studies.
+
+    Raises:
+        DivergenceError: a term became NaN or infinite; names it and the last good checkpoint.
+        UserError: the checkpoint is damaged or of another configuration.
+    """
+    fabric = make_fabric(config.precision)
+    images = TrainingImages.prepare(detector, normal, outliers, fabric.device)
+    state = TrainingState.create(detector, images, config, seed, fabric)
+    images = replace(images, modes=state.modes.log_probabilities(images.features).exp())
+    if resume and folder is not None:
+        state.restore(folder)
+    start, begun = state.step, time.perf_counter()
+    log = folder / "losses.jsonl" if folder is not None and fabric.is_global_zero else None
+    with Progress("explainer", config.steps, log, start=state.step) as progress:
+        while state.step < config.steps:
+            state.set_learning_rates()
+            batch = _draw(images, state)
+            terms = _train_step(detector, batch, state, fabric)
+            _require_finite(terms, state, folder)
+            state.step += 1
+            if state.step % _REPORT_EVERY == 0 or state.step == config.steps:
+                progress.report(state.step, {name: float(value) for name, value in terms.items()})
+            if folder is not None and state.step % config.checkpoint_every == 0:
+                fabric.barrier()
+                if fabric.is_global_zero:
+                    state.save(folder)
+            if on_step is not None:
+                on_step(state)
+    images_done = (state.step - start) * config.batch_size * fabric.world_size
+    state.images_per_second = images_done / (time.perf_counter() - begun)
+    return state
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Images of one step. Rows run over concepts first: row k·B + i is image i in concept k."""
+
+    images: Tensor
+    scores: Tensor
+    features: Tensor
+    modes: Tensor
+    targets: Tensor
+    concepts: Tensor
+    path: Tensor  # (P, 2) rows: of a half-way edit and of the full edit of the same image
+    real_images: Tensor
+    real_scores: Tensor
+    real_modes: Tensor
+
+    @property
+    def moved(self) -> Tensor:
+        """(K·B,) bool: the score had to move, so the edit must show its concept."""
+        return (self.targets - self.scores).abs() > _MOVED
+
+
+def _draw(images: TrainingImages, state: TrainingState) -> _Batch:
+    """Draw images, half normal and half outliers, targets and every concept of each."""
+    config, generator = state.config, state.random
+    size, concepts = config.batch_size, config.concepts
+    zeros = round(size * config.targets_zero)
+    ones = round(size * config.targets_one)
+    # Half-way targets reuse images that also get the full edit, so that the path has both ends.
+    halves = size - zeros - ones
+    rows = torch.arange(size)
+    rows[zeros + ones :] = torch.arange(halves) % max(zeros, 1) if zeros else rows[zeros + ones :]
+    index = images.draw(size, generator)[rows]
+    uniform = torch.rand(halves, generator=generator)
+    targets = torch.cat([torch.zeros(zeros), torch.ones(ones), uniform]).to(images.device)
+    ends = torch.arange(zeros + ones, size)
+    path = torch.stack([ends, rows[ends]], 1) if zeros else torch.zeros(0, 2, dtype=torch.long)
+    real = images.draw(size * concepts, generator)
+    return _Batch(
+        images=channels_last(to_float(images.images[index])).repeat(concepts, 1, 1, 1),
+        scores=images.scores[index].repeat(concepts),
+        features=images.features[index].repeat(concepts, 1),
+        modes=images.modes[index].repeat(concepts, 1),
+        targets=targets.repeat(concepts),
+        concepts=torch.arange(concepts, device=images.device).repeat_interleave(size),
+        path=torch.cat([path + k * size for k in range(concepts)]),
+        real_images=channels_last(to_float(images.images[real])),
+        real_scores=images.scores[real],
+        real_modes=images.modes[real],
+    )
+
+
+def _train_step(
+    detector: Detector, batch: _Batch, state: TrainingState, fabric: Fabric
+) -> dict[str, Tensor]:
+    """One update of every network; returns the terms before the update."""
+    with fabric.autocast():
+        edited, overshoot = state.generator(batch.images, batch.targets, batch.concepts)
+        modes = _condition(batch, state)
+    terms = {"discriminator": _discriminator_step(batch, edited, modes, state, fabric)}
+    with fabric.autocast():
+        terms |= _terms(detector, batch, edited, overshoot, modes, state)
+    weights = state.config.weights
+    total = torch.stack([getattr(weights, name) * terms[name] for name in _weighted(terms)]).sum()
+    for optimizer in (state.generator_optimizer, state.classifier_optimizer):
+        optimizer.zero_grad(set_to_none=True)
+    fabric.backward(total)
+    state.generator_optimizer.step()
+    state.classifier_optimizer.step()
+    state.average()
+    return {name: value.detach() for name, value in terms.items()}
+
+
+def _weighted(terms: dict[str, Tensor]) -> list[str]:
+    return [name for name in terms if name != "discriminator"]
+
+
+def _condition(batch: _Batch, state: TrainingState) -> Tensor:
+    """(K·B, K) modes the discriminator is told: the concept's, or the image's own if unmoved."""
+    concepts = state.config.concepts
+    if not state.config.conditional:
+        return torch.full_like(batch.modes, 1 / concepts)
+    asked = F.one_hot(batch.concepts, concepts).to(batch.modes.dtype)
+    return torch.where(batch.moved[:, None], asked, batch.modes)
+
+
+def _discriminator_step(
+    batch: _Batch, edited: Tensor, modes: Tensor, state: TrainingState, fabric: Fabric
+) -> Tensor:
+    """Teach D to tell real images from edited ones; returns its loss."""
+    real_modes = batch.real_modes
+    if not state.config.conditional:
+        real_modes = torch.full_like(real_modes, 1 / state.config.concepts)
+    with fabric.autocast():
+        realness = state.discriminator(
+            torch.cat([batch.real_images, edited.detach()]),
+            torch.cat([batch.real_scores, batch.targets]),
+            torch.cat([real_modes, modes]),
+        ).float()
+    real, generated = realness.split([len(batch.real_images), len(edited)])
+    loss = objective.discriminator_loss(real, generated)
+    state.discriminator_optimizer.zero_grad(set_to_none=True)
+    fabric.backward(loss)
+    state.discriminator_optimizer.step()
+    return loss
+
+
+def _terms(
+    detector: Detector,
+    batch: _Batch,
+    edited: Tensor,
+    overshoot: Tensor,
+    modes: Tensor,
+    state: TrainingState,
+) -> dict[str, Tensor]:
+    """Every term of the generator's and the classifier's objective with a weight above 0."""
+    config, weights, moved = state.config, state.config.weights, batch.moved
+    log_odds, features = detector.inspect(edited)
+    realness = state.judge_realness(edited, batch.targets, modes).float()
+    terms = {
+        "gan": objective.generator_loss(realness, config.generator_loss),
+        "score": objective.score_loss(log_odds, batch.targets),
+        "overshoot": objective.overshoot_loss(overshoot),
+    }
+    cycled, same = _undo_and_keep(batch, edited, state)
+    terms["cycle"] = objective.reconstruction_loss(batch.images, cycled)
+    terms["reconstruction"] = objective.reconstruction_loss(same[0], same[1])
+    if weights.concept and config.concepts > 1:
+        terms |= _concept_terms(detector, batch, edited, features, cycled, same, state)
+    first, second = _pairs_of_concepts(batch, config.concepts)
+    if weights.diversity and len(first):
+        terms["diversity"] = objective.diversity_loss(
+            edited[first], edited[second], config.diversity_margin
+        )
+    if weights.contrast and len(first):
+        standard = (features - state.feature_mean) / state.feature_deviation
+        terms["contrast"] = objective.contrast_loss(standard[first], standard[second])
+    if weights.mode and moved.any():
+        log_modes = state.modes.log_probabilities(features[moved])
+        terms["mode"] = objective.mode_loss(
+            log_modes, batch.concepts[moved], 1 - batch.targets[moved]
+        )
+    if weights.minimality and moved.any():
+        terms["minimality"] = objective.reconstruction_loss(batch.images[moved], edited[moved])
+    if weights.structure and moved.any():
+        terms["structure"] = objective.structure_distance(batch.images[moved], edited[moved]).mean()
+    if weights.path and len(batch.path):
+        middle, end = batch.path.unbind(1)
+        terms["path"] = objective.betweenness_loss(
+            batch.images[middle], edited[middle], edited[end].detach()
+        )
+    return {name: value for name, value in terms.items() if getattr(weights, name) > 0}
+
+
+def _undo_and_keep(
+    batch: _Batch, edited: Tensor, state: TrainingState
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """x̃ = G(x̄, φ(x), k), and for half of the images the pair (x, G(x, φ(x), k)), in one pass."""
+    half = torch.arange(len(edited), device=edited.device) % state.config.batch_size
+    half = half % 2 == state.step % 2
+    images = torch.cat([edited, batch.images[half]])
+    scores = torch.cat([batch.scores, batch.scores[half]])
+    concepts = torch.cat([batch.concepts, batch.concepts[half]])
+    output, _ = state.generator(channels_last(images), scores, concepts)
+    cycled, kept = output.split([len(edited), int(half.sum())])
+    return cycled, (batch.images[half], kept)
+
+
+def _concept_terms(
+    detector: Detector,
+    batch: _Batch,
+    edited: Tensor,
+    features: Tensor,
+    cycled: Tensor,
+    same: tuple[Tensor, Tensor],
+    state: TrainingState,
+) -> dict[str, Tensor]:
+    """Concepts recognised on the way there and back; nothing recognised where nothing happened."""
+    moved, random = batch.moved, state.random
+    if not moved.any():
+        return {}
+    if state.config.concept_space == "pixels":
+        before, after, back = batch.images, edited, cycled
+    else:
+        before, after, back = batch.features, features, detector.inspect(cycled)[1]
+    forward = state.classifier(before[moved], after[moved], random).float()
+    backward = state.classifier(after[moved], back[moved], random).float()
+    concept = batch.concepts[moved]
+    terms = {
+        "concept": objective.concept_loss(forward, concept)
+        + objective.concept_loss(backward, concept)
+    }
+    if state.config.weights.no_concept:
+        kept = same if state.config.concept_space == "pixels" else None
+        logits = [state.classifier(before, back, random).float()]
+        if kept is not None:
+            logits.append(state.classifier(*kept, random).float())
+        terms["no_concept"] = objective.no_concept_loss(torch.cat(logits))
+    return terms
+
+
+def _pairs_of_concepts(batch: _Batch, concepts: int) -> tuple[Tensor, Tensor]:
+    """Rows of the same moved image in two different concepts, for every pair of concepts."""
+    rows = torch.arange(len(batch.images), device=batch.images.device).view(concepts, -1)
+    moved = batch.moved.view(concepts, -1)[0]
+    rows = rows[:, moved]
+    pairs = list(combinations(range(concepts), 2))
+    if not pairs:
+        return rows[:0].flatten(), rows[:0].flatten()
+    return torch.cat([rows[a] for a, _ in pairs]), torch.cat([rows[b] for _, b in pairs])
+
+
+def _require_finite(terms: dict[str, Tensor], state: TrainingState, folder: Path | None) -> None:
+    """Raise DivergenceError naming the first term that is not finite."""
+    if bool(torch.isfinite(torch.stack(list(terms.values()))).all()):
+        return
+    name = next(name for name, value in terms.items() if not bool(torch.isfinite(value)))
+    checkpoint = state.last_checkpoint(folder)
+    raise DivergenceError(
+        f"The term '{name}' became {terms[name].item()} at step {state.step + 1}; the last good "
+        f"checkpoint is {checkpoint}; resume with a lower learning_rate."
+    )

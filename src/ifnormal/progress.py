@@ -1,0 +1,81 @@
+"""Progress of long work: a bar with an ETA on a terminal, and every figure as a line of JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+
+class Progress:
+    """Reports steps of one piece of long work; a context manager.
+
+    Quiet unless standard error is a terminal. With `log`, each `report` becomes one JSON object a
+    line there; `start` > 0 (a resumed run) drops the lines of steps that will be done again.
+    """
+
+    def __init__(self, title: str, total: int, log: Path | None = None, start: int = 0) -> None:
+        self._log = None
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            kept = _lines_before(log, start) if start else []
+            log.write_text("".join(kept))
+            self._log = log.open("a", buffering=1)
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f} %"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[figures]}", style="dim"),
+                console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task(title, total=total, completed=start, figures="")
+        self._begun = time.perf_counter()
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if self._log is not None:
+            self._log.close()
+
+    def report(self, step: int, figures: Mapping[str, float]) -> None:
+        """Say that `step` steps are done, with the figures of the last one."""
+        if self._log is not None:
+            seconds = round(time.perf_counter() - self._begun, 2)
+            rounded = {name: float(f"{value:.5g}") for name, value in figures.items()}
+            self._log.write(json.dumps({"step": step, **rounded, "seconds": seconds}) + "\n")
+        if self._bar is not None:
+            shown = "  ".join(f"{name} {value:.3g}" for name, value in list(figures.items())[:4])
+            self._bar.update(self._task, completed=step, figures=shown)
+
+
+def _lines_before(log: Path, start: int) -> list[str]:
+    """Lines of an earlier log up to and including step `start`; half-written lines are dropped."""
+    kept = []
+    for line in log.read_text().splitlines() if log.exists() else []:
+        try:
+            step = json.loads(line)["step"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if step <= start:
+            kept.append(line + "\n")
+    return kept

@@ -1,0 +1,68 @@
+"""TrainingImages: what the generator trains on, and what the frozen detector says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ifnormal.detectors.detector import Detector
+from ifnormal.errors import UserError
+from ifnormal.explanation import to_float
+
+_BATCH = 512
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """Normal images followed by outliers; scores and features computed once, as φ never changes.
+
+    Attributes:
+        images: (N, C, H, W) uint8.
+        normal: how many of them, from the start, are normal.
+        scores: (N,) detector scores.
+        features: (N, F) detector features.
+        modes: (N, K) weights of the normal modes; empty until they are known.
+    """
+
+    images: Tensor
+    normal: int
+    scores: Tensor
+    features: Tensor
+    modes: Tensor
+
+    @classmethod
+    def prepare(
+        cls, detector: Detector, normal: Tensor, outliers: Tensor, device: torch.device
+    ) -> TrainingImages:
+        """Score all images with the detector.
+
+        Raises:
+            UserError: there are no normal images or no outliers.
+        """
+        if len(normal) == 0 or len(outliers) == 0:
+            raise UserError(
+                f"Training takes normal images and outliers; there are {len(normal)} and "
+                f"{len(outliers)}. Name a folder with some of each."
+            )
+        images = torch.cat([normal, outliers]).to(device)
+        log_odds, features = [], []
+        with torch.no_grad():
+            for part in images.split(_BATCH):
+                odds, feature = detector.inspect(to_float(part))
+                log_odds.append(odds.float())
+                features.append(feature.float())
+        scores = torch.cat(log_odds).sigmoid()
+        return cls(images, len(normal), scores, torch.cat(features), torch.zeros(0))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images are."""
+        return self.images.device
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` random indices, a normal image and an outlier in turn."""
+        normal = torch.randint(self.normal, (count,), generator=generator)
+        outlier = torch.randint(self.normal, len(self.images), (count,), generator=generator)
+        return torch.where(torch.arange(count) % 2 == 0, normal, outlier).to(self.device)

@@ -1,0 +1,228 @@
+"""TrainingState: the networks, optimizers and random state of a fit; whole on disk, bit for bit."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ifnormal.config import FitConfig
+from ifnormal.detectors.detector import Detector
+from ifnormal.errors import UserError
+from ifnormal.generators.concept_classifier import (
+    ConceptClassifier,
+    FeatureConceptClassifier,
+    PixelConceptClassifier,
+)
+from ifnormal.generators.discriminator import Discriminator
+from ifnormal.generators.pixel import Generator
+from ifnormal.modes import NormalModes
+from ifnormal.storage import load_tensors, save_tensors
+from ifnormal.training_images import TrainingImages
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_NAME = "checkpoint"
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes while fitting.
+
+    Attributes:
+        config: how it is trained.
+        generator, discriminator, classifier: G, D and R.
+        averaged: the moving average of G, the one that explains.
+        modes: the normal modes, fixed before the first step.
+        feature_mean, feature_deviation: (F,) of the detector's features of the training images.
+        random: the only source of randomness after the networks are made.
+        step: generator steps done.
+        images_per_second: input images a second, each edited in every concept, of the last fit.
+    """
+
+    config: FitConfig
+    generator: nn.Module
+    averaged: Generator
+    discriminator: nn.Module
+    classifier: nn.Module
+    modes: NormalModes
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
+    classifier_optimizer: torch.optim.Optimizer
+    feature_mean: Tensor
+    feature_deviation: Tensor
+    random: torch.Generator
+    step: int = 0
+    images_per_second: float = 0.0
+
+    @classmethod
+    def create(
+        cls,
+        detector: Detector,
+        images: TrainingImages,
+        config: FitConfig,
+        seed: int,
+        fabric: Fabric,
+    ) -> TrainingState:
+        """Fresh networks and optimizers, the same for the same seed."""
+        torch.manual_seed(seed)
+        random = torch.Generator().manual_seed(seed + 1_000_003 * fabric.global_rank)
+        channels, concepts = detector.shape[0], config.concepts
+        modes = NormalModes.fit(images.features[: images.normal].cpu(), concepts, seed)
+        modes = modes.to(fabric.device)
+        generator = Generator(channels, concepts, config.generator)
+        discriminator = Discriminator(channels, concepts, config.discriminator_width)
+        mean, deviation = images.features.mean(0), images.features.std(0)
+        deviation = deviation.clamp_min(1e-3 * float(deviation.mean()) + 1e-12)
+        classifier: ConceptClassifier
+        if config.concept_space == "pixels":
+            classifier = PixelConceptClassifier(channels, concepts, config.concept_noise)
+        else:
+            classifier = FeatureConceptClassifier(mean, deviation, concepts, config.concept_noise)
+        nets = [_channels_last(net) for net in (generator, discriminator, classifier)]
+        averaged = deepcopy(generator).to(fabric.device).requires_grad_(False)
+        rates = (config.learning_rate, config.learning_rate, config.classifier_learning_rate)
+        wrapped, optimizers = [], []
+        for net, rate in zip(nets, rates, strict=True):
+            optimizer = torch.optim.Adam(net.parameters(), lr=rate, betas=(0.5, 0.99), fused=True)
+            module, adam = fabric.setup(net, optimizer)
+            wrapped.append(module)
+            optimizers.append(adam)
+        return cls(
+            config,
+            generator=wrapped[0],
+            averaged=averaged,
+            discriminator=wrapped[1],
+            classifier=wrapped[2],
+            modes=modes,
+            generator_optimizer=optimizers[0],
+            discriminator_optimizer=optimizers[1],
+            classifier_optimizer=optimizers[2],
+            feature_mean=mean,
+            feature_deviation=deviation,
+            random=random,
+        )
+
+    def judge_realness(self, images: Tensor, scores: Tensor, modes: Tensor) -> Tensor:
+        """D(x̄) for the generator's step: no gradient to D's weights, no power iteration."""
+        discriminator = unwrapped(self.discriminator).eval().requires_grad_(False)
+        realness: Tensor = discriminator(images, scores, modes)
+        discriminator.train().requires_grad_(True)
+        return realness
+
+    def average(self) -> None:
+        """Move the averaged generator towards the current one; faster in the first steps."""
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        current = [p.detach() for p in unwrapped(self.generator).parameters()]
+        torch._foreach_lerp_(list(self.averaged.parameters()), current, 1 - decay)
+
+    def set_learning_rates(self) -> None:
+        """Constant, then falling linearly to zero over the last `decay` share of the steps."""
+        config = self.config
+        left = 1 - self.step / config.steps
+        factor = min(1.0, left / config.decay) if config.decay else 1.0
+        for optimizer, rate in self._optimizers_with_rates():
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint from which `restore` goes on bit for bit; atomic."""
+        facts = {
+            "format": "ifnormal.checkpoint",
+            "version": 1,
+            "step": self.step,
+            "config": asdict(self.config),
+        }
+        save_tensors(folder, _NAME, self._tensors(), facts)
+
+    def restore(self, folder: Path) -> None:
+        """Take up the checkpoint in `folder`, if there is one.
+
+        Raises:
+            UserError: the checkpoint is damaged, or was made with another configuration.
+        """
+        if not (folder / f"{_NAME}.json").exists():
+            return
+        tensors, facts = load_tensors(folder, _NAME)
+        here, there = _comparable(asdict(self.config)), facts["config"]
+        changed = sorted(key for key in here if here[key] != there.get(key))
+        if changed:
+            raise UserError(
+                f"The checkpoint in {folder} was made with another {changed[0]} "
+                f"({there.get(changed[0])}, now {here[changed[0]]}); "
+                "use the same options or another folder."
+            )
+        for name, module in self._modules().items():
+            prefix = f"{name}/"
+            values = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+            module.load_state_dict(values)
+        for number, (optimizer, _) in enumerate(self._optimizers_with_rates()):
+            _restore_optimizer(optimizer, f"optimizer{number}/", tensors)
+        self.random.set_state(tensors["random"])
+        self.step = facts["step"]
+
+    def last_checkpoint(self, folder: Path | None) -> str:
+        """Where the last checkpoint is, in words."""
+        if folder is None or not (folder / f"{_NAME}.json").exists():
+            return "none"
+        return str(folder / f"{_NAME}.json")
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {
+            "generator": unwrapped(self.generator),
+            "averaged": self.averaged,
+            "discriminator": unwrapped(self.discriminator),
+            "classifier": unwrapped(self.classifier),
+            "modes": self.modes,
+        }
+
+    def _optimizers_with_rates(self) -> list[tuple[torch.optim.Optimizer, float]]:
+        config = self.config
+        return [
+            (self.generator_optimizer, config.learning_rate),
+            (self.discriminator_optimizer, config.learning_rate),
+            (self.classifier_optimizer, config.classifier_learning_rate),
+        ]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {
+            f"{name}/{key}": value
+            for name, module in self._modules().items()
+            for key, value in module.state_dict().items()
+        }
+        for number, (optimizer, _) in enumerate(self._optimizers_with_rates()):
+            for index, values in optimizer.state_dict()["state"].items():
+                for key, value in values.items():
+                    tensors[f"optimizer{number}/{index}/{key}"] = torch.as_tensor(value)
+        return {**tensors, "random": self.random.get_state()}
+
+
+def unwrapped(module: nn.Module) -> Any:
+    """The network itself, without the wrapper that Fabric puts around it."""
+    inner = getattr(module, "_forward_module", module)
+    return getattr(inner, "module", inner)
+
+
+def _channels_last(net: nn.Module) -> nn.Module:
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _restore_optimizer(
+    optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, Tensor]
+) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(prefix):
+            index, key = name[len(prefix) :].split("/")
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _comparable(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration as JSON would give it back, without what does not change the result."""
+    return {key: value for key, value in config.items() if key != "checkpoint_every"}
