@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ifnormal.compute import channels_last, make_fabric
+from ifnormal.compute import channels_last, has_fast_bfloat16, make_fabric
 from ifnormal.config import FitConfig, fit_config
 from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.errors import UserError
@@ -39,6 +40,7 @@ class Explainer:
         self.detector, self.config = detector, config or FitConfig()
         self.seed, self.images_per_second = 0, 0.0
         self._generator: Generator | None = None
+        self._fast: Generator | None = None
         self._classifier: ConceptClassifier | None = None
         self._fabric = make_fabric(self.config.precision)
 
@@ -53,7 +55,7 @@ class Explainer:
         """Train the generator; see `ifnormal.fit.fit`. Returns itself."""
         state = fit(self.detector, normal, outliers, self.config, seed, folder, resume)
         self.seed, self.images_per_second = seed, state.images_per_second
-        self._generator = state.averaged.eval()
+        self._generator, self._fast = state.averaged.eval(), None
         self._classifier = unwrapped(state.classifier).eval().requires_grad_(False)
         return self
 
@@ -69,14 +71,12 @@ class Explainer:
         Returns:
             (N, C, H, W) float32 in [0, 1], on the device of `images`.
         """
-        generator, device = self._trained()[0], self._fabric.device
+        generator, device = self._editor(), self._fabric.device
         parts = []
         for part in images.split(_BATCH):
-            batch = channels_last(part.to(device))
             targets = torch.full((len(part),), float(target), device=device)
             concepts = torch.full((len(part),), concept, device=device)
-            with self._fabric.autocast():
-                edited, _ = generator(batch, targets, concepts)
+            edited, _ = generator(channels_last(part.to(device)), targets, concepts)
             parts.append(edited.float().to(images.device))
         return torch.cat(parts)
 
@@ -178,6 +178,15 @@ class Explainer:
         if self._generator is None or self._classifier is None:
             raise UserError("The explainer is not fitted; call fit or load one first.")
         return self._generator, self._classifier
+
+    def _editor(self) -> Generator:
+        """The generator as it edits: in bfloat16 where that is fast, converted once."""
+        generator = self._trained()[0]
+        if self._fast is None:
+            precision = self.config.precision
+            half = has_fast_bfloat16() if precision == "auto" else precision == "bf16-mixed"
+            self._fast = deepcopy(generator).bfloat16() if half else generator
+        return self._fast
 
     def _scores(self, images: Tensor) -> Tensor:
         """Detector scores of (..., C, H, W) uint8 images, shape (...)."""

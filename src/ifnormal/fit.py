@@ -267,26 +267,29 @@ def _concept_terms(
     state: TrainingState,
 ) -> dict[str, Tensor]:
     """Concepts recognised on the way there and back; nothing recognised where nothing happened."""
-    moved, random = batch.moved, state.random
+    moved, random, in_pixels = batch.moved, state.random, state.config.concept_space == "pixels"
     if not moved.any():
         return {}
-    if state.config.concept_space == "pixels":
-        before, after, back = batch.images, edited, cycled
-    else:
-        before, after, back = batch.features, features, detector.inspect(cycled)[1]
-    forward = state.classifier(before[moved], after[moved], random).float()
-    backward = state.classifier(after[moved], back[moved], random).float()
+
+    def read(images: Tensor) -> Tensor:
+        """What R sees of an image: its pixels, or the detector's features."""
+        return images if in_pixels else detector.inspect(channels_last(images))[1]
+
+    before = batch.images[moved] if in_pixels else batch.features[moved]
+    after = edited[moved] if in_pixels else features[moved]
+    back = read(cycled[moved])
     concept = batch.concepts[moved]
     terms = {
-        "concept": objective.concept_loss(forward, concept)
-        + objective.concept_loss(backward, concept)
+        "concept": objective.concept_loss(state.classifier(before, after, random), concept)
+        + objective.concept_loss(state.classifier(after, back, random), concept)
     }
     if state.config.weights.no_concept:
-        kept = same if state.config.concept_space == "pixels" else None
-        logits = [state.classifier(before, back, random).float()]
-        if kept is not None:
-            logits.append(state.classifier(*kept, random).float())
-        terms["no_concept"] = objective.no_concept_loss(torch.cat(logits))
+        original, kept = same
+        unedited = [
+            state.classifier(before, back, random),
+            state.classifier(read(original), read(kept), random),
+        ]
+        terms["no_concept"] = objective.no_concept_loss(torch.cat(unedited).float())
     return terms
 
 

@@ -42,7 +42,7 @@ def reconstruction_loss(images: Tensor, reconstructed: Tensor) -> Tensor:
 
 def concept_loss(logits: Tensor, concept: Tensor) -> Tensor:
     """L_con: cross entropy between R's logits (N, K) for a pair and the concept (N,) behind it."""
-    return F.cross_entropy(logits, concept)
+    return F.cross_entropy(logits.float(), concept)
 
 
 def no_concept_loss(logits: Tensor) -> Tensor:

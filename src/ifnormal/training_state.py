@@ -209,7 +209,7 @@ def unwrapped(module: nn.Module) -> Any:
 
 
 def _channels_last(net: nn.Module) -> nn.Module:
-    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _restore_optimizer(

@@ -1,4 +1,4 @@
-"""BCE with outlier exposure (Hendrycks et al. 2019): normal against outlier, a binary classifier."""
+"""BCE with outlier exposure (Hendrycks et al. 2019): a binary classifier, normal or outlier."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def train_detector(
             schedule.step()
             if step % _REPORT_EVERY == 0 or step == config.steps:
                 progress.report(step, {"loss": loss.item()})
-    return _finish(detector.cpu().to(memory_format=torch.contiguous_format), setup)  # type: ignore[call-overload]
+    return _finish(detector.cpu().to(memory_format=torch.contiguous_format), setup)
 
 
 def _finish(detector: TrainedDetector, setup: AnomalySetup) -> TrainedDetector:

@@ -1,0 +1,1 @@
+"""Networks of the method: generator G, discriminator D and concept classifier R."""

@@ -48,8 +48,10 @@ class Generator(nn.Module):
             clamped: both (N, C, H, W). Past the range a small share of the gradient leaks through.
         """
         one_hot = F.one_hot(concept, self.concepts).to(target.dtype)
-        condition = self.condition(torch.cat([one_hot, target_features(target)], 1))
-        outer = self.stem(F.pixel_unshuffle(images, 2))
+        steering = torch.cat([one_hot, target_features(target)], 1)
+        # The image itself stays in its own precision; only what the layers see takes theirs.
+        condition = self.condition(steering.to(self.stem.weight.dtype))
+        outer = self.stem(F.pixel_unshuffle(images, 2).to(self.stem.weight.dtype))
         for block in self.down_blocks:
             outer = block(outer, condition)
         inner = self.down(F.silu(outer))
@@ -77,6 +79,7 @@ class ResidualBlock(nn.Module):
             self.second.weight.mul_(0.1)
 
     def forward(self, hidden: Tensor, condition: Tensor) -> Tensor:
+        """(N, width, H, W) hidden and (N, 64) condition to the same shape as hidden."""
         scale, shift = self.film(condition)[:, :, None, None].chunk(2, 1)
         edited = F.silu(torch.addcmul(shift, self.first(F.silu(hidden)), 1 + scale))
         return hidden + self.second(edited)
