@@ -165,7 +165,8 @@ class FitConfig:
         concepts: K, in how many different ways each anomaly is edited.
         steps: optimizer steps of the generator.
         batch_size: images a step, half normal and half outliers; each is edited in every concept.
-        learning_rate: of generator and discriminator.
+        learning_rate: of the generator.
+        discriminator_learning_rate: of the discriminator.
         classifier_learning_rate: of the concept classifier.
         decay: share of the steps, at the end, over which learning rates fall to zero.
         ema: decay of the averaged generator weights, the ones that explain.
@@ -186,6 +187,7 @@ class FitConfig:
     steps: int = 5000
     batch_size: int = 32
     learning_rate: float = 5e-4
+    discriminator_learning_rate: float = 5e-4
     classifier_learning_rate: float = 1e-3
     decay: float = 0.3
     ema: float = 0.995

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _REPORT_EVERY = 25
-# Pairs whose score had to move by more than this show what a concept does; the rest are identities.
+# Pairs whose score had to move by more than this share of the way from normal to outlier show what
+# a concept does; the rest are identities.
 _MOVED = 0.5
 
 
@@ -99,6 +100,8 @@ class _Batch:
     features: Tensor
     modes: Tensor
     targets: Tensor
+    wanted_scores: Tensor
+    moved_from: float  # a score that has to change by more than this had to move
     concepts: Tensor
     path: Tensor  # (P, 2) rows: of a half-way edit and of the full edit of the same image
     real_images: Tensor
@@ -108,7 +111,7 @@ class _Batch:
     @property
     def moved(self) -> Tensor:
         """(K·B,) bool: the score had to move, so the edit must show its concept."""
-        return (self.targets - self.scores).abs() > _MOVED
+        return (self.wanted_scores - self.scores).abs() > self.moved_from
 
 
 def _draw(images: TrainingImages, state: TrainingState) -> _Batch:
@@ -133,6 +136,8 @@ def _draw(images: TrainingImages, state: TrainingState) -> _Batch:
         features=images.features[index].repeat(concepts, 1),
         modes=images.modes[index].repeat(concepts, 1),
         targets=targets.repeat(concepts),
+        wanted_scores=images.typical_score(targets).repeat(concepts),
+        moved_from=_MOVED * (images.high - images.low),
         concepts=torch.arange(concepts, device=images.device).repeat_interleave(size),
         path=torch.cat([path + k * size for k in range(concepts)]),
         real_images=channels_last(to_float(images.images[real])),
@@ -185,7 +190,7 @@ def _discriminator_step(
     with fabric.autocast():
         realness = state.discriminator(
             torch.cat([batch.real_images, edited.detach()]),
-            torch.cat([batch.real_scores, batch.targets]),
+            torch.cat([batch.real_scores, batch.wanted_scores]),
             torch.cat([real_modes, modes]),
         ).float()
     real, generated = realness.split([len(batch.real_images), len(edited)])
@@ -207,10 +212,10 @@ def _terms(
     """Every term of the generator's and the classifier's objective with a weight above 0."""
     config, weights, moved = state.config, state.config.weights, batch.moved
     log_odds, features = detector.inspect(edited)
-    realness = state.judge_realness(edited, batch.targets, modes).float()
+    realness = state.judge_realness(edited, batch.wanted_scores, modes).float()
     terms = {
         "gan": objective.generator_loss(realness, config.generator_loss),
-        "score": objective.score_loss(log_odds, batch.targets),
+        "score": objective.score_loss(log_odds, batch.wanted_scores),
         "overshoot": objective.overshoot_loss(overshoot),
     }
     cycled, same = _undo_and_keep(batch, edited, state)

@@ -23,6 +23,7 @@ class TrainingImages:
         normal: how many of them, from the start, are normal.
         scores: (N,) detector scores.
         features: (N, F) detector features.
+        low, high: median score of the normal images and of the outliers.
         modes: (N, K) weights of the normal modes; empty until they are known.
     """
 
@@ -30,6 +31,8 @@ class TrainingImages:
     normal: int
     scores: Tensor
     features: Tensor
+    low: float
+    high: float
     modes: Tensor
 
     @classmethod
@@ -39,7 +42,8 @@ class TrainingImages:
         """Score all images with the detector.
 
         Raises:
-            UserError: there are no normal images or no outliers.
+            UserError: there are no normal images or no outliers, or the detector does not tell
+                them apart.
         """
         if len(normal) == 0 or len(outliers) == 0:
             raise UserError(
@@ -54,12 +58,34 @@ class TrainingImages:
                 log_odds.append(odds.float())
                 features.append(feature.float())
         scores = torch.cat(log_odds).sigmoid()
-        return cls(images, len(normal), scores, torch.cat(features), torch.zeros(0))
+        low, high = scores[: len(normal)].median(), scores[len(normal) :].median()
+        if low >= high:
+            raise UserError(
+                f"The detector gives its outliers no higher scores ({high:.3f}) than normal images "
+                f"({low:.3f}); train it longer, or give outliers that it flags."
+            )
+        return cls(
+            images,
+            len(normal),
+            scores,
+            torch.cat(features),
+            low=float(low),
+            high=float(high),
+            modes=torch.zeros(0),
+        )
 
     @property
     def device(self) -> torch.device:
         """Where the images are."""
         return self.images.device
+
+    def typical_score(self, target: Tensor) -> Tensor:
+        """Targets α (N,) in [0, 1] as scores from a typical normal image's to a typical outlier's.
+
+        No real image scores exactly 0. Asked for it, a generator goes on to something more normal
+        than normal, at the cost of what it should keep; asked for the median, it stops there.
+        """
+        return self.low + target * (self.high - self.low)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` random indices, a normal image and an outlier in turn."""

@@ -86,7 +86,7 @@ class TrainingState:
             classifier = FeatureConceptClassifier(mean, deviation, concepts, config.concept_noise)
         nets = [_channels_last(net) for net in (generator, discriminator, classifier)]
         averaged = deepcopy(generator).to(fabric.device).requires_grad_(False)
-        rates = (config.learning_rate, config.learning_rate, config.classifier_learning_rate)
+        rates = _rates(config)
         wrapped, optimizers = [], []
         for net, rate in zip(nets, rates, strict=True):
             optimizer = torch.optim.Adam(net.parameters(), lr=rate, betas=(0.5, 0.99), fused=True)
@@ -182,12 +182,12 @@ class TrainingState:
         }
 
     def _optimizers_with_rates(self) -> list[tuple[torch.optim.Optimizer, float]]:
-        config = self.config
-        return [
-            (self.generator_optimizer, config.learning_rate),
-            (self.discriminator_optimizer, config.learning_rate),
-            (self.classifier_optimizer, config.classifier_learning_rate),
-        ]
+        optimizers = (
+            self.generator_optimizer,
+            self.discriminator_optimizer,
+            self.classifier_optimizer,
+        )
+        return list(zip(optimizers, _rates(self.config), strict=True))
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {
@@ -206,6 +206,15 @@ def unwrapped(module: nn.Module) -> Any:
     """The network itself, without the wrapper that Fabric puts around it."""
     inner = getattr(module, "_forward_module", module)
     return getattr(inner, "module", inner)
+
+
+def _rates(config: FitConfig) -> tuple[float, float, float]:
+    """Learning rates of generator, discriminator and classifier."""
+    return (
+        config.learning_rate,
+        config.discriminator_learning_rate,
+        config.classifier_learning_rate,
+    )
 
 
 def _channels_last(net: nn.Module) -> nn.Module:
