@@ -70,6 +70,9 @@ def colored_mnist(config: DataConfig, seed: int) -> AnomalySetup:
 
     def anomalies(drawings: LabelledImages, purpose: str) -> tuple[Tensor, dict[str, Tensor]]:
         others = drawings.take(drawings.labels != digit)
+        # Shuffled, so that the first few show every digit; sources may come sorted.
+        rng = generator(seed, f"order of {purpose} anomalies")
+        others = others.take(torch.randperm(len(others), generator=rng))
         colors = _other_colors(len(others), normal_color, seed, purpose)
         return colorize(others.images, colors), {"digit": others.labels, "color": colors}
 

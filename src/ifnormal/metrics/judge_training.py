@@ -70,7 +70,7 @@ def judge_loss(logits: dict[str, Tensor], batch: JudgeBatch) -> Tensor:
 def train_judge(
     setup: AnomalySetup,
     seed: int,
-    steps: int = 800,
+    steps: int = 900,
     device: torch.device | str = "cpu",
     width: int = 24,
 ) -> AttributeJudge:

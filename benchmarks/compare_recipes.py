@@ -1,0 +1,121 @@
+"""Recipes for disentangled concepts, compared fairly: same budget, same seeds, same detectors.
+
+python benchmarks/compare_recipes.py --steps 1000 --seeds 0 1 2
+
+The choice is made on the validation images, the figures to believe are those of the test images.
+Results go to `benchmarks/results/recipes.json`, finished runs are not repeated; the table is
+printed as Markdown for `docs/recipes.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from ifnormal.config import DataConfig, DetectorConfig, FitConfig, Weights
+from ifnormal.data import load_setup
+from ifnormal.data.setup import AnomalySetup
+from ifnormal.detectors.detector import in_batches
+from ifnormal.detectors.trained import TrainedDetector
+from ifnormal.detectors.training import train_detector
+from ifnormal.explainer import Explainer
+from ifnormal.metrics.evaluate import evaluate
+from ifnormal.metrics.judge import AttributeJudge
+from ifnormal.metrics.judge_training import train_judge
+from ifnormal.metrics.normality_auroc import auroc
+from ifnormal.stages import versions
+from ifnormal.storage import read_json, write_json
+
+RESULTS = Path(__file__).parent / "results" / "recipes.json"
+
+_plain = Weights(mode=0, minimality=0, structure=0, path=0)
+_unconditional = FitConfig(weights=_plain, conditional=False)
+RECIPES = {
+    "R on pixels (the paper) + ε′ hinge": replace(
+        _unconditional,
+        weights=replace(_plain, diversity=10),
+        concept_space="pixels",
+        concept_noise=0.1,
+    ),
+    "R on features + contrast": replace(_unconditional, weights=replace(_plain, contrast=2)),
+    "normal modes": FitConfig(weights=replace(_plain, mode=Weights().mode)),
+    "normal modes + minimality": FitConfig(weights=replace(Weights(), structure=0, path=0)),
+    "normal modes + minimality + structure + path (shipped)": FitConfig(),
+}
+COLUMNS = ("truly_normal", "minimal_edit", "two_reasons", "two_ways", "normality_auroc", "fid_n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--runs", type=Path, default=Path("runs/recipes"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    for seed in options.seeds:
+        for recipe in options.recipes:
+            path = options.runs / f"{list(RECIPES).index(recipe)}-{options.steps}-{seed}.json"
+            if not path.exists():
+                write_json(path, run(recipe, seed, options.steps, options.runs))
+    collect(options.runs, options.steps, options.results)
+
+
+def run(recipe: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
+    """Fit one recipe; its figures on the validation and on the test images."""
+    setup = load_setup(DataConfig(), seed)
+    detector, judge = _detector(setup, seed, folder), _judge(setup, folder)
+    config = replace(RECIPES[recipe], steps=steps)
+    explainer = Explainer(detector, config).fit(setup.train_normal, setup.outliers, seed)
+    figures: dict[str, Any] = {"recipe": recipe, "seed": seed, "steps": steps}
+    for part in ("validation", "test"):
+        anomalies = getattr(setup, f"{part}_anomalies")
+        normal_scores = in_batches(detector, getattr(setup, f"{part}_normal"))
+        explanation = explainer.explain(anomalies, traversals=0)
+        detector_auroc = auroc(normal_scores, explanation.scores_before)
+        figures[part] = evaluate(
+            explanation, normal_scores, setup, judge, seed, detector_auroc, part
+        )
+    return {**figures, "versions": versions()}
+
+
+def collect(runs: Path, steps: int, results: Path) -> None:
+    """Write all finished runs into one file and print the table."""
+    records = [read_json(path) for path in sorted(runs.glob(f"*-{steps}-*.json"))]
+    write_json(results, {"steps": steps, "runs": records})
+    print(f"| recipe ({steps} steps) | part | " + " | ".join(COLUMNS) + " |")
+    print("|" + " --- |" * (2 + len(COLUMNS)))
+    for recipe in RECIPES:
+        mine = [record for record in records if record["recipe"] == recipe]
+        for part in ("validation", "test") if mine else ():
+            cells = [_cell([_scalar(record[part][key]) for record in mine]) for key in COLUMNS]
+            print(f"| {recipe} | {part}, {len(mine)} seeds | " + " | ".join(cells) + " |")
+
+
+def _scalar(value: Any) -> float:
+    return mean(value) if isinstance(value, list) else value
+
+
+def _cell(values: list[float]) -> str:
+    return f"{mean(values):.1f} ± {stdev(values) if len(values) > 1 else 0:.1f}"
+
+
+def _detector(setup: AnomalySetup, seed: int, folder: Path) -> TrainedDetector:
+    path = folder / f"detector-{seed}"
+    if not (path / "detector.json").exists():
+        train_detector(setup, DetectorConfig(), seed).save(path)
+    return TrainedDetector.load(path)
+
+
+def _judge(setup: AnomalySetup, folder: Path) -> AttributeJudge:
+    path = folder / "judge"
+    if not (path / "judge.json").exists():
+        train_judge(setup, seed=1_234_567).save(path)
+    return AttributeJudge.load(path)
+
+
+if __name__ == "__main__":
+    main()
