@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import Generator
 
+from ifnormal.config import DataConfig
+from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.errors import DivergenceError, UserError
 from ifnormal.metrics.judge import AttributeJudge, JudgeNetwork, judge_accuracy
@@ -197,3 +199,15 @@ def test_a_batch_weighs_letters_less(setup):
     batch = draw_batch(setup, Generator().manual_seed(0), clean=3, each=2)
     assert batch.weights[:3].tolist() == [1, 1, 1]
     assert batch.weights[-1] < 1
+
+
+@pytest.mark.slow
+def test_on_embedded_digits_it_can_be_trusted():
+    setup = load_setup(DataConfig(), seed=0)
+    judge = train_judge(setup, seed=0)
+    right = judge_accuracy(judge, setup.test_anomalies, setup.attributes["test_anomalies"])
+    assert right["digit"] > 96
+    assert right["color"] > 99.5
+    rejected = junk_rejection(judge, setup, seed=1)
+    certain = ("faded", "blobs", "noise", "erased", "recolored")
+    assert min(rejected[kind] for kind in certain) > 95
