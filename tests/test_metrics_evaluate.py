@@ -10,6 +10,7 @@ from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
 from ifnormal.metrics import METRICS
 from ifnormal.metrics.evaluate import evaluate, explanation_truth
+from ifnormal.metrics.fid import fid_n
 from ifnormal.metrics.judge import AttributeJudge, JudgeNetwork
 
 N, K = 6, 2
@@ -77,7 +78,11 @@ def test_every_registered_figure_is_there_and_json_can_hold_it(setup, judge, par
     assert figures["validity"] == [100, 0]
     assert figures["concept_accuracy"] == 100
     assert figures["fid_extractor"] == "digit-color-judge"
-    assert figures["fid_n"] == pytest.approx(sum(figures["fid_n_per_concept"]) / K)
+    pooled = explain(source[:N]).counterfactuals.flatten(0, 1)
+    normal = setup.test_normal if part == "test" else setup.validation_normal
+    features = [judge.features(images) for images in (pooled, source[:N], normal)]
+    assert figures["fid_n"] == pytest.approx(fid_n(*features))
+    assert len(figures["fid_n_per_concept"]) == K
     assert set(figures["judge_accuracy"]) == {"digit", "color"}
     for key in ("truly_normal", "minimal_edit", "mse", "perceptual_distance"):
         assert len(figures[key]) == K

@@ -1,3 +1,79 @@
-"""ifnormal: what would have to change in this image for the detector to call it normal?"""
+"""ifnormal: what would have to change in this image for the detector to call it normal?
+
+The names below are loaded when first used, so that `import ifnormal` loads no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ifnormal.config import (
+        DataConfig,
+        DetectorConfig,
+        FitConfig,
+        GeneratorConfig,
+        Weights,
+    )
+    from ifnormal.data import load_setup
+    from ifnormal.data.folder import read_images
+    from ifnormal.data.setup import AnomalySetup
+    from ifnormal.detectors.detector import Detector
+    from ifnormal.detectors.trained import TrainedDetector
+    from ifnormal.detectors.training import train_detector
+    from ifnormal.errors import DivergenceError, UserError
+    from ifnormal.explainer import Explainer
+    from ifnormal.explanation import Explanation
+    from ifnormal.report import write_report
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AnomalySetup",
+    "DataConfig",
+    "Detector",
+    "DetectorConfig",
+    "DivergenceError",
+    "Explainer",
+    "Explanation",
+    "FitConfig",
+    "GeneratorConfig",
+    "TrainedDetector",
+    "UserError",
+    "Weights",
+    "__version__",
+    "load_setup",
+    "read_images",
+    "train_detector",
+    "write_report",
+]
+
+_HOMES = {
+    "AnomalySetup": "data.setup",
+    "DataConfig": "config",
+    "Detector": "detectors.detector",
+    "DetectorConfig": "config",
+    "DivergenceError": "errors",
+    "Explainer": "explainer",
+    "Explanation": "explanation",
+    "FitConfig": "config",
+    "GeneratorConfig": "config",
+    "TrainedDetector": "detectors.trained",
+    "UserError": "errors",
+    "Weights": "config",
+    "load_setup": "data",
+    "read_images": "data.folder",
+    "train_detector": "detectors.training",
+    "write_report": "report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import TYPE_CHECKING, Literal
 
@@ -31,6 +32,9 @@ def make_fabric(precision: Precision = "auto", devices: int | str = "auto") -> F
         precision: "auto" decides by `has_fast_bfloat16`.
         devices: number of devices; "auto" takes every GPU, or one CPU process.
     """
+    # Fabric tells on every launch which precision it uses; who asked for one knows already.
+    notices = logging.getLogger("lightning_fabric.utilities.rank_zero")
+    level = notices.level
     with warnings.catch_warnings():
         # Fabric's own import-time notices are not about anything our users can change.
         warnings.simplefilter("ignore")
@@ -39,8 +43,12 @@ def make_fabric(precision: Precision = "auto", devices: int | str = "auto") -> F
         if precision == "auto":
             precision = "bf16-mixed" if has_fast_bfloat16() else "32-true"
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-        fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
-        fabric.launch()
+        notices.setLevel(logging.WARNING)
+        try:
+            fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
+            fabric.launch()
+        finally:
+            notices.setLevel(level)
     return fabric
 
 

@@ -31,6 +31,15 @@ def _require_choices(config: object) -> None:
             )
 
 
+def require_seed(seed: int) -> None:
+    """Refuse a seed that some library would not take.
+
+    Raises:
+        UserError: it is negative or needs more than 32 bits.
+    """
+    _require(0 <= seed < 2**32, f"seed must lie between 0 and {2**32 - 1}.")
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Which images, and which of them are normal.
@@ -38,7 +47,8 @@ class DataConfig:
     Attributes:
         setup: name of a registered setup; `colored-mnist` is the paper's C-MNIST.
         data_root: folder of Hugging Face style Parquet sets (`mnist/`, `emnist_letters/`); without
-            it the embedded 5,000 digits are used. The environment variable IFNORMAL_DATA sets it.
+            it the embedded 5,000 digits are used. On the command line, the environment variable
+            IFNORMAL_DATA is its default.
         normal_digit: the digit that is normal in any colour.
         normal_color: the colour that makes any digit normal.
         colors_per_digit: "all" draws every training digit in each colour that its role allows,
@@ -164,7 +174,7 @@ class FitConfig:
     Attributes:
         concepts: K, in how many different ways each anomaly is edited.
         steps: optimizer steps of the generator.
-        batch_size: images a step, half normal and half outliers; each is edited in every concept.
+        batch_size: images a step; each is edited in every concept.
         learning_rate: of the generator.
         discriminator_learning_rate: of the discriminator.
         classifier_learning_rate: of the concept classifier.
@@ -176,7 +186,9 @@ class FitConfig:
         concept_noise: deviation of the noise on what R reads, while training.
         conditional: the discriminator also judges whether an image belongs to its concept's mode.
         diversity_margin: ε′, mean absolute pixel difference that two concepts must have.
-        targets_zero, targets_one: shares of α = 0 and α = 1; the rest is uniform.
+        moved_share: share of outliers among the images with α = 0, of normal ones with α = 1.
+        targets_zero: share of α = 0 among the targets.
+        targets_one: share of α = 1; the rest is uniform.
         generator: size of the generator.
         discriminator_width: channels of the discriminator's first stage.
         checkpoint_every: steps between checkpoints.
@@ -197,6 +209,7 @@ class FitConfig:
     concept_noise: float = 1.0
     conditional: bool = True
     diversity_margin: float = 0.06
+    moved_share: float = 0.8
     targets_zero: float = 0.5
     targets_one: float = 0.25
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
@@ -213,6 +226,7 @@ class FitConfig:
             _require(0 < getattr(self, name) < inf, f"{name} must be positive and finite.")
         for name in ("concept_noise", "diversity_margin"):
             _require(0 <= getattr(self, name) < inf, f"{name} must be 0 or positive and finite.")
+        _require(0 <= self.moved_share <= 1, "moved_share must lie between 0 and 1.")
         _require(0 <= self.decay <= 1, "decay must lie between 0 and 1.")
         _require(0 <= self.ema < 1, "ema must be at least 0 and less than 1.")
         _require(
@@ -235,7 +249,9 @@ class DemoConfig:
             "small" is the default; "paper" trains longer, for the full MNIST.
         seed: makes the run repeatable.
         concepts: K, in how many different ways each anomaly is edited.
-        data_root: see DataConfig.
+        data_root: folder of Parquet sets with the full MNIST (`mnist/`) and, where it is there,
+            EMNIST (`emnist_letters/`); without it the embedded 5,000 digits are used. On the
+            command line, the environment variable IFNORMAL_DATA is its default.
         resume: go on from the last checkpoint in `out`.
     """
 
@@ -249,7 +265,7 @@ class DemoConfig:
 
     def __post_init__(self) -> None:
         _require_choices(self)
-        _require(self.seed >= 0, "seed must not be negative.")
+        require_seed(self.seed)
         _require(self.concepts >= 1, "concepts must be at least 1.")
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ifnormal.config import Budget, DataConfig, DemoConfig, DetectorConfig, FitConfig
 from ifnormal.errors import UserError
-from ifnormal.report import write_report
-from ifnormal.stages import evaluate_stage, explain_stage, fit_stage, train_detector_stage
+from ifnormal.run_folder import difference, read_config
+from ifnormal.stages import (
+    evaluate_stage,
+    explain_stage,
+    fit_stage,
+    report_stage,
+    train_detector_stage,
+)
 
 # Steps of the judge where a budget has its own; None is the judge's default.
 _JUDGE_STEPS: dict[Budget, int | None] = {"smoke": 60, "small": None, "paper": None}
@@ -32,19 +38,41 @@ def budgeted(config: DemoConfig) -> tuple[DataConfig, DetectorConfig, FitConfig]
 def demo(config: DemoConfig) -> tuple[Path, dict[str, Any]]:
     """Train, fit, explain, evaluate and report; the report's path and the figures.
 
+    With `resume`, a finished detector is taken as it is and the fit goes on from its checkpoint;
+    what follows takes a minute and is done anew. Without, the run begins anew, and what an earlier
+    one left in the folder goes away.
+
     Raises:
-        UserError: `out` cannot be written, or another run's checkpoint is to be resumed.
+        UserError: `out` cannot be written, or what is to be resumed was made with other options.
     """
     data, detector, fit = budgeted(config)
     run, begun = config.out, time.perf_counter()
-    if run.exists() and not run.is_dir():
-        raise UserError(f"{run} is a file; name a folder with --out.")
-    trained = (run / "detector" / "detector.json").exists()
-    if not (config.resume and trained):
-        train_detector_stage(run, data, detector, config.seed)
+    if config.resume and (run / "detector" / "detector.json").exists():
+        _require_same(config, data, detector)
+    else:
+        facts = {"budget": config.budget}
+        train_detector_stage(run, data, detector, config.seed, facts)
     fit_stage(run, fit, config.seed, resume=config.resume)
     explain_stage(run)
     metrics = evaluate_stage(run, _JUDGE_STEPS[config.budget])
-    report = write_report(run)
+    report = report_stage(run)
     metrics["total_s"] = round(time.perf_counter() - begun, 1)
     return report, metrics
+
+
+def _require_same(config: DemoConfig, data: DataConfig, detector: DetectorConfig) -> None:
+    """Raise UserError unless the run's detector is the one that these options would train."""
+    root = config.data_root
+    options = {
+        # The budget first: it decides others, and is what the user typed.
+        "budget": config.budget,
+        "seed": config.seed,
+        "data": asdict(replace(data, data_root=root.expanduser().absolute() if root else None)),
+        "detector": asdict(detector),
+    }
+    changed = difference(read_config(config.out), options)
+    if changed:
+        raise UserError(
+            f"The run in {config.out} was begun with {changed}; give it the same options as then, "
+            "or leave --resume out to begin anew."
+        )

@@ -115,7 +115,7 @@ class _Batch:
 
 
 def _draw(images: TrainingImages, state: TrainingState) -> _Batch:
-    """Draw images, half normal and half outliers, targets and every concept of each."""
+    """Draw images, targets and every concept of each."""
     config, generator = state.config, state.random
     size, concepts = config.batch_size, config.concepts
     zeros = round(size * config.targets_zero)
@@ -124,12 +124,15 @@ def _draw(images: TrainingImages, state: TrainingState) -> _Batch:
     halves = size - zeros - ones
     rows = torch.arange(size)
     rows[zeros + ones :] = torch.arange(halves) % max(zeros, 1) if zeros else rows[zeros + ones :]
-    index = images.draw(size, generator)[rows]
+    # Where α is what the image has already there is little to learn, so most of them have to move.
+    share = torch.full((size,), config.moved_share)
+    share[zeros : zeros + ones] = 1 - config.moved_share
+    index = images.draw(share, generator)[rows]
     uniform = torch.rand(halves, generator=generator)
     targets = torch.cat([torch.zeros(zeros), torch.ones(ones), uniform]).to(images.device)
     ends = torch.arange(zeros + ones, size)
     path = torch.stack([ends, rows[ends]], 1) if zeros else torch.zeros(0, 2, dtype=torch.long)
-    real = images.draw(size * concepts, generator)
+    real = images.draw(torch.full((size * concepts,), 0.5), generator)
     return _Batch(
         images=channels_last(to_float(images.images[index])).repeat(concepts, 1, 1, 1),
         scores=images.scores[index].repeat(concepts),

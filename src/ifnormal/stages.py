@@ -1,10 +1,11 @@
 """The stages of the main job. Each reads a run folder and adds its part to it.
 
 ```
-config.json    options, versions, seed, seconds a stage
+config.json    options, seeds, versions, commit, machine, seconds a stage
 detector/      detector, losses
 explainer/     explainer, checkpoint, losses
 explanation/   images, scores
+own-images/    explanation/ of images that were given by name
 judge/         the independent judge
 gradient/      plain pixel-gradient counterfactuals, for contrast
 truth.json     the judge's verdicts
@@ -15,26 +16,25 @@ report.html    the report
 
 from __future__ import annotations
 
-import platform
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import datetime, timezone
-from importlib.metadata import version
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ifnormal.config import DataConfig, DetectorConfig, FitConfig, data_config
+from ifnormal.config import DataConfig, DetectorConfig, FitConfig, data_config, require_seed
 from ifnormal.data import load_setup
 from ifnormal.data.folder import read_images
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.detectors.training import train_detector
+from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
 from ifnormal.gradient import gradient_counterfactuals
@@ -43,7 +43,20 @@ from ifnormal.metrics.judge import AttributeJudge
 from ifnormal.metrics.judge_training import train_judge
 from ifnormal.metrics.normality_auroc import auroc
 from ifnormal.metrics.truth import truth
-from ifnormal.storage import read_json, write_json
+from ifnormal.report import write_report
+from ifnormal.run_folder import (
+    OWN_IMAGES,
+    begin,
+    clear,
+    difference,
+    read_config,
+    require_writable,
+    say_done,
+    seconds,
+    timed,
+    update_config,
+)
+from ifnormal.storage import write_json
 
 _CONTRASTED = 12
 # The judge's seed is fixed and no run's: whoever judges two runs must be the same.
@@ -51,61 +64,141 @@ _JUDGE_SEED = 1_234_567
 
 
 def train_detector_stage(
-    run: Path, data: DataConfig, config: DetectorConfig, seed: int
+    run: Path,
+    data: DataConfig,
+    config: DetectorConfig,
+    seed: int,
+    facts: Mapping[str, Any] | None = None,
 ) -> TrainedDetector:
-    """Train a detector on a setup: `detector/` and `config.json`."""
-    with _recorded(run, "detector", {"data": asdict(data), "detector": asdict(config)}, seed):
-        setup = load_setup(data, seed)
-        _update_config(run, {"setup": {"normal": setup.normal, **setup.facts}})
+    """Begin a run: train a detector on a setup. What an earlier run left in the folder goes away.
+
+    Args:
+        run: `detector/` and `config.json` go here.
+        data: the setup.
+        config: the detector.
+        seed: of the images and the detector.
+        facts: more to record.
+    """
+    begun = time.perf_counter()
+    require_seed(seed)
+    begin(run)
+    if data.data_root is not None:  # the later stages may be run from elsewhere
+        data = replace(data, data_root=data.data_root.expanduser().absolute())
+    setup = load_setup(data, seed)
+    clear(run, "detector")
+    options = {"data": asdict(data), "detector": asdict(config), "seed": seed}
+    described = {"setup": {"normal": setup.normal, **setup.facts}}
+    update_config(run, {**(facts or {}), **options, **described}, fresh=True)
+    with timed(run, "detector", begun):
         detector = train_detector(setup, config, seed, run / "detector" / "losses.jsonl")
         detector.save(run / "detector")
     return detector
 
 
-def fit_stage(run: Path, config: FitConfig, seed: int, resume: bool = False) -> Explainer:
-    """Train the generator against the run's detector: `explainer/`."""
-    with _recorded(run, "fit", {"fit": asdict(config)}, seed):
-        detector = TrainedDetector.load(run / "detector")
-        setup = _setup(run)
+def fit_stage(
+    run: Path, config: FitConfig, seed: int | None = None, resume: bool = False
+) -> Explainer:
+    """Train the generator against the run's detector: `explainer/`.
+
+    Args:
+        run: holds a detector.
+        config: the generator and its training.
+        seed: of the training; by default the run's.
+        resume: go on from the checkpoint, if there is one.
+    """
+    begun, record = time.perf_counter(), read_config(run)
+    seed = record["seed"] if seed is None else seed
+    require_seed(seed)
+    options = {"fit": asdict(config), "fit_seed": seed}
+    resume = resume and (run / "explainer" / "checkpoint.json").exists()
+    if resume:
+        _require_same_fit(run, record, options)
+        begun -= seconds(run).get("fit", 0.0)
+    detector, setup = _detector(run), _setup(run)
+    clear(run, "explain" if resume else "fit")
+    update_config(run, options)
+    with timed(run, "fit", begun):
         explainer = Explainer(detector, config)
         explainer.fit(setup.train_normal, setup.outliers, seed, run / "explainer", resume)
         explainer.save(run / "explainer")
-        _update_config(run, {"images_per_s": explainer.images_per_second})
+        if explainer.images_per_second:  # 0 where a finished training was resumed
+            update_config(run, {"images_per_s": explainer.images_per_second})
     return explainer
 
 
+def explanation_folder(run: Path, images: Sequence[Path] = (), out: Path | None = None) -> Path:
+    """Where `explain_stage` saves.
+
+    Given images have a folder of their own, so as not to take the place of what is measured.
+    """
+    return (out or (run / OWN_IMAGES if images else run)) / "explanation"
+
+
 def explain_stage(run: Path, images: Sequence[Path] = (), out: Path | None = None) -> Explanation:
-    """Explain the setup's test anomalies, or the given image files and folders: `explanation/`."""
-    with _recorded(run, "explain"):
-        detector = TrainedDetector.load(run / "detector")
-        explainer = Explainer.load(run / "explainer", detector)
-        names: Sequence[str]
-        if images:
-            anomalies, names = read_images(images, detector.shape)
-        else:
-            anomalies = (setup := _setup(run)).test_anomalies
-            names = _names(setup)
-        explanation = explainer.explain(anomalies, names)
-        explanation.save(out or run / "explanation")
+    """Explain the setup's test anomalies, or the given image files and folders.
+
+    Args:
+        run: holds a detector and an explainer.
+        images: files and folders; none for the test anomalies.
+        out: `explanation/` goes here; by default the run, or its `own-images/` for given images.
+    """
+    begun, target = time.perf_counter(), explanation_folder(run, images, out)
+    measured = target.resolve() == (run / "explanation").resolve()
+    if images and measured:
+        raise UserError(
+            f"{target} is for the test anomalies, from which the figures come; "
+            "name another folder with --out or leave it out."
+        )
+    detector = _detector(run)
+    explainer = _explainer(run, detector)
+    require_writable(target)
+    names: Sequence[str]
+    if images:
+        anomalies, names = read_images(images, detector.shape)
+    else:
+        anomalies = (setup := _setup(run)).test_anomalies
+        names = _names(setup)
+    explanation = explainer.explain(anomalies, names)
+    if not measured:
+        explanation.save(target)
+        say_done("explain", begun)
+        return explanation
+    with timed(run, "explain", begun):
+        clear(run, "explain")
+        explanation.save(target)
     return explanation
 
 
 def evaluate_stage(run: Path, judge_steps: int | None = None) -> dict[str, Any]:
     """Measure the explanation of the test anomalies: `metrics.json`, `truth.json`, `gradient/`."""
-    with _recorded(run, "evaluate"):
-        detector = TrainedDetector.load(run / "detector")
-        explanation = Explanation.load(run / "explanation")
-        config, setup = read_json(run / "config.json"), _setup(run)
+    begun, config = time.perf_counter(), read_config(run)
+    detector, setup = _detector(run), _setup(run)
+    explanation = Explanation.load(run / "explanation")
+    if not torch.equal(explanation.anomalies, setup.test_anomalies[: len(explanation)]):
+        raise UserError(
+            f"{run}/explanation is not of the run's test anomalies; "
+            f"run ifnormal explain --run {run} first."
+        )
+    with timed(run, "evaluate", begun):
+        clear(run, "evaluate")
         judge = _judge(run, setup, judge_steps)
         normal_scores = in_batches(detector, setup.test_normal)
         detector_auroc = auroc(normal_scores, in_batches(detector, setup.test_anomalies))
         metrics = evaluate(explanation, normal_scores, setup, judge, config["seed"], detector_auroc)
         _contrast(run, detector, explanation, setup, judge)
-    seconds = read_json(run / "config.json")["seconds"]
-    metrics["wall_clock_s"] = round(sum(seconds.values()), 1)
-    metrics["images_per_s"] = round(config["images_per_s"], 1)
+    metrics["wall_clock_s"] = round(sum(seconds(run).values()), 1)
+    speed = config.get("images_per_s")
+    metrics["images_per_s"] = None if speed is None else round(speed, 1)
     write_json(run / "metrics.json", metrics)
     return metrics
+
+
+def report_stage(run: Path) -> Path:
+    """Tell the run, or whatever folder has an `explanation/`, as one page: `report.html`."""
+    begun = time.perf_counter()
+    report = write_report(run)
+    say_done("report", begun)
+    return report
 
 
 def _contrast(
@@ -176,42 +269,56 @@ def _names(setup: AnomalySetup) -> list[str]:
 
 
 def _setup(run: Path) -> AnomalySetup:
-    config = read_json(run / "config.json")
-    return load_setup(data_config(config["data"]), config["seed"])
+    """The images of the run: the same ones that its detector was trained with."""
+    config = read_config(run)
+    with _understood(run / "config.json"):
+        data = data_config(config["data"])
+    moved = os.environ.get("IFNORMAL_DATA")
+    if data.data_root is not None and moved and not data.data_root.is_dir():
+        data = replace(data, data_root=Path(moved))
+    return load_setup(data, config["seed"])
+
+
+def _detector(run: Path) -> TrainedDetector:
+    read_config(run)
+    if not (run / "detector" / "detector.json").exists():
+        raise UserError(
+            f"{run} has no detector; train one with ifnormal train-detector --run {run}."
+        )
+    with _understood(run / "detector" / "detector.json"):
+        return TrainedDetector.load(run / "detector")
+
+
+def _explainer(run: Path, detector: TrainedDetector) -> Explainer:
+    if not (run / "explainer" / "explainer.json").exists():
+        raise UserError(f"{run} has no explainer; train one with ifnormal fit --run {run}.")
+    with _understood(run / "explainer" / "explainer.json"):
+        return Explainer.load(run / "explainer", detector)
 
 
 @contextmanager
-def _recorded(
-    run: Path, stage: str, options: Mapping[str, Any] | None = None, seed: int | None = None
-) -> Iterator[None]:
-    """Write options and versions to `config.json` before a stage, and its seconds after it."""
-    begun = time.perf_counter()
-    facts: dict[str, Any] = dict(options or {})
-    if seed is not None:
-        facts["seed"] = seed
-    _update_config(run, {**facts, "versions": versions(), "date": _now()})
-    yield
-    seconds = read_json(run / "config.json").get("seconds", {})
-    seconds[stage] = round(time.perf_counter() - begun, 2)
-    _update_config(run, {"seconds": seconds})
+def _understood(path: Path) -> Iterator[None]:
+    """A file of ours that was edited, or is of another version, is the user's to put right."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path} is not as this version of ifnormal writes it "
+            f"({type(error).__name__}: {reason}); restore it or make the run anew."
+        ) from None
 
 
-def _update_config(run: Path, facts: Mapping[str, Any]) -> None:
-    path = run / "config.json"
-    known = read_json(path) if path.exists() else {}
-    write_json(path, {**known, **facts})
+def _require_same_fit(run: Path, record: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    def counted(facts: Mapping[str, Any]) -> dict[str, Any]:
+        fit = {key: value for key, value in facts["fit"].items() if key != "checkpoint_every"}
+        return {"fit": fit, "fit_seed": facts["fit_seed"]}
 
-
-def versions() -> dict[str, str]:
-    """Versions and machine worth saving beside a result."""
-    packages = ("ifnormal", "torch", "numpy", "lightning-fabric", "torchmetrics", "scikit-learn")
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-        "threads": str(torch.get_num_threads()),
-    }
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    if "fit" not in record or "fit_seed" not in record:
+        return
+    changed = difference(counted(record), counted(options))
+    if changed:
+        raise UserError(
+            f"The fit in {run} was begun with {changed}; give it the same options as then, "
+            "or leave --resume out to begin anew."
+        )

@@ -23,7 +23,7 @@ class TrainingImages:
         normal: how many of them, from the start, are normal.
         scores: (N,) detector scores.
         features: (N, F) detector features.
-        low, high: median score of the normal images and of the outliers.
+        low, high: lower quartile of the normal images' scores, upper one of the outliers'.
         modes: (N, K) weights of the normal modes; empty until they are known.
     """
 
@@ -58,7 +58,8 @@ class TrainingImages:
                 log_odds.append(odds.float())
                 features.append(feature.float())
         scores = torch.cat(log_odds).sigmoid()
-        low, high = scores[: len(normal)].median(), scores[len(normal) :].median()
+        low = scores[: len(normal)].quantile(0.25)
+        high = scores[len(normal) :].quantile(0.75)
         if low >= high:
             raise UserError(
                 f"The detector gives its outliers no higher scores ({high:.3f}) than normal images "
@@ -83,12 +84,14 @@ class TrainingImages:
         """Targets α (N,) in [0, 1] as scores from a typical normal image's to a typical outlier's.
 
         No real image scores exactly 0. Asked for it, a generator goes on to something more normal
-        than normal, at the cost of what it should keep; asked for the median, it stops there.
+        than normal, at the cost of what it should keep; asked for the lower quartile, it stops there.
         """
         return self.low + target * (self.high - self.low)
 
-    def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """`count` random indices, a normal image and an outlier in turn."""
-        normal = torch.randint(self.normal, (count,), generator=generator)
-        outlier = torch.randint(self.normal, len(self.images), (count,), generator=generator)
-        return torch.where(torch.arange(count) % 2 == 0, normal, outlier).to(self.device)
+    def draw(self, outlier_share: Tensor, generator: torch.Generator) -> Tensor:
+        """Random indices (N,), each of an outlier with the chance (N,) given for it."""
+        count = outlier_share.shape
+        is_outlier = torch.rand(count, generator=generator) < outlier_share
+        normal = torch.randint(self.normal, count, generator=generator)
+        outlier = torch.randint(self.normal, len(self.images), count, generator=generator)
+        return torch.where(is_outlier, outlier, normal).to(self.device)

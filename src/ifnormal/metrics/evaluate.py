@@ -63,7 +63,8 @@ def evaluate(
         "detector_auroc": detector_auroc,
         "normality_auroc": _mean(aurocs),
         "normality_auroc_per_concept": aurocs,
-        "fid_n": _mean(fids),
+        # All concepts together: each by itself covers only a part of what is normal.
+        "fid_n": fid_n(judge.features(edited.flatten(0, 1)), features, normal_features),
         "fid_n_per_concept": fids,
         "fid_extractor": judge.extractor,
         "concept_accuracy": concept_accuracy(explanation.concept_probabilities),

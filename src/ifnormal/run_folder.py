@@ -1,0 +1,255 @@
+"""The run folder: what in it is ours, what a stage outdates, and the record in `config.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ifnormal.errors import UserError
+from ifnormal.explanation import PICTURE
+from ifnormal.storage import read_json, write_json
+
+CONFIG = "config.json"
+OWN_IMAGES = "own-images"
+
+_TENSORS = r"(\.json|-[0-9a-f]{12}\.safetensors)"
+_EXPLANATION = rf"(explanation{_TENSORS}|images/{PICTURE.pattern})"
+# What each stage makes. A stage done anew outdates its own files and those of all after it.
+# The judge depends on the images alone, so only a new detector, which may have others, outdates it.
+_MADE_BY = {
+    "detector": rf"(detector/detector|judge/judge){_TENSORS}|detector/losses\.jsonl",
+    "fit": rf"explainer/(explainer|checkpoint){_TENSORS}|explainer/losses\.jsonl"
+    rf"|{OWN_IMAGES}/(explanation/{_EXPLANATION}|report\.html)",
+    "explain": rf"explanation/{_EXPLANATION}",
+    "evaluate": rf"gradient/{_EXPLANATION}|truth\.json|metrics\.json",
+    "report": r"report\.html",
+}
+# Deepest first, so that each is empty when its turn comes.
+_FOLDERS = (
+    *(f"{OWN_IMAGES}/explanation/images", f"{OWN_IMAGES}/explanation", OWN_IMAGES),
+    *("explanation/images", "explanation", "gradient/images", "gradient"),
+    *("explainer", "judge", "detector", "."),
+)
+# `write_atomic` leaves such a name behind when the machine dies under it.
+_HALF_WRITTEN = re.compile(r"\.(.+)\.[0-9a-f]{16}")
+
+
+def begin(run: Path) -> None:
+    """Make sure that a new run may be written here.
+
+    Raises:
+        UserError: it is a file, cannot be written, or holds somebody else's files of our names.
+    """
+    require_writable(run)
+    if (run / CONFIG).exists():
+        known = read_json(run / CONFIG).get("versions")
+        foreign = not (isinstance(known, dict) and "ifnormal" in known)
+        names = [CONFIG] if foreign else []
+    else:
+        names = sorted(path.relative_to(run).as_posix() for path in _files(run, "detector"))
+    if names:
+        raise UserError(
+            f"{run} already holds {names[0]}, which is of no run of ifnormal; name another folder."
+        )
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder, and learn now rather than after the training that it cannot be written.
+
+    Raises:
+        UserError: it is a file or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror or error
+        raise UserError(
+            f"The folder {folder} cannot be written ({reason}); name another one."
+        ) from None
+
+
+def clear(run: Path, stage: str) -> None:
+    """Remove what this stage and those after it once wrote, and nothing else.
+
+    Without this, a new run in an old folder would be measured and shown with the old one's parts.
+    """
+    emptied = set()
+    for path in _files(run, stage):
+        path.unlink(missing_ok=True)
+        emptied.add(path.parent)
+    for name in _FOLDERS[:-1]:
+        folder = run / name
+        if folder in emptied:
+            with suppress(OSError):  # it holds a file of the user's
+                folder.rmdir()
+                emptied.add(folder.parent)
+
+
+def _files(run: Path, stage: str) -> Iterator[Path]:
+    """Files that this stage or a later one wrote."""
+    stages = list(_MADE_BY)
+    pattern = re.compile("|".join(_MADE_BY[name] for name in stages[stages.index(stage) :]))
+    for name in _FOLDERS:
+        folder = run / name
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            half = _HALF_WRITTEN.fullmatch(path.name)
+            whole = path.with_name(half[1]) if half else path
+            if pattern.fullmatch(whole.relative_to(run).as_posix()) and not path.is_dir():
+                yield path
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The run's record.
+
+    Raises:
+        UserError: there is none, or it does not say which images the run is about.
+    """
+    if not (run / CONFIG).exists():
+        raise UserError(
+            f"{run} is no folder of a run; make one with ifnormal train-detector --run {run}."
+        )
+    config = read_json(run / CONFIG)
+    if not isinstance(config.get("data"), dict) or not isinstance(config.get("seed"), int):
+        raise UserError(
+            f"{run / CONFIG} does not name the run's data and seed; restore it or make the run "
+            f"anew with ifnormal train-detector --run {run}."
+        )
+    return config
+
+
+def update_config(run: Path, facts: Mapping[str, Any], fresh: bool = False) -> None:
+    """Add facts, and what they were made with, to the record; `fresh` begins a new one."""
+    known = {} if fresh else read_json(run / CONFIG)
+    write_json(run / CONFIG, {**known, **facts, **provenance()})
+
+
+def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """The first option that is another one than in the record, in words; None if all are the same.
+
+    Options that the record does not have count as different: an older version had other ones.
+    """
+    before, after = _flat(saved), _flat(json.loads(json.dumps(now, default=str)))
+    for name, value in after.items():
+        if name not in before or before[name] != value:
+            return f"{name} {before.get(name, 'unknown')}, not {value}"
+    return None
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        flat |= (
+            _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        )
+    return flat
+
+
+@contextmanager
+def timed(run: Path, stage: str, since: float) -> Iterator[None]:
+    """Record a stage's seconds since `since`, also of one that is broken off and resumed later.
+
+    Where there is no terminal for progress bars, one line says that the stage is done.
+    """
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError, UserError):  # the first error is the one to be told
+            _record_seconds(run, stage, time.perf_counter() - since)
+        raise
+    _record_seconds(run, stage, time.perf_counter() - since)
+    say_done(stage, since)
+
+
+def say_done(stage: str, since: float) -> None:
+    """One plain line for logs, such as "detector: 27 s"; a terminal has progress bars instead."""
+    if not sys.stderr.isatty():
+        print(f"{stage}: {time.perf_counter() - since:.0f} s", file=sys.stderr, flush=True)
+
+
+def seconds(run: Path) -> dict[str, float]:
+    """Seconds of each stage so far."""
+    known = read_json(run / CONFIG).get("seconds")
+    return known if isinstance(known, dict) else {}
+
+
+def _record_seconds(run: Path, stage: str, spent: float) -> None:
+    update_config(run, {"seconds": {**seconds(run), stage: round(spent, 2)}})
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, commit and machine: what a result was made with."""
+    return {
+        "versions": _versions(),
+        **_checkout(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _versions() -> dict[str, str]:
+    import torch
+
+    packages = ("ifnormal", "torch", "numpy", "lightning-fabric", "torchmetrics", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "cpu": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+@cache
+def _processor() -> str:
+    """The processor's model name, or what kind of processor it is."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # no Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(filter(None, [*names, platform.processor(), platform.machine()]), "unknown")
+
+
+@cache
+def _checkout() -> dict[str, Any]:
+    """The commit this package was run from, null where it is not in a git checkout of its own."""
+    nothing = {"commit": None, "uncommitted_changes": None}
+    # Tracked, not merely below: an environment may lie inside the checkout of another project.
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return nothing
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".")
+    if commit is None or changes is None:
+        return nothing
+    return {"commit": commit.strip(), "uncommitted_changes": bool(changes.strip())}
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of a git command in the package's folder; None where it fails for any reason."""
+    # A hook's GIT_DIR would name another repository, and a run must not wait for git's lock.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", "-c", "core.fsmonitor=false", *arguments],
+            cwd=Path(__file__).parent,
+            env={**kept, "GIT_OPTIONAL_LOCKS": "0"},
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout if done.returncode == 0 else None
