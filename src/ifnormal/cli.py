@@ -317,9 +317,9 @@ class _Parser(ArgumentParser):
             exit_on_error=False, allow_abbrev=False, formatter_class=_Formatter, **options
         )
 
-    def format_help(self) -> str:
+    def format_help(self, *arguments: Any, **options: Any) -> str:
         """The help, with dashes in the names of options."""
-        return _with_dashes(super().format_help())
+        return _with_dashes(super().format_help(*arguments, **options))
 
 
 def _parser() -> ArgumentParser:
@@ -371,6 +371,8 @@ def _sentence(message: str, arguments: Sequence[str]) -> str:
         types = [words for known, words in _KINDS.items() if f"'{known}'" in kind]
         wanted = f"one of {', '.join(choices)}" if choices else " or ".join(types) or kind
         text = f"--{name} must be {wanted}, not {value!r}"
+    elif found := re.match(r'Parser key "([\w.]+)": Unable to load config (\S+)', text):
+        text = f"--{found[1]} takes a YAML or JSON file of options, which {found[2]} is not"
     elif found := re.match(r"argument VERB: invalid choice: '?([^' ]*)", text):
         text, way_out = f"There is no verb {found[1]!r}", f"choose one of {', '.join(_VERBS)}."
     elif found := re.match(r"unrecognized arguments: (\S+)", text):

@@ -77,7 +77,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """How a detector of section 1 of the design is trained.
+    """How a detector is trained.
 
     Attributes:
         objective: "bce" and "hsc" use outlier exposure, "dsvdd" only normal images.

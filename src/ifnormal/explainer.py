@@ -60,23 +60,23 @@ class Explainer:
         return self
 
     @torch.inference_mode()
-    def edit(self, images: Tensor, target: float, concept: int) -> Tensor:
+    def edit(self, images: Tensor, target: float | Tensor, concept: int) -> Tensor:
         """G(x, α, k): edit images so that the detector scores them `target`.
 
         Args:
             images: (N, C, H, W) float in [0, 1].
-            target: α in [0, 1]; 0 is normal.
+            target: α in [0, 1], for all or (N,) for each; 0 is normal.
             concept: k in 0..K-1.
 
         Returns:
             (N, C, H, W) float32 in [0, 1], on the device of `images`.
         """
         generator, device = self._editor(), self._fabric.device
+        wanted = torch.as_tensor(target, dtype=torch.float32).expand(len(images))
         parts = []
-        for part in images.split(_BATCH):
-            targets = torch.full((len(part),), float(target), device=device)
+        for part, targets in zip(images.split(_BATCH), wanted.split(_BATCH), strict=True):
             concepts = torch.full((len(part),), concept, device=device)
-            edited, _ = generator(channels_last(part.to(device)), targets, concepts)
+            edited, _ = generator(channels_last(part.to(device)), targets.to(device), concepts)
             parts.append(edited.float().to(images.device))
         return torch.cat(parts)
 
@@ -105,21 +105,22 @@ class Explainer:
             )
         floats, concepts = to_float(anomalies), range(self.config.concepts)
         edits = torch.stack([quantize(self.edit(floats, 0.0, k)) for k in concepts], 1)
-        targets = torch.linspace(1, 0, traversal_steps)
-        few = floats[:traversals]
+        scores = in_batches(self.detector, anomalies)
+        shares = torch.linspace(1, 0, traversal_steps)
+        few, own = floats[:traversals], scores[:traversals]
         ways = [
-            torch.stack([quantize(self.edit(few, float(t), k)) for t in targets], 1)
+            torch.stack([quantize(self.edit(few, share * own, k)) for share in shares], 1)
             for k in concepts
         ]
         followed = torch.stack(ways, 1)
         return Explanation(
             anomalies=anomalies,
             counterfactuals=edits,
-            scores_before=in_batches(self.detector, anomalies),
+            scores_before=scores,
             scores_after=self._scores(edits),
             concept_probabilities=self._concept_probabilities(anomalies, edits),
             threshold=self.detector.threshold,
-            traversal_targets=targets,
+            traversal_targets=shares,
             traversals=followed,
             traversal_scores=self._scores(followed),
             names=tuple(names) if names is not None else tuple(map(str, range(len(anomalies)))),

@@ -35,7 +35,8 @@ class Explanation:
         concept_probabilities: (N, K, K); `[n, k]` is what the concept classifier says of the pair
             (anomaly n, counterfactual k); rows sum to 1.
         threshold: scores above it are flagged as anomalous.
-        traversal_targets: (T,) the α asked for, from anomalous down to 0.
+        traversal_targets: (T,) the α asked for, as shares of the anomaly's own score: from 1, the
+            anomaly as it is, down to 0.
         traversals: (M, K, T, C, H, W) uint8 for the first M <= N anomalies; M may be 0.
         traversal_scores: (M, K, T) detector scores along the traversals.
         names: N names of the anomalies, as the user knows them.

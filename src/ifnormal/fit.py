@@ -130,6 +130,8 @@ def _draw(images: TrainingImages, state: TrainingState) -> _Batch:
     index = images.draw(share, generator)[rows]
     uniform = torch.rand(halves, generator=generator)
     targets = torch.cat([torch.zeros(zeros), torch.ones(ones), uniform]).to(images.device)
+    targets = targets.repeat(concepts)
+    concept = torch.arange(concepts, device=images.device).repeat_interleave(size)
     ends = torch.arange(zeros + ones, size)
     path = torch.stack([ends, rows[ends]], 1) if zeros else torch.zeros(0, 2, dtype=torch.long)
     real = images.draw(torch.full((size * concepts,), 0.5), generator)
@@ -138,10 +140,10 @@ def _draw(images: TrainingImages, state: TrainingState) -> _Batch:
         scores=images.scores[index].repeat(concepts),
         features=images.features[index].repeat(concepts, 1),
         modes=images.modes[index].repeat(concepts, 1),
-        targets=targets.repeat(concepts),
-        wanted_scores=images.typical_score(targets).repeat(concepts),
-        moved_from=_MOVED * (images.high - images.low),
-        concepts=torch.arange(concepts, device=images.device).repeat_interleave(size),
+        targets=targets,
+        wanted_scores=images.typical_score(targets, concept),
+        moved_from=_MOVED * float(images.typical_outlier - images.typical_normal.mean()),
+        concepts=concept,
         path=torch.cat([path + k * size for k in range(concepts)]),
         real_images=channels_last(to_float(images.images[real])),
         real_scores=images.scores[real],

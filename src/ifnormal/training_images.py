@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -23,16 +24,13 @@ class TrainingImages:
         normal: how many of them, from the start, are normal.
         scores: (N,) detector scores.
         features: (N, F) detector features.
-        low, high: lower quartile of the normal images' scores, upper one of the outliers'.
-        modes: (N, K) weights of the normal modes; empty until they are known.
+        modes: (N, K) weights of the normal modes; (N, 1) of ones until they are known.
     """
 
     images: Tensor
     normal: int
     scores: Tensor
     features: Tensor
-    low: float
-    high: float
     modes: Tensor
 
     @classmethod
@@ -58,35 +56,44 @@ class TrainingImages:
                 log_odds.append(odds.float())
                 features.append(feature.float())
         scores = torch.cat(log_odds).sigmoid()
-        low = scores[: len(normal)].quantile(0.25)
-        high = scores[len(normal) :].quantile(0.75)
+        low, high = scores[: len(normal)].median(), scores[len(normal) :].median()
         if low >= high:
             raise UserError(
                 f"The detector gives its outliers no higher scores ({high:.3f}) than normal images "
                 f"({low:.3f}); train it longer, or give outliers that it flags."
             )
-        return cls(
-            images,
-            len(normal),
-            scores,
-            torch.cat(features),
-            low=float(low),
-            high=float(high),
-            modes=torch.zeros(0),
+        modes = torch.ones(len(images), 1, device=device)
+        return cls(images, len(normal), scores, torch.cat(features), modes)
+
+    @cached_property
+    def typical_normal(self) -> Tensor:
+        """(K,) the median score of the normal images of each mode.
+
+        No real image scores exactly 0. Asked for it, a generator goes on to something more normal
+        than normal, at the cost of what it should keep; and modes differ in what is typical.
+        """
+        scores, owner = self.scores[: self.normal], self.modes[: self.normal].argmax(1)
+        return torch.stack(
+            [
+                (scores[owner == k] if bool((owner == k).any()) else scores).median()
+                for k in range(self.modes.shape[1])
+            ]
         )
+
+    @cached_property
+    def typical_outlier(self) -> Tensor:
+        """The median score of the outliers, a scalar."""
+        return self.scores[self.normal :].median()
+
+    def typical_score(self, target: Tensor, concept: Tensor) -> Tensor:
+        """Targets α (N,) as scores from the typical normal one of mode k (N,) to an outlier's."""
+        low = self.typical_normal[concept]
+        return low + target * (self.typical_outlier - low)
 
     @property
     def device(self) -> torch.device:
         """Where the images are."""
         return self.images.device
-
-    def typical_score(self, target: Tensor) -> Tensor:
-        """Targets α (N,) in [0, 1] as scores from a typical normal image's to a typical outlier's.
-
-        No real image scores exactly 0. Asked for it, a generator goes on to something more normal
-        than normal, at the cost of what it should keep; asked for the lower quartile, it stops there.
-        """
-        return self.low + target * (self.high - self.low)
 
     def draw(self, outlier_share: Tensor, generator: torch.Generator) -> Tensor:
         """Random indices (N,), each of an outlier with the chance (N,) given for it."""

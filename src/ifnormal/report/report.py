@@ -63,7 +63,7 @@ def _values(run: Run, cards: int) -> dict[str, Any]:
         "concepts": explanation.concepts,
         "concept_letters": listing([concept_name(k) for k in range(explanation.concepts)]),
         "threshold": score(explanation.threshold),
-        "targets": [score(target) for target in explanation.traversal_targets.tolist()],
+        "targets": [f"{target:.0%}" for target in explanation.traversal_targets.tolist()],
         "contrast": make_contrast(run),
         "rows": make_rows(run.metrics, METRICS),
         "trainings": [(title, curves) for title, curves in trainings if curves],

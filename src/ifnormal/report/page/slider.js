@@ -35,8 +35,8 @@ function follow(slider) {
     });
     // The judge and the concept classifier saw the last frame only.
     card.classList.toggle("moving", step < last);
-    output.textContent = `score asked for: ${targets[step]}`;
-    slider.setAttribute("aria-valuetext", `score asked for: ${targets[step]}; ${heard.join(", ")}`);
+    output.textContent = `asked for: ${targets[step]} of its score`;
+    slider.setAttribute("aria-valuetext", `asked for: ${targets[step]} of its score; ${heard.join(", ")}`);
   }
 
   slider.setAttribute("aria-valuetext", output.textContent);
