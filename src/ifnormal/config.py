@@ -146,19 +146,19 @@ class Weights:
         overshoot: penalty on what is clamped to [0, 1].
     """
 
-    gan: float = 1.0
+    gan: float = 2.0
     score: float = 3.0
     reconstruction: float = 5.0
     cycle: float = 3.0
-    concept: float = 1.0
+    concept: float = 0.2
     no_concept: float = 0.0
     diversity: float = 0.0
     contrast: float = 0.0
-    mode: float = 1.0
+    mode: float = 0.3
     minimality: float = 1.0
     structure: float = 1.0
     path: float = 5.0
-    overshoot: float = 1.0
+    overshoot: float = 0.3
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
@@ -198,8 +198,8 @@ class FitConfig:
     concepts: int = 2
     steps: int = 5000
     batch_size: int = 32
-    learning_rate: float = 5e-4
-    discriminator_learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
+    discriminator_learning_rate: float = 1e-3
     classifier_learning_rate: float = 1e-3
     decay: float = 0.3
     ema: float = 0.995

@@ -194,13 +194,14 @@ def _record_seconds(run: Path, stage: str, spent: float) -> None:
 def provenance() -> dict[str, Any]:
     """Versions, commit and machine: what a result was made with."""
     return {
-        "versions": _versions(),
+        "versions": versions(),
         **_checkout(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions and machine worth saving beside a result."""
     import torch
 
     packages = ("ifnormal", "torch", "numpy", "lightning-fabric", "torchmetrics", "scikit-learn")
