@@ -141,13 +141,14 @@ def _report(options: Options) -> None:
 def _show_figures(metrics: Options) -> None:
     """The figures beside the paper's, and the total time."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from ifnormal.metrics import METRICS
     from ifnormal.report.figures import make_rows
     from ifnormal.report.wording import duration
 
-    table = Table("figure", "better", "here", "paper, BCE")
+    table = Table(*(Column(name, overflow="fold") for name in ("figure", "better", "here")))
+    table.add_column("paper, BCE")
     for row in make_rows(metrics, METRICS):
         each = ", ".join(f"{letter} {value}" for letter, value in row.parts)
         paper = f"{row.paper} ({row.caution})" if row.caution else row.paper

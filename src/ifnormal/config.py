@@ -148,15 +148,15 @@ class Weights:
 
     gan: float = 2.0
     score: float = 3.0
-    reconstruction: float = 5.0
-    cycle: float = 3.0
+    reconstruction: float = 8.0
+    cycle: float = 6.0
     concept: float = 0.2
     no_concept: float = 0.0
     diversity: float = 0.0
     contrast: float = 0.0
     mode: float = 0.3
     minimality: float = 1.0
-    structure: float = 1.0
+    structure: float = 4.0
     path: float = 5.0
     overshoot: float = 0.3
 
@@ -196,7 +196,7 @@ class FitConfig:
     """
 
     concepts: int = 2
-    steps: int = 5000
+    steps: int = 2500
     batch_size: int = 32
     learning_rate: float = 1e-3
     discriminator_learning_rate: float = 1e-3
