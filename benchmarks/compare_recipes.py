@@ -31,19 +31,20 @@ from ifnormal.storage import read_json, write_json
 
 RESULTS = Path(__file__).parent / "results" / "recipes.json"
 
-_plain = Weights(mode=0, minimality=0, structure=0, path=0)
-_unconditional = FitConfig(weights=_plain, conditional=False)
+# What the recipes share is what is shipped; these are the weights that tell them apart.
+_PLAIN = replace(Weights(), mode=0, minimality=0, structure=0, path=0, concept=1)
 RECIPES = {
-    "R on pixels (the paper) + ε′ hinge": replace(
-        _unconditional,
-        weights=replace(_plain, diversity=10),
+    "R on pixels + ε′ hinge (the paper)": FitConfig(
+        weights=replace(_PLAIN, diversity=10),
+        conditional=False,
         concept_space="pixels",
         concept_noise=0.1,
     ),
-    "R on features + contrast": replace(_unconditional, weights=replace(_plain, contrast=2)),
-    "normal modes": FitConfig(weights=replace(_plain, mode=Weights().mode)),
-    "normal modes + minimality": FitConfig(weights=replace(Weights(), structure=0, path=0)),
-    "normal modes + minimality + structure + path (shipped)": FitConfig(),
+    "R on features + contrast": FitConfig(weights=replace(_PLAIN, contrast=2), conditional=False),
+    "normal modes": FitConfig(
+        weights=replace(_PLAIN, mode=Weights().mode, concept=Weights().concept)
+    ),
+    "normal modes + minimality, structure, path (shipped)": FitConfig(),
 }
 COLUMNS = ("truly_normal", "minimal_edit", "two_reasons", "two_ways", "normality_auroc", "fid_n")
 
