@@ -85,7 +85,8 @@ def _finish(detector: TrainedDetector, setup: AnomalySetup) -> TrainedDetector:
         return objective.log_odds(detector.backbone(images)[0], detector.reference)
 
     normal = in_batches(raw, setup.validation_normal)
-    outliers = in_batches(raw, setup.validation_outliers) if objective.needs_outliers else None
+    # Also for a detector trained without outliers: they only stretch its scores over [0, 1].
+    outliers = in_batches(raw, setup.validation_outliers)
     detector.calibration = calibrate(normal, outliers)
     scores = detector.calibration(normal).sigmoid()
     detector.threshold = threshold_at(scores, detector.config.false_alarm_rate)
