@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ifnormal.compute import channels_last, has_fast_bfloat16, make_fabric
 from ifnormal.config import FitConfig, fit_config
@@ -56,7 +56,10 @@ class Explainer:
         state = fit(self.detector, normal, outliers, self.config, seed, folder, resume)
         self.seed, self.images_per_second = seed, state.images_per_second
         self._generator, self._fast = state.averaged.eval(), None
-        self._classifier = unwrapped(state.classifier).eval().requires_grad_(False)
+        # The generator stays where it is fast; detector and classifier read what is on the CPU.
+        self._classifier = unwrapped(state.classifier).cpu().eval().requires_grad_(False)
+        if isinstance(self.detector, nn.Module):
+            self.detector.cpu()
         return self
 
     @torch.inference_mode()
@@ -172,7 +175,7 @@ class Explainer:
         classifier.load_state_dict(weights)
         device = explainer._fabric.device
         explainer._generator = generator.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        explainer._classifier = classifier.to(device).eval().requires_grad_(False)
+        explainer._classifier = classifier.eval().requires_grad_(False)
         return explainer
 
     def _trained(self) -> tuple[Generator, ConceptClassifier]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ifnormal import objective
@@ -50,7 +50,8 @@ def fit(
     """Train a generator, a discriminator and a concept classifier against `detector`.
 
     Args:
-        detector: frozen; only its scores, features and their gradients are used.
+        detector: frozen; only its scores, features and their gradients are used. A torch module
+            is moved to the device of the training.
         normal: (N, C, H, W) uint8 normal images.
         outliers: (M, C, H, W) uint8 images that the detector flags, such as outlier exposure.
         config: everything else.
@@ -64,6 +65,8 @@ def fit(
         UserError: the checkpoint is damaged or of another configuration.
     """
     fabric = make_fabric(config.precision)
+    if isinstance(detector, nn.Module):
+        detector.to(fabric.device)
     images = TrainingImages.prepare(detector, normal, outliers, fabric.device)
     state = TrainingState.create(detector, images, config, seed, fabric)
     images = replace(images, modes=state.modes.log_probabilities(images.features).exp())
