@@ -75,6 +75,8 @@ class Explainer:
             (N, C, H, W) float32 in [0, 1], on the device of `images`.
         """
         generator, device = self._editor(), self._fabric.device
+        if len(images) == 0:
+            return images.clone()
         wanted = torch.as_tensor(target, dtype=torch.float32).expand(len(images))
         parts = []
         for part, targets in zip(images.split(_BATCH), wanted.split(_BATCH), strict=True):
@@ -194,6 +196,8 @@ class Explainer:
 
     def _scores(self, images: Tensor) -> Tensor:
         """Detector scores of (..., C, H, W) uint8 images, shape (...)."""
+        if images.numel() == 0:
+            return torch.zeros(images.shape[:-3])
         return in_batches(self.detector, images.flatten(0, -4)).view(images.shape[:-3])
 
     @torch.inference_mode()
