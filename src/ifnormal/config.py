@@ -196,7 +196,7 @@ class FitConfig:
     """
 
     concepts: int = 2
-    steps: int = 2500
+    steps: int = 2000
     batch_size: int = 32
     learning_rate: float = 1e-3
     discriminator_learning_rate: float = 1e-3
