@@ -49,5 +49,5 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "$(PYTHON) has no venv module; install it (Debian, Ubuntu: apt install python3-venv) and try again."; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
 	$(PIP) install -c constraints.txt "$(TORCH)"
-	$(PIP) install -c constraints.txt -e ".[demo,parquet,dev]"
+	$(PIP) install --quiet -c constraints.txt -e ".[demo,parquet,dev]"
 	@touch $@
