@@ -67,9 +67,10 @@ def fit(
     fabric = make_fabric(config.precision)
     if isinstance(detector, nn.Module):
         detector.to(fabric.device)
-    images = TrainingImages.prepare(detector, normal, outliers, fabric.device)
+    images = TrainingImages.prepare(detector, normal, outliers, config.concepts, fabric.device)
     state = TrainingState.create(detector, images, config, seed, fabric)
-    images = replace(images, modes=state.modes.log_probabilities(images.features).exp())
+    if config.conditional:
+        images = replace(images, modes=state.modes.log_probabilities(images.features).exp())
     if resume and folder is not None:
         state.restore(folder)
     start, begun = state.step, time.perf_counter()
@@ -181,10 +182,9 @@ def _weighted(terms: dict[str, Tensor]) -> list[str]:
 
 def _condition(batch: _Batch, state: TrainingState) -> Tensor:
     """(K·B, K) modes the discriminator is told: the concept's, or the image's own if unmoved."""
-    concepts = state.config.concepts
     if not state.config.conditional:
-        return torch.full_like(batch.modes, 1 / concepts)
-    asked = F.one_hot(batch.concepts, concepts).to(batch.modes.dtype)
+        return batch.modes
+    asked = F.one_hot(batch.concepts, state.config.concepts).to(batch.modes.dtype)
     return torch.where(batch.moved[:, None], asked, batch.modes)
 
 
@@ -192,14 +192,11 @@ def _discriminator_step(
     batch: _Batch, edited: Tensor, modes: Tensor, state: TrainingState, fabric: Fabric
 ) -> Tensor:
     """Teach D to tell real images from edited ones; returns its loss."""
-    real_modes = batch.real_modes
-    if not state.config.conditional:
-        real_modes = torch.full_like(real_modes, 1 / state.config.concepts)
     with fabric.autocast():
         realness = state.discriminator(
             torch.cat([batch.real_images, edited.detach()]),
             torch.cat([batch.real_scores, batch.wanted_scores]),
-            torch.cat([real_modes, modes]),
+            torch.cat([batch.real_modes, modes]),
         ).float()
     real, generated = realness.split([len(batch.real_images), len(edited)])
     loss = objective.discriminator_loss(real, generated)

@@ -24,7 +24,7 @@ class TrainingImages:
         normal: how many of them, from the start, are normal.
         scores: (N,) detector scores.
         features: (N, F) detector features.
-        modes: (N, K) weights of the normal modes; (N, 1) of ones until they are known.
+        modes: (N, K) weights of the normal modes; all the same where modes are not told apart.
     """
 
     images: Tensor
@@ -35,7 +35,12 @@ class TrainingImages:
 
     @classmethod
     def prepare(
-        cls, detector: Detector, normal: Tensor, outliers: Tensor, device: torch.device
+        cls,
+        detector: Detector,
+        normal: Tensor,
+        outliers: Tensor,
+        concepts: int,
+        device: torch.device,
     ) -> TrainingImages:
         """Score all images with the detector.
 
@@ -62,7 +67,7 @@ class TrainingImages:
                 f"The detector gives its outliers no higher scores ({high:.3f}) than normal images "
                 f"({low:.3f}); train it longer, or give outliers that it flags."
             )
-        modes = torch.ones(len(images), 1, device=device)
+        modes = torch.full((len(images), concepts), 1 / concepts, device=device)
         return cls(images, len(normal), scores, torch.cat(features), modes)
 
     @cached_property
@@ -72,7 +77,10 @@ class TrainingImages:
         No real image scores exactly 0. Asked for it, a generator goes on to something more normal
         than normal, at the cost of what it should keep; and modes differ in what is typical.
         """
-        scores, owner = self.scores[: self.normal], self.modes[: self.normal].argmax(1)
+        scores, modes = self.scores[: self.normal], self.modes[: self.normal]
+        if bool((modes == modes[:1, :1]).all()):
+            return scores.median().repeat(modes.shape[1])
+        owner = modes.argmax(1)
         return torch.stack(
             [
                 (scores[owner == k] if bool((owner == k).any()) else scores).median()
