@@ -148,7 +148,7 @@ class Weights:
 
     gan: float = 2.0
     score: float = 3.0
-    reconstruction: float = 8.0
+    reconstruction: float = 5.0
     cycle: float = 6.0
     concept: float = 0.2
     no_concept: float = 0.0
@@ -156,7 +156,7 @@ class Weights:
     contrast: float = 0.0
     mode: float = 0.3
     minimality: float = 1.0
-    structure: float = 4.0
+    structure: float = 3.0
     path: float = 5.0
     overshoot: float = 0.3
 

@@ -31,7 +31,7 @@ def budgeted(config: DemoConfig) -> tuple[DataConfig, DetectorConfig, FitConfig]
         data = replace(data, drawings=1000, outliers=1000)
         detector, fit = replace(detector, steps=60), replace(fit, steps=30, checkpoint_every=15)
     elif config.budget == "paper":
-        detector, fit = replace(detector, steps=2000), replace(fit, steps=2 * fit.steps)
+        detector, fit = replace(detector, steps=2000), replace(fit, steps=3 * fit.steps // 2)
     return data, detector, fit
 
 
