@@ -22,11 +22,12 @@ help: ## list what make can do
 demo: $(STAMP) ## train a detector and an explainer, write runs/demo/report.html
 	$(BIN)/ifnormal demo --out runs/demo $(ARGS)
 
+# One thread: tiny tensors gain nothing from more, and threads that wait for a busy core lose a lot.
 test: $(STAMP) ## lint, types and the fast tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest
 
 slow: $(STAMP) ## the tests that take minutes
 	$(BIN)/pytest -m slow
