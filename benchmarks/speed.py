@@ -199,15 +199,15 @@ def _layout(state: TrainingState) -> str:
     return "contiguous" if all(apart) else "mixed" if any(apart) else "channels_last"
 
 
-def flops_a_step(bench: Bench, config: FitConfig, steps: int = 8) -> float:
+def flops_a_step(bench: Bench, config: FitConfig) -> float:
     """Floating-point operations of one training step: all matrix products and convolutions."""
     counts = []
-    for count in (1, 1 + steps):  # the difference leaves out what happens before the first step
+    for count in (1, 1 + bench.steps):  # the difference leaves out what happens before the first step
         with FlopCounterMode(display=False) as counter, redirect_stderr(io.StringIO()):
             short = replace(config, steps=count)
             fit(bench.detector, bench.normal, bench.outliers, short, seed=0)
         counts.append(counter.get_total_flops())
-    return (counts[1] - counts[0]) / steps
+    return (counts[1] - counts[0]) / bench.steps
 
 
 def _shares(flops: float, seconds: float) -> dict[str, float]:

@@ -1,0 +1,143 @@
+"""What the README says to type works: every command and example in it is run, if only in small."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+import ifnormal
+from ifnormal import cli
+from ifnormal.config import DataConfig, DetectorConfig, FitConfig, GeneratorConfig
+from ifnormal.explanation import Explanation, to_pil
+from ifnormal.metrics import METRICS
+from tiny_runs import SMALL, shrink
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.S | re.M)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line]
+# Commands that the fast tests cannot run as they are, each with a test of its own below.
+MAKE = ["make demo", "make test"]
+PIP = ['pip install ".[demo]"']
+FULL_DATA = ["ifnormal demo --data-root datasets --budget paper --out runs/paper"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A newcomer's folder with a few photos, and runs of seconds."""
+    shrink(monkeypatch)
+    monkeypatch.delenv("IFNORMAL_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in ("photo.png", "photos/one.png", "photos/two.png"):
+        photo = torch.randint(256, (3, 48, 40)).to(torch.uint8)
+        to_pil(photo).save(tmp_path / name)
+    return tmp_path
+
+
+def run_small(command: str) -> None:
+    """Run a command of ours with the few steps and images of the tests."""
+    program, verb, *options = shlex.split(command)
+    assert program == "ifnormal"
+    assert cli.main([verb, *options, *SMALL.get(verb, [])]) == 0, command
+
+
+def test_no_command_is_left_out() -> None:
+    assert {*MAKE, *PIP, *FULL_DATA} <= set(COMMANDS), "these are no longer in the README"
+    others = [line for line in COMMANDS if line not in {*MAKE, *PIP, *FULL_DATA}]
+    assert others
+    assert all(line.startswith("ifnormal ") for line in others), "say here how these are tested"
+
+
+def test_commands_of_ours(folder: Path) -> None:
+    for command in COMMANDS:
+        if command.startswith("ifnormal") and command not in FULL_DATA:
+            run_small(command)
+    tree = next(block for block in blocks("") if "report.html" in block)
+    listed = re.findall(r"^([a-z]+[./]\S*) ", tree, re.M)
+    assert "report.html" in listed
+    assert [name for name in listed if not (folder / "runs" / "mine" / name).exists()] == []
+    assert len(Explanation.load(folder / "runs" / "photos" / "explanation")) == 3
+    assert (folder / "runs" / "photos" / "report.html").is_file()
+
+
+def test_make(folder: Path) -> None:
+    """The targets are there, and what `make demo` runs works in small."""
+    rules = re.findall(r"^(\w+):.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)
+    recipes = dict(rules)
+    assert {command.split()[1] for command in MAKE} <= set(recipes)
+    demo = recipes["demo"].strip().replace("$(BIN)/", "").replace(" $(ARGS)", "")
+    run_small(f"{demo} --budget smoke")
+    assert (folder / "runs" / "demo" / "report.html").is_file(), "where the README says it is"
+    assert "`runs/demo/report.html`" in README
+
+
+def test_extras_exist() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    for extra in [*re.findall(r'install "\.\[(\w+)\]"', README), "parquet"]:
+        assert re.search(rf"^{extra} = \[", project, re.M)
+
+
+@pytest.mark.parametrize("command", FULL_DATA)
+def test_options_for_the_full_data(command: str) -> None:
+    arguments = [cli._underscored(word) for word in shlex.split(command)[1:]]
+    parsed = cli._parser().parse_args(arguments)
+    assert parsed.demo.data_root == Path("datasets")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("IFNORMAL_DATA"), reason="IFNORMAL_DATA is not set")
+@pytest.mark.parametrize("command", FULL_DATA)
+def test_the_full_data(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shrink(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    Path("datasets").symlink_to(os.environ["IFNORMAL_DATA"], target_is_directory=True)
+    run_small(command)
+
+
+@pytest.mark.parametrize("example", blocks("python"))
+def test_example(example: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {
+        "DataConfig": partial(DataConfig, drawings=200, outliers=64),
+        "DetectorConfig": partial(DetectorConfig, steps=30, batch_size=32, width=8),
+        "FitConfig": partial(
+            FitConfig,
+            steps=4,
+            batch_size=8,
+            generator=GeneratorConfig(width=4, inner_blocks=1),
+            discriminator_width=4,
+        ),
+    }
+    for name, config in small.items():
+        monkeypatch.setattr(ifnormal, name, config, raising=False)
+    exec(compile(example, "README.md", "exec"), {})
+    assert len(Explanation.load(folder / "explained")) == 12
+
+
+def test_every_figure_is_explained() -> None:
+    section = README.partition("## What the figures mean")[2].partition("\n## ")[0]
+    plain = {"judge_accuracy", "wall_clock_s", "images_per_s"}  # clear by their names
+    missing = [m.title for m in METRICS.values() if m.key not in plain and m.title not in section]
+    assert missing == []
+
+
+def test_what_it_points_to_exists() -> None:
+    links = re.findall(r"(?<!!)\[[^]]*\]\(([^)#]+)\)", README)
+    files = re.findall(r"`((?:src|benchmarks|tests)/[^`]+)`", README)
+    assert [name for name in links + files if not (ROOT / name).exists()] == []
+
+
+def test_the_table_of_figures_has_its_place() -> None:
+    assert README.count("<!-- figures:begin -->\n") == README.count("<!-- figures:end -->\n") == 1
+    assert README.index("<!-- figures:begin -->") < README.index("<!-- figures:end -->")

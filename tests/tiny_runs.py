@@ -1,0 +1,75 @@
+"""Whole runs in seconds: every stage does its work, with hardly any of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+import ifnormal.demo
+import ifnormal.metrics.evaluate
+import ifnormal.stages
+from ifnormal.config import DataConfig, DemoConfig, DetectorConfig, FitConfig, GeneratorConfig
+
+# What the verbs are told to be as small as `shrink` makes the demo.
+SMALL = {
+    "train-detector": [
+        "--data.drawings",
+        "200",
+        "--data.outliers",
+        "64",
+        "--detector.steps",
+        "30",
+        "--detector.batch-size",
+        "32",
+        "--detector.width",
+        "8",
+    ],
+    "fit": [
+        "--fit.steps",
+        "4",
+        "--fit.batch-size",
+        "8",
+        "--fit.generator.width",
+        "4",
+        "--fit.generator.inner-blocks",
+        "1",
+        "--fit.discriminator-width",
+        "4",
+        "--fit.checkpoint-every",
+        "2",
+    ],
+}
+
+
+def shrink(patch: pytest.MonkeyPatch) -> None:
+    """Make the demo, the judge and the evaluation tiny until `patch` is undone."""
+    budgeted, train_judge = ifnormal.demo.budgeted, ifnormal.stages.train_judge
+
+    def tiny(config: DemoConfig) -> tuple[DataConfig, DetectorConfig, FitConfig]:
+        data, detector, fit = budgeted(config)
+        return (
+            replace(data, drawings=200, outliers=64),
+            replace(detector, steps=30, batch_size=32, width=8),
+            replace(
+                fit,
+                steps=4,
+                batch_size=8,
+                generator=GeneratorConfig(width=4, outer_blocks=1, inner_blocks=1),
+                discriminator_width=4,
+                checkpoint_every=2,
+            ),
+        )
+
+    def quick_judge(setup: Any, seed: int, steps: int = 3) -> Any:
+        return train_judge(setup, seed, 3)
+
+    patch.setattr(ifnormal.demo, "budgeted", tiny)
+    patch.setattr(ifnormal.stages, "train_judge", quick_judge)
+    for module, name, steps in (
+        (ifnormal.metrics.evaluate, "fresh_concept_accuracy", 3),
+        (ifnormal.stages, "gradient_counterfactuals", 2),
+    ):
+        patch.setattr(module, name, partial(getattr(module, name), steps=steps))
