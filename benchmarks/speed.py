@@ -92,7 +92,7 @@ def measure(config: FitConfig, repeats: int, steps: int) -> dict[str, Any]:
     variants = _variants(config)
     # First, so that the peak of memory is that of the shipped configuration and of nothing else.
     seconds_a_step(bench, variants["shipped"])
-    memory = {"before_training_mib": idle_memory, "training_mib": peak_memory()}
+    memory = {"before training": idle_memory, "training": peak_memory()}
     flops = flops_a_step(bench, config)
     one = replace(config, steps=1)
     explainer = Explainer(detector, one).fit(setup.train_normal, setup.outliers)
@@ -119,7 +119,7 @@ def measure(config: FitConfig, repeats: int, steps: int) -> dict[str, Any]:
             for name, variant in variants.items()
         },
         "gflop_a_step": flops / 1e9,
-        "memory": memory,
+        "memory_mib": memory,
         "figures": {name: _summary([turn[name] for turn in turns]) for name in turns[0]},
     }
 
@@ -135,18 +135,17 @@ def random_setup(count: int = 512) -> AnomalySetup:
         torch.randint(low, low + 128, (count, 3, 32, 32), dtype=torch.uint8, generator=random)
         for low in (0, 128)
     )
-    held_out = {
-        f"{part}_{kind}": images[: count // 4]
-        for part in ("validation", "test")
-        for kind, images in (("normal", dark), ("anomalies", bright))
-    }
+    few = count // 4
     return AnomalySetup(
         name="random",
         normal="dark",
         train_normal=dark,
+        validation_normal=dark[:few],
+        validation_anomalies=bright[:few],
+        test_normal=dark[:few],
+        test_anomalies=bright[:few],
         outliers=bright,
-        validation_outliers=bright[: count // 4],
-        **held_out,
+        validation_outliers=bright[:few],
     )
 
 
@@ -202,12 +201,13 @@ def _layout(state: TrainingState) -> str:
 def flops_a_step(bench: Bench, config: FitConfig) -> float:
     """Floating-point operations of one training step: all matrix products and convolutions."""
     counts = []
-    for count in (1, 1 + bench.steps):  # the difference leaves out what happens before the first step
+    # The difference leaves out what happens before the first step.
+    for count in (1, 1 + bench.steps):
+        short = replace(config, steps=count)
         with FlopCounterMode(display=False) as counter, redirect_stderr(io.StringIO()):
-            short = replace(config, steps=count)
             fit(bench.detector, bench.normal, bench.outliers, short, seed=0)
         counts.append(counter.get_total_flops())
-    return (counts[1] - counts[0]) / bench.steps
+    return float(counts[1] - counts[0]) / bench.steps
 
 
 def _shares(flops: float, seconds: float) -> dict[str, float]:
@@ -239,8 +239,8 @@ def convolution_tflops(channels: int, backward: bool) -> float:
             F.conv2d(images, kernel, padding=1)
 
     def forward_and_backward() -> None:
-        inputs = [images.detach().requires_grad_(), kernel.detach().requires_grad_()]
-        torch.autograd.grad(F.conv2d(*inputs, padding=1), inputs, upstream)
+        inputs = images.detach().requires_grad_(), kernel.detach().requires_grad_()
+        torch.autograd.grad(F.conv2d(inputs[0], inputs[1], padding=1), inputs, upstream)
 
     passes = 3 if backward else 1  # backward is one product for the images, one for the kernel
     flops = passes * 2 * count * height * width * channels**2 * 9
@@ -352,8 +352,9 @@ def show(result: dict[str, Any]) -> None:
         middle, low, high = (_number(figure[key]) for key in ("median", "min", "max"))
         print(f"{name:42}{middle:>10}   ({low} to {high})")
     print(f"{'GFLOP a training step':42}{_number(result['gflop_a_step']):>10}")
-    for name, used in result["memory"].items():
-        print(f"{'peak memory, ' + name.replace('_', ' '):42}{_number(used or 0):>10}")
+    for name, held in result["memory_mib"].items():
+        shown = "unknown" if held is None else _number(held)
+        print(f"{'peak memory in MiB, ' + name:42}{shown:>10}")
 
 
 def _number(value: float) -> str:

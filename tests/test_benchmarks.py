@@ -38,7 +38,7 @@ def test_speed_measures_everything_and_saves_it(
     quick = speed.median_seconds
     monkeypatch.setattr(speed, "median_seconds", lambda call: quick(call, seconds=0, least=1))
     path = tmp_path / "new" / "speed.json"
-    speed.main(["--repeats", "2", "--steps", "1", "--out", str(path)], TINY)
+    speed.main(["--repeats", "1", "--steps", "1", "--out", str(path)], TINY)
     saved, printed = read_json(path), capsys.readouterr().out
 
     figures = saved["figures"]
