@@ -108,9 +108,10 @@ class Explanation:
         for n, name in enumerate(self.names):
             anomaly = f"images/{n:04d}_anomaly.png"
             edited = [f"images/{n:04d}_concept{k}.png" for k in range(self.concepts)]
-            write_atomic(folder / anomaly, png_bytes(self.anomalies[n]))
+            write_atomic(folder / anomaly, png_bytes(self.anomalies[n]), durable=False)
             for k, path in enumerate(edited):
-                write_atomic(folder / path, png_bytes(self.counterfactuals[n, k]))
+                edited = png_bytes(self.counterfactuals[n, k])
+                write_atomic(folder / path, edited, durable=False)
             pictures.update([anomaly, *edited])
             items.append(
                 {
@@ -173,7 +174,7 @@ def to_pil(image: Tensor) -> Image.Image:
 def png_bytes(image: Tensor) -> bytes:
     """One (C, H, W) uint8 image as the bytes of a PNG file."""
     buffer = BytesIO()
-    to_pil(image).save(buffer, format="PNG", optimize=True)
+    to_pil(image).save(buffer, format="PNG")
     return buffer.getvalue()
 
 

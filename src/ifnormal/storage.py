@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def write_atomic(path: Path, content: bytes | str) -> Path:
+def write_atomic(path: Path, content: bytes | str, durable: bool = True) -> Path:
     """Write `content` to `path` so that a reader, or a crash, never meets half a file.
 
-    The bytes go to a temporary file in the same folder, are forced to disk and renamed into place.
+    The bytes go to a temporary file in the same folder, are forced to disk (unless not `durable`,
+    for thousands of files that can be made again) and renamed into place.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
@@ -28,7 +29,8 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
