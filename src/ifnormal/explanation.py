@@ -110,8 +110,8 @@ class Explanation:
             edited = [f"images/{n:04d}_concept{k}.png" for k in range(self.concepts)]
             write_atomic(folder / anomaly, png_bytes(self.anomalies[n]), durable=False)
             for k, path in enumerate(edited):
-                edited = png_bytes(self.counterfactuals[n, k])
-                write_atomic(folder / path, edited, durable=False)
+                picture = png_bytes(self.counterfactuals[n, k])
+                write_atomic(folder / path, picture, durable=False)
             pictures.update([anomaly, *edited])
             items.append(
                 {
