@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from ifnormal.detectors.detector import in_batches
@@ -41,6 +42,14 @@ def test_only_what_the_detector_reads_is_edited() -> None:
     assert (change[:, :, PATCH[0], PATCH[1]] < 0).all()
     change[:, :, PATCH[0], PATCH[1]] = 0
     assert change.count_nonzero() == 0
+
+
+def test_goes_at_least_as_far_as_the_smallest_edit() -> None:
+    detector, anomalies = bright_patch(), torch.full((2, 1, 16, 16), 200, dtype=torch.uint8)
+    smallest = detector.smallest_edit(to_float(anomalies))
+    assert detector(smallest).tolist() == pytest.approx([0.5, 0.5], abs=1e-5)
+    result = gradient_counterfactuals(detector, anomalies, ("a", "b"), steps=60)
+    assert (to_float(result.counterfactuals[:, 0]) <= smallest + 1 / 255).all()
 
 
 def test_one_anomaly_and_the_input_stays_as_it_was() -> None:

@@ -181,11 +181,25 @@ def stroke(color: tuple[float, float, float], row: int = 5, size: int = 32) -> T
 
 
 RED, CYAN, FAINT = (1.0, 0.0, 0.0), (0.0, 1.0, 1.0), (0.3, 0.0, 0.0)
+BLACK = (0.0, 0.0, 0.0)
+unstable = pytest.mark.xfail(
+    strict=True, reason="what keeps the division finite outweighs faint and blank windows"
+)
 
 
 class TestStructure:
-    def test_the_same_drawing(self) -> None:
-        assert objective.structure_distance(stroke(RED), stroke(RED)).item() < 0.01
+    @pytest.mark.parametrize(
+        "color",
+        [
+            RED,
+            CYAN,
+            pytest.param(FAINT, marks=unstable),
+            pytest.param(BLACK, marks=unstable),
+        ],
+        ids=str,
+    )
+    def test_the_same_drawing(self, color: tuple[float, float, float]) -> None:
+        assert objective.structure_distance(stroke(color), stroke(color)).item() < 0.01
 
     @pytest.mark.parametrize("color", [CYAN, FAINT], ids=["cyan", "faint"])
     def test_blind_to_colour_and_brightness(self, color: tuple[float, float, float]) -> None:
