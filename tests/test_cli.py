@@ -193,7 +193,7 @@ class TestMistakes:
         [
             ("", "Name one of the verbs demo, train-detector,"),
             ("destroy", "There is no verb 'destroy'; choose one of demo, train-detector,"),
-            ("--speed", "ifnormal does not take --speed; see ifnormal --help."),
+            ("--speed", "The command ifnormal does not take --speed; see ifnormal --help."),
             ("demo --objective bec", "--objective must be one of bce, hsc, dsvdd, not 'bec'; see"),
             ("demo --obj bce", "The verb demo does not take --obj; see ifnormal demo --help."),
             ("demo stray", "The verb demo does not take stray; see ifnormal demo --help."),
@@ -318,14 +318,15 @@ class TestTrouble:
         failing(KeyboardInterrupt(), monkeypatch, arguments.split()[0])
         assert told(arguments, capsys, 130) == sentence
 
-    def test_a_reader_that_leaves(self) -> None:
+    @pytest.mark.parametrize("arguments", [["--version"], ["fit", "--help"]])
+    def test_a_reader_that_leaves(self, arguments: list[str]) -> None:
         reading, writing = os.pipe()
         os.close(reading)
-        command = [sys.executable, "-m", "ifnormal", "fit", "--help"]
+        command = [sys.executable, "-m", "ifnormal", *arguments]
         done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=120)
         os.close(writing)
         assert done.stderr == b""
-        assert done.returncode == 1
+        assert done.returncode in (0, 1), "argparse may have met the closed pipe before us"
 
     def test_a_terminal_that_knows_no_arrows(self) -> None:
         code = "from ifnormal import cli; cli._show_figures({'validity': [1, 2], 'total_s': 3})"
@@ -337,7 +338,10 @@ class TestTrouble:
         assert b"Total time: 3.0 s" in done.stdout
 
 
-def test_figures_are_shown_beside_the_papers(capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures_are_shown_beside_the_papers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     cli._show_figures({"normality_auroc": 61.25, "validity": [90.0, 70.0], "total_s": 83.0})
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "61.2 % 55.6 %" in text

@@ -221,7 +221,7 @@ class TestBeginningAnew:
         before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
         demo(DemoConfig(out=run, budget="smoke", seed=1))
         assert {"notes.txt", "explanation/images/cat.png"} < files(run)
-        for name in ("detector/detector.json", "explainer/checkpoint.json", "truth.json"):
+        for name in ("detector/detector.json", "explainer/checkpoint.json", "metrics.json"):
             assert (run / name).read_bytes() != before[run / name]
         old = {path for path in before if path.suffix == ".safetensors" and path.exists()}
         # The judge's seed is no run's; it learns from other images, though.

@@ -23,7 +23,8 @@ README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.S | re.M)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.S | re.M)
+    return [block for known, block in fenced if known == language]
 
 
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line]

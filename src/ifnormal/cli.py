@@ -75,7 +75,16 @@ def _run(arguments: Sequence[str]) -> None:
         raise UserError(_sentence(str(error), arguments)) from None
     if parsed.verb is None:
         raise UserError(f"Name one of the verbs {', '.join(_VERBS)}; see ifnormal --help.")
-    _VERBS[parsed.verb].call(parsed[parsed.verb].as_dict())
+    _VERBS[parsed.verb].call(_values(parsed[parsed.verb].as_dict()))
+
+
+def _values(options: Options) -> dict[str, Any]:
+    """The options without the parser's own notes, such as the file they are from."""
+    return {
+        name: _values(value) if isinstance(value, dict) else value
+        for name, value in options.items()
+        if not name.startswith("__")
+    }
 
 
 def _fail(sentence: str, code: int) -> int:
@@ -377,7 +386,7 @@ def _sentence(message: str, arguments: Sequence[str]) -> str:
     elif found := re.match(r"argument VERB: invalid choice: '?([^' ]*)", text):
         text, way_out = f"There is no verb {found[1]!r}", f"choose one of {', '.join(_VERBS)}."
     elif found := re.match(r"unrecognized arguments: (\S+)", text):
-        text = f"{f'The verb {verb}' if verb else 'ifnormal'} does not take {found[1]}"
+        text = f"{f'The verb {verb}' if verb else 'The command ifnormal'} does not take {found[1]}"
     elif found := re.match(r"argument (\S+): expected (one|at least one) argument", text):
         text = f"{found[1]} needs a value"
     return _with_dashes(f"{text[:1].upper()}{text[1:].rstrip('.')}; {way_out}")

@@ -222,7 +222,11 @@ class FitConfig:
         _require(self.concepts >= 1, "concepts must be at least 1.")
         _require(self.steps >= 1, "steps must be at least 1.")
         _require(self.batch_size >= 1, "batch_size must be at least 1.")
-        for name in ("learning_rate", "classifier_learning_rate"):
+        for name in (
+            "learning_rate",
+            "discriminator_learning_rate",
+            "classifier_learning_rate",
+        ):
             _require(0 < getattr(self, name) < inf, f"{name} must be positive and finite.")
         for name in ("concept_noise", "diversity_margin"):
             _require(0 <= getattr(self, name) < inf, f"{name} must be 0 or positive and finite.")

@@ -69,10 +69,12 @@ def fit(
         detector.to(fabric.device)
     images = TrainingImages.prepare(detector, normal, outliers, config.concepts, fabric.device)
     state = TrainingState.create(detector, images, config, seed, fabric)
+    if folder is not None and resume:
+        state.restore(folder)
+    elif folder is not None and fabric.is_global_zero:
+        state.forget(folder)
     if config.conditional:
         images = replace(images, modes=state.modes.log_probabilities(images.features).exp())
-    if resume and folder is not None:
-        state.restore(folder)
     start, begun = state.step, time.perf_counter()
     log = folder / "losses.jsonl" if folder is not None and fabric.is_global_zero else None
     with Progress("explainer", config.steps, log, start=state.step) as progress:
@@ -85,11 +87,13 @@ def fit(
             if state.step % _REPORT_EVERY == 0 or state.step == config.steps:
                 progress.report(state.step, {name: float(value) for name, value in terms.items()})
             if folder is not None and state.step % config.checkpoint_every == 0:
+                _require_finite_weights(state, folder)
                 fabric.barrier()
                 if fabric.is_global_zero:
                     state.save(folder)
             if on_step is not None:
                 on_step(state)
+    _require_finite_weights(state, folder)
     images_done = (state.step - start) * config.batch_size * fabric.world_size
     state.images_per_second = images_done / (time.perf_counter() - begun)
     return state
@@ -123,7 +127,7 @@ def _draw(images: TrainingImages, state: TrainingState) -> _Batch:
     config, generator = state.config, state.random
     size, concepts = config.batch_size, config.concepts
     zeros = round(size * config.targets_zero)
-    ones = round(size * config.targets_one)
+    ones = min(round(size * config.targets_one), size - zeros)
     # Half-way targets reuse images that also get the full edit, so that the path has both ends.
     halves = size - zeros - ones
     rows = torch.arange(size)
@@ -258,7 +262,7 @@ def _undo_and_keep(
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """x̃ = G(x̄, φ(x), k), and for half of the images the pair (x, G(x, φ(x), k)), in one pass."""
     half = torch.arange(len(edited), device=edited.device) % state.config.batch_size
-    half = half % 2 == state.step % 2
+    half = half % 2 == (state.step % 2 if state.config.batch_size > 1 else 0)
     images = torch.cat([edited, batch.images[half]])
     scores = torch.cat([batch.scores, batch.scores[half]])
     concepts = torch.cat([batch.concepts, batch.concepts[half]])
@@ -322,5 +326,18 @@ def _require_finite(terms: dict[str, Tensor], state: TrainingState, folder: Path
     checkpoint = state.last_checkpoint(folder)
     raise DivergenceError(
         f"The term '{name}' became {terms[name].item()} at step {state.step + 1}; the last good "
-        f"checkpoint is {checkpoint}; resume with a lower learning_rate."
+        f"checkpoint is {checkpoint}; begin anew with a lower learning_rate."
     )
+
+
+def _require_finite_weights(state: TrainingState, folder: Path | None) -> None:
+    """Raise DivergenceError naming a network with a broken weight: a finite loss may have given it.
+
+    Checked before each checkpoint, so that what is saved is good.
+    """
+    name = state.broken_network()
+    if name is not None:
+        raise DivergenceError(
+            f"A weight of the {name} became NaN or infinite by step {state.step}; the last good "
+            f"checkpoint is {state.last_checkpoint(folder)}; begin anew with a lower learning_rate."
+        )

@@ -12,7 +12,7 @@ from ifnormal.explanation import Explanation, quantize, to_float
 def gradient_counterfactuals(
     detector: Detector, anomalies: Tensor, names: tuple[str, ...], steps: int = 200
 ) -> Explanation:
-    """Descend on the pixels of each anomaly until the detector accepts it (Wachter et al. 2017).
+    """Descend on the pixels of each anomaly (Wachter et al. 2017); stop once it is accepted.
 
     Minimises the detector's log-odds plus the pixel distance, by Adam. Nothing keeps the images
     realistic, and so they stay anomalies to every eye but the detector's.
@@ -28,6 +28,7 @@ def gradient_counterfactuals(
     """
     start = to_float(anomalies)
     edited = start.clone().requires_grad_(True)
+    result, accepted = start.clone(), detector(start).detach() <= detector.threshold
     optimizer = torch.optim.Adam([edited], lr=0.02)
     for _ in range(steps):
         log_odds, _ = detector.inspect(edited)
@@ -37,7 +38,10 @@ def gradient_counterfactuals(
         optimizer.step()
         with torch.no_grad():
             edited.clamp_(0, 1)
-    result = quantize(edited)
+            # As saved, in 8 bit; what has been accepted stays as it was then.
+            result[~accepted] = to_float(quantize(edited))[~accepted]
+            accepted |= detector(result) <= detector.threshold
+    result = quantize(result)
     count, shape = len(anomalies), anomalies.shape[1:]
     return Explanation(
         anomalies=anomalies,

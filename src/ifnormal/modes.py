@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -41,6 +43,7 @@ class NormalModes(nn.Module):
     @classmethod
     def fit(cls, features: Tensor, concepts: int, seed: int) -> NormalModes:
         """A Gaussian mixture on the principal components of (N, F) features of normal images."""
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 
         modes = cls(features.shape[1], concepts)
@@ -54,7 +57,11 @@ class NormalModes(nn.Module):
         points = modes.project(sample.float()).double().numpy()
         mixture = GaussianMixture(
             concepts, covariance_type="full", n_init=4, reg_covar=_RIDGE, random_state=seed
-        ).fit(points)
+        )
+        with warnings.catch_warnings():
+            # Features without K modes make poor components, not an error: the figures will tell.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            mixture.fit(points)
         modes.centres = torch.from_numpy(mixture.means_).float()
         modes.whitening = torch.from_numpy(mixture.precisions_cholesky_).float()
         modes.log_weights = torch.from_numpy(mixture.weights_).float().clamp_min(1e-6).log()

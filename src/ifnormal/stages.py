@@ -60,7 +60,7 @@ from ifnormal.run_folder import versions as versions  # the benchmarks take it f
 from ifnormal.storage import write_json
 
 _CONTRASTED = 12
-# The judge's seed is fixed and no run's: whoever judges two runs must be the same.
+# The judge's seed is fixed and no run's: nobody who trains shall choose the judge.
 _JUDGE_SEED = 1_234_567
 
 

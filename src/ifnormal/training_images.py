@@ -48,10 +48,11 @@ class TrainingImages:
             UserError: there are no normal images or no outliers, or the detector does not tell
                 them apart.
         """
-        if len(normal) == 0 or len(outliers) == 0:
+        least = max(2, concepts)
+        if len(normal) < least or len(outliers) == 0:
             raise UserError(
-                f"Training takes normal images and outliers; there are {len(normal)} and "
-                f"{len(outliers)}. Name a folder with some of each."
+                f"Training takes at least {least} normal images and one outlier; there are "
+                f"{len(normal)} and {len(outliers)}. Name a folder with more of them."
             )
         images = torch.cat([normal, outliers]).to(device)
         log_odds, features = [], []

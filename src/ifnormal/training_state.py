@@ -41,6 +41,7 @@ class TrainingState:
         modes: the normal modes, fixed before the first step.
         feature_mean, feature_deviation: (F,) of the detector's features of the training images.
         random: the only source of randomness after the networks are made.
+        seed: where both began.
         step: generator steps done.
         images_per_second: input images a second, each edited in every concept, of the last fit.
     """
@@ -57,6 +58,7 @@ class TrainingState:
     feature_mean: Tensor
     feature_deviation: Tensor
     random: torch.Generator
+    seed: int
     step: int = 0
     images_per_second: float = 0.0
 
@@ -106,6 +108,7 @@ class TrainingState:
             feature_mean=mean,
             feature_deviation=deviation,
             random=random,
+            seed=seed,
         )
 
     def judge_realness(self, images: Tensor, scores: Tensor, modes: Tensor) -> Tensor:
@@ -136,6 +139,7 @@ class TrainingState:
             "format": "ifnormal.checkpoint",
             "version": 1,
             "step": self.step,
+            "seed": self.seed,
             "config": asdict(self.config),
         }
         save_tensors(folder, _NAME, self._tensors(), facts)
@@ -149,7 +153,8 @@ class TrainingState:
         if not (folder / f"{_NAME}.json").exists():
             return
         tensors, facts = load_tensors(folder, _NAME)
-        here, there = _comparable(asdict(self.config)), facts["config"]
+        here = {**_comparable(asdict(self.config)), "seed": self.seed}
+        there = {**facts["config"], "seed": facts["seed"]}
         changed = sorted(key for key in here if here[key] != there.get(key))
         if changed:
             raise UserError(
@@ -165,6 +170,18 @@ class TrainingState:
             _restore_optimizer(optimizer, f"optimizer{number}/", tensors)
         self.random.set_state(tensors["random"])
         self.step = facts["step"]
+
+    def broken_network(self) -> str | None:
+        """The name of a network with a weight that is NaN or infinite, if there is one."""
+        for name, module in self._modules().items():
+            if not all(bool(torch.isfinite(weight).all()) for weight in module.parameters()):
+                return name
+        return None
+
+    @staticmethod
+    def forget(folder: Path) -> None:
+        """Remove the checkpoint of an earlier fit, so that it cannot pass for one of this fit."""
+        (folder / f"{_NAME}.json").unlink(missing_ok=True)
 
     def last_checkpoint(self, folder: Path | None) -> str:
         """Where the last checkpoint is, in words."""
@@ -224,10 +241,15 @@ def _channels_last(net: nn.Module) -> nn.Module:
 def _restore_optimizer(
     optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, Tensor]
 ) -> None:
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith(prefix):
             index, key = name[len(prefix) :].split("/")
+            weight = weights[int(index)]
+            if value.shape == weight.shape:
+                # Fused Adam pairs weights and moments by memory: they need the same layout.
+                value = torch.empty_like(weight, requires_grad=False).copy_(value)
             state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 

@@ -73,6 +73,11 @@ def train_detector(
             schedule.step()
             if step % _REPORT_EVERY == 0 or step == config.steps:
                 progress.report(step, {"loss": loss.item()})
+    if not all(bool(torch.isfinite(weight).all()) for weight in detector.parameters()):
+        raise DivergenceError(
+            f"A weight of the {objective.name} detector became NaN or infinite; "
+            "lower its learning_rate."
+        )
     return _finish(detector.cpu().to(memory_format=torch.contiguous_format), setup)
 
 
