@@ -51,7 +51,10 @@ def summary(folders: list[Path]) -> dict[str, Any]:
     """Figures of finished runs: {"mean": …, "deviation": …, "runs": [{seed, commit, …}]}."""
     metrics = [read_json(folder / "metrics.json") for folder in folders]
     configs = [read_json(folder / "config.json") for folder in folders]
-    numbers = [key for key, value in metrics[0].items() if not isinstance(value, str | dict)]
+    for key in ("commit", "fit", "detector"):
+        if any(config.get(key) != configs[0].get(key) for config in configs):
+            raise SystemExit(f"The runs differ in {key}; remove those of the older one.")
+    numbers = [key for key, value in metrics[0].items() if isinstance(value, int | float | list)]
     return {
         "mean": {key: _over_seeds([m[key] for m in metrics], mean) for key in numbers},
         "deviation": {key: _over_seeds([m[key] for m in metrics], _deviation) for key in numbers},
@@ -61,7 +64,10 @@ def summary(folders: list[Path]) -> dict[str, Any]:
         "versions": configs[0]["versions"],
         "fit": configs[0]["fit"],
         "detector": configs[0]["detector"],
-        "runs": metrics,
+        "runs": [
+            {"seed": config["seed"], "seconds": config.get("seconds"), **figures}
+            for config, figures in zip(configs, metrics, strict=True)
+        ],
     }
 
 

@@ -37,8 +37,8 @@ from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.detector import Detector
 from ifnormal.detectors.training import train_detector
 from ifnormal.explainer import Explainer
-from ifnormal.explanation import quantize, to_float
 from ifnormal.fit import fit
+from ifnormal.pixels import quantize, to_float
 from ifnormal.stages import versions
 from ifnormal.storage import write_json
 from ifnormal.training_state import TrainingState, unwrapped

@@ -113,7 +113,8 @@ class TestAFinishedRun:
         assert {"commit", "uncommitted_changes", "date", "setup"} <= set(record)
         assert set(record["seconds"]) == {"detector", "fit", "explain", "evaluate"}
         spent = sum(record["seconds"].values())
-        assert read_json(finished / "metrics.json")["wall_clock_s"] == pytest.approx(spent, abs=0.1)
+        # All in: reading images between the stages and the report come on top.
+        assert read_json(finished / "metrics.json")["wall_clock_s"] >= round(spent, 1) - 0.1
 
     def test_verb_by_verb_on_the_same_folder(
         self, run: Path, capsys: pytest.CaptureFixture[str]

@@ -13,7 +13,8 @@ from torch import Tensor
 from ifnormal.detectors.detector import in_batches
 from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
-from ifnormal.explanation import Explanation, to_float
+from ifnormal.explanation import Explanation
+from ifnormal.pixels import to_float
 from known_detectors import KnownDetector, blue, mean_color, red, tiny
 
 CONFIGS = {

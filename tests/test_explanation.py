@@ -18,7 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from ifnormal.errors import UserError
-from ifnormal.explanation import Explanation, png_bytes, quantize, to_float
+from ifnormal.explanation import Explanation
+from ifnormal.pixels import png_bytes, quantize, to_float
 from ifnormal.storage import read_json, save_tensors, write_json
 
 Maker = Callable[..., Explanation]

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ifnormal.config import FitConfig, Weights
 from ifnormal.errors import DivergenceError, UserError
-from ifnormal.explanation import to_float
 from ifnormal.fit import fit
+from ifnormal.pixels import to_float
 from ifnormal.storage import load_tensors
 from ifnormal.training_state import TrainingState, unwrapped
 from known_detectors import (

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ifnormal.detectors.detector import in_batches
-from ifnormal.explanation import to_float
 from ifnormal.gradient import gradient_counterfactuals
+from ifnormal.pixels import to_float
 from known_detectors import PATCH, bright_patch, mean_color, red
 
 

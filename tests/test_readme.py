@@ -14,8 +14,9 @@ import torch
 import ifnormal
 from ifnormal import cli
 from ifnormal.config import DataConfig, DetectorConfig, FitConfig, GeneratorConfig
-from ifnormal.explanation import Explanation, to_pil
+from ifnormal.explanation import Explanation
 from ifnormal.metrics import METRICS
+from ifnormal.pixels import to_pil
 from tiny_runs import SMALL, shrink
 
 ROOT = Path(__file__).parents[1]

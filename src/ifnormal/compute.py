@@ -25,12 +25,13 @@ def has_fast_bfloat16() -> bool:
     return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
 
 
-def make_fabric(precision: Precision = "auto", devices: int | str = "auto") -> Fabric:
+def make_fabric(precision: Precision = "auto", devices: int | str = 1) -> Fabric:
     """A launched Fabric: CUDA where there is one, bfloat16 where it is native, else float32.
 
     Args:
         precision: "auto" decides by `has_fast_bfloat16`.
-        devices: number of devices; "auto" takes every GPU, or one CPU process.
+        devices: number of devices. More than one starts as many processes, each of which does what
+            the caller does: for scripts around `fit`, not for the stages of a run.
     """
     # Fabric tells on every launch which precision it uses; who asked for one knows already.
     notices = logging.getLogger("lightning_fabric.utilities.rank_zero")

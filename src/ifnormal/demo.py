@@ -17,6 +17,7 @@ from ifnormal.stages import (
     report_stage,
     train_detector_stage,
 )
+from ifnormal.storage import write_json
 
 # Steps of the judge where a budget has its own; None is the judge's default.
 _JUDGE_STEPS: dict[Budget, int | None] = {"smoke": 60, "small": None, "paper": None}
@@ -57,6 +58,9 @@ def demo(config: DemoConfig) -> tuple[Path, dict[str, Any]]:
     metrics = evaluate_stage(run, _JUDGE_STEPS[config.budget])
     report = report_stage(run)
     metrics["total_s"] = round(time.perf_counter() - begun, 1)
+    if not config.resume:  # all in, with reading the images again and the report
+        metrics["wall_clock_s"] = metrics["total_s"]
+        write_json(run / "metrics.json", {k: v for k, v in metrics.items() if k != "total_s"})
     return report, metrics
 
 

@@ -14,7 +14,7 @@ from ifnormal.compute import channels_last, has_fast_bfloat16, make_fabric
 from ifnormal.config import FitConfig, fit_config
 from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.errors import UserError
-from ifnormal.explanation import Explanation, quantize, to_float
+from ifnormal.explanation import Explanation
 from ifnormal.fit import fit
 from ifnormal.generators.concept_classifier import (
     ConceptClassifier,
@@ -22,6 +22,7 @@ from ifnormal.generators.concept_classifier import (
     PixelConceptClassifier,
 )
 from ifnormal.generators.pixel import Generator
+from ifnormal.pixels import quantize, to_float
 from ifnormal.storage import load_tensors, save_tensors
 from ifnormal.training_state import unwrapped
 

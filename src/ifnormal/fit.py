@@ -23,7 +23,7 @@ from ifnormal.compute import channels_last, make_fabric
 from ifnormal.config import FitConfig
 from ifnormal.detectors.detector import Detector
 from ifnormal.errors import DivergenceError
-from ifnormal.explanation import to_float
+from ifnormal.pixels import to_float
 from ifnormal.progress import Progress
 from ifnormal.training_images import TrainingImages
 from ifnormal.training_state import TrainingState

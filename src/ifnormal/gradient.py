@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ifnormal.detectors.detector import Detector, in_batches
-from ifnormal.explanation import Explanation, quantize, to_float
+from ifnormal.explanation import Explanation
+from ifnormal.pixels import quantize, to_float
 
 
 def gradient_counterfactuals(

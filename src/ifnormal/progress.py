@@ -73,9 +73,8 @@ def _lines_before(log: Path, start: int) -> list[str]:
     kept = []
     for line in log.read_text().splitlines() if log.exists() else []:
         try:
-            step = json.loads(line)["step"]
+            if json.loads(line)["step"] <= start:
+                kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue
-        if step <= start:
-            kept.append(line + "\n")
     return kept

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ifnormal.detectors.detector import Detector
 from ifnormal.errors import UserError
-from ifnormal.explanation import to_float
+from ifnormal.pixels import to_float
 
 _BATCH = 512
 
@@ -53,6 +53,17 @@ class TrainingImages:
             raise UserError(
                 f"Training takes at least {least} normal images and one outlier; there are "
                 f"{len(normal)} and {len(outliers)}. Name a folder with more of them."
+            )
+        for given in (normal, outliers):
+            if given.dtype != torch.uint8 or tuple(given.shape[1:]) != tuple(detector.shape):
+                raise UserError(
+                    f"Training takes uint8 images of the detector's {tuple(detector.shape)}, these "
+                    f"are {given.dtype} of {tuple(given.shape[1:])}; convert them."
+                )
+        if any(side % 4 for side in detector.shape[1:]):
+            raise UserError(
+                f"The generator edits images whose sides are multiples of 4, not "
+                f"{detector.shape[1]}x{detector.shape[2]}; pad or resize them."
             )
         images = torch.cat([normal, outliers]).to(device)
         log_odds, features = [], []

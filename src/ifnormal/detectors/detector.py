@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ifnormal.explanation import to_float
+from ifnormal.pixels import to_float
 
 
 class Detector(Protocol):

@@ -16,7 +16,7 @@ from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.objective import DetectorObjective
 from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.errors import DivergenceError
-from ifnormal.explanation import to_float
+from ifnormal.pixels import to_float
 from ifnormal.progress import Progress
 
 _REPORT_EVERY = 25
@@ -90,6 +90,11 @@ def _finish(detector: TrainedDetector, setup: AnomalySetup) -> TrainedDetector:
         return objective.log_odds(detector.backbone(images)[0], detector.reference)
 
     normal = in_batches(raw, setup.validation_normal)
+    if not bool(torch.isfinite(normal).all()):
+        raise DivergenceError(
+            f"The {objective.name} detector's scores became NaN or infinite; "
+            "lower its learning_rate."
+        )
     # Also for a detector trained without outliers: they only stretch its scores over [0, 1].
     outliers = in_batches(raw, setup.validation_outliers)
     detector.calibration = calibrate(normal, outliers)

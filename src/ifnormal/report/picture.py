@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ifnormal.explanation import png_bytes, quantize, to_float
+from ifnormal.pixels import png_bytes, quantize, to_float
 
 # Up to this side the pixels themselves are the subject and are shown as squares.
 PIXELATED_SIDE = 48

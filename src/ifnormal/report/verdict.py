@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ifnormal.report.figures import mean
 from ifnormal.report.run import Run, Truth
-from ifnormal.report.wording import counted, percent
+from ifnormal.report.wording import concept_name, counted, listing, percent
 
 # From here on a finding holds for "these images"; below a half it does not hold.
 MOST, HALF = 0.8, 0.5
@@ -46,9 +46,10 @@ def make_verdict(run: Run) -> Verdict:
         headlines.append(Headline("of the anomalies have two minimal ways", percent(ways)))
     auroc = mean(run.metrics.get("normality_auroc"))
     if auroc is not None:
-        headlines.append(
-            Headline("AuROC of normal images against edits; 50 is ideal", f"{auroc:.1f} %")
-        )
+        each = run.metrics.get("normality_auroc_per_concept") or []
+        apart = listing([f"{concept_name(k)} {value:.0f}" for k, value in enumerate(each)])
+        says = "AuROC of normal images against edits; 50 is ideal"
+        headlines.append(Headline(f"{says} ({apart})" if len(each) > 1 else says, f"{auroc:.1f} %"))
     return Verdict([" ".join(answer), " ".join(_setting(run))], headlines)
 
 
