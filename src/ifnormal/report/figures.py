@@ -45,8 +45,9 @@ class Row:
 
 
 def numbers(value: Any) -> list[float]:
-    """The finite numbers of a value of `metrics.json`: itself, one a concept, or none."""
-    values = value if isinstance(value, list) else [value]
+    """The finite numbers of a value of `metrics.json`: itself, one a concept or name, or none."""
+    values = list(value.values()) if isinstance(value, Mapping) else value
+    values = values if isinstance(values, list) else [values]
     good = [
         float(item)
         for item in values
@@ -83,6 +84,8 @@ def _row(metric: Metric, value: Any, metrics: Mapping[str, Any]) -> Row:
         parts = [
             (concept_name(k), figure(part, metric.unit)) for k, part in enumerate(numbers(each))
         ]
+    elif isinstance(each, Mapping):
+        parts = [(str(name), figure(part, metric.unit)) for name, part in each.items()]
     return Row(
         title=title,
         meaning=metric.meaning,
