@@ -94,10 +94,16 @@ def test_a_figure_of_other_features_is_labelled_and_not_compared() -> None:
     assert [letter for letter, _ in row.parts] == ["A", "B"]
 
 
-@pytest.mark.parametrize("value", [[1.0, None], [], {"a": 1}, True, [float("nan")]])
+@pytest.mark.parametrize("value", [[1.0, None], [], {"a": "1"}, True, [float("nan")]])
 def test_what_is_no_figure_is_a_dash(value: Any) -> None:
     (row,) = make_rows({"fid_n": value}, {"fid_n": metric()})
     assert row.value == "–"
+
+
+def test_a_figure_by_name_shows_its_parts() -> None:
+    (row,) = make_rows({"fid_n": {"digit": 98.0, "color": 100.0}}, {"fid_n": metric()})
+    assert row.value == "99.0 %"
+    assert row.parts == (("digit", "98.0 %"), ("color", "100.0 %"))
 
 
 def test_good_figures_read_well(make_run: MakeRun) -> None:

@@ -84,7 +84,7 @@ def _row(metric: Metric, value: Any, metrics: Mapping[str, Any]) -> Row:
         parts = [
             (concept_name(k), figure(part, metric.unit)) for k, part in enumerate(numbers(each))
         ]
-    elif isinstance(each, Mapping):
+    elif isinstance(each, Mapping) and numbers(each):
         parts = [(str(name), figure(part, metric.unit)) for name, part in each.items()]
     return Row(
         title=title,
