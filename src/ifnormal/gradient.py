@@ -33,7 +33,7 @@ def gradient_counterfactuals(
     optimizer = torch.optim.Adam([edited], lr=0.02)
     for _ in range(steps):
         log_odds, _ = detector.inspect(edited)
-        loss = (log_odds + 0.05 * (edited - start).abs().sum((1, 2, 3))).sum()
+        loss = (log_odds + 0.01 * (edited - start).abs().sum((1, 2, 3))).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
