@@ -147,13 +147,15 @@ class TestResume:
         assert (run / "detector" / "detector.json").stat().st_mtime_ns == modified
         assert read_json(run / "metrics.json")["images_per_s"] == speed
 
-    def test_an_interrupted_fit_ends_in_the_same_images(
+    def test_an_interrupted_fit_ends_in_the_same_weights(
         self,
         finished: Path,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
+        # The finished run is of the embedded digits, whatever data sets lie on this machine.
+        monkeypatch.delenv("IFNORMAL_DATA", raising=False)
         shrink(monkeypatch)
         run, save = tmp_path / "a run", TrainingState.save
 
@@ -171,11 +173,8 @@ class TestResume:
         before = read_json(run / "config.json")["seconds"]
         assert set(before) == {"detector", "fit"}
         assert command(*arguments, "--resume") == 0
-        # Bit for bit is what the tests of the fit ask for. Here whole runs are compared, whose
-        # detectors need not agree in their last bits on a machine that is busy with other work.
-        edits = [Explanation.load(folder / "explanation") for folder in (run, finished)]
-        images = [explanation.counterfactuals.float() for explanation in edits]
-        assert (images[0] - images[1]).abs().mean() < 1
+        for part in ("detector", "explainer"):
+            assert weights(run, part) == weights(finished, part)
         assert read_json(run / "config.json")["seconds"]["fit"] > before["fit"], "both halves"
 
     @pytest.mark.parametrize(
