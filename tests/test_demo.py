@@ -21,7 +21,7 @@ from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
 from ifnormal.storage import read_json
 from ifnormal.training_state import TrainingState
-from tiny_runs import SMALL, shrink
+from tiny_runs import SMALL, files, shrink, touch
 
 FIGURES = [
     "detector_auroc",
@@ -206,16 +206,6 @@ class TestResume:
         monkeypatch.setattr("ifnormal.demo.evaluate_stage", lambda *_: {})
         demo(DemoConfig(out=tmp_path / "new", resume=True))
         assert begun == [tmp_path / "new"]
-
-
-def touch(run: Path, names: list[str]) -> None:
-    for name in names:
-        (run / name).parent.mkdir(parents=True, exist_ok=True)
-        (run / name).write_text("{}")
-
-
-def files(run: Path) -> set[str]:
-    return {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
 
 
 class TestBeginningAnew:

@@ -14,6 +14,7 @@ from ifnormal import run_folder
 from ifnormal.errors import UserError
 from ifnormal.run_folder import clear, difference
 from ifnormal.storage import read_json, write_json
+from tiny_runs import files, touch
 
 OURS = [
     "detector/detector.json",
@@ -55,16 +56,6 @@ THEIRS = [
     "own-images/cat.png",
     "images/0000_anomaly.png",
 ]
-
-
-def touch(run: Path, names: list[str]) -> None:
-    for name in names:
-        (run / name).parent.mkdir(parents=True, exist_ok=True)
-        (run / name).write_text("{}")
-
-
-def files(run: Path) -> set[str]:
-    return {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
 
 
 class TestClear:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,3 +74,13 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
         (ifnormal.stages, "gradient_counterfactuals", 2),
     ):
         patch.setattr(module, name, partial(getattr(module, name), steps=steps))
+
+
+def touch(run: Path, names: list[str]) -> None:
+    for name in names:
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("{}")
+
+
+def files(run: Path) -> set[str]:
+    return {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
