@@ -15,8 +15,17 @@ import pytest
 
 import ifnormal
 from ifnormal import cli
-from ifnormal.cli import main
-from ifnormal.config import DataConfig, DemoConfig, DetectorConfig, FitConfig
+from ifnormal.cli import main, parsing
+from ifnormal.cli.figures import show_figures
+from ifnormal.cli.verb import Verb
+from ifnormal.config import (
+    DataConfig,
+    DemoConfig,
+    DetectorConfig,
+    FitConfig,
+    data_config,
+    fit_config,
+)
 from ifnormal.errors import DivergenceError
 
 VERBS = ["demo", "train-detector", "fit", "explain", "evaluate", "report"]
@@ -31,15 +40,15 @@ def _no_data(monkeypatch: pytest.MonkeyPatch) -> None:
 def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     """Verbs only note the options they are called with."""
     called: dict[str, dict[str, Any]] = {}
-    for name, verb in cli._VERBS.items():
-        noted = cli._Verb(
+    for name, verb in cli.VERBS.items():
+        noted = Verb(
             lambda options, name=name: called.update({name: dict(options)}),  # type: ignore[misc]
             verb.add_options,
             verb.usage,
             verb.help,
             verb.resumable,
         )
-        monkeypatch.setitem(cli._VERBS, name, noted)
+        monkeypatch.setitem(cli.VERBS, name, noted)
     return called
 
 
@@ -101,9 +110,9 @@ class TestOptions:
         for verb in VERBS:
             assert main([verb]) == 0
         assert DemoConfig(**called["demo"]) == DemoConfig()
-        assert cli.data_config(called["train-detector"]["data"]) == DataConfig()
+        assert data_config(called["train-detector"]["data"]) == DataConfig()
         assert DetectorConfig(**called["train-detector"]["detector"]) == DetectorConfig()
-        assert cli.fit_config(called["fit"]["fit"]) == FitConfig()
+        assert fit_config(called["fit"]["fit"]) == FitConfig()
         assert {verb: called[verb]["run"] for verb in VERBS[1:]} == dict.fromkeys(
             VERBS[1:], Path("runs/demo")
         )
@@ -121,13 +130,13 @@ class TestOptions:
         assert main([*arguments.split(), "--seed", "4", "--resume"]) == 0
         options = called["fit"]
         assert (options["seed"], options["resume"]) == (4, True)
-        config = cli.fit_config(options["fit"])
+        config = fit_config(options["fit"])
         assert (config.weights.gan, config.generator.width, config.conditional) == (0, 8, False)
 
     def test_a_file_of_options(self, called: dict[str, Any], tmp_path: Path) -> None:
         (tmp_path / "fit.json").write_text(json.dumps({"steps": 3, "weights": {"gan": 2.5}}))
         assert main(["fit", "--fit", str(tmp_path / "fit.json"), "--fit.steps", "4"]) == 0
-        config = cli.fit_config(called["fit"]["fit"])
+        config = fit_config(called["fit"]["fit"])
         assert (config.steps, config.weights.gan) == (4, 2.5)
 
     def test_a_run_may_be_called_out_where_it_begins(self, called: dict[str, Any]) -> None:
@@ -147,7 +156,7 @@ class TestOptions:
 
 class TestData:
     def root(self, called: dict[str, Any]) -> tuple[Path | None, Path | None]:
-        data = cli.data_config(called["train-detector"]["data"])
+        data = data_config(called["train-detector"]["data"])
         return called["demo"]["data_root"], data.data_root
 
     def test_the_variable_is_the_default(
@@ -258,7 +267,7 @@ class TestMistakes:
         def refuse(*_: object) -> None:
             raise argparse.ArgumentError(None, "something\n  odd in --fit.batch_size.")
 
-        monkeypatch.setattr(cli._Parser, "parse_args", refuse)
+        monkeypatch.setattr(parsing._Parser, "parse_args", refuse)
         sentence = told("fit", capsys)
         assert sentence == "Something odd in --fit.batch-size; see ifnormal fit --help."
 
@@ -267,9 +276,9 @@ def failing(error: BaseException, monkeypatch: pytest.MonkeyPatch, verb: str = "
     def fail(options: object) -> None:
         raise error
 
-    old = cli._VERBS[verb]
-    new = cli._Verb(fail, old.add_options, old.usage, old.help, old.resumable)
-    monkeypatch.setitem(cli._VERBS, verb, new)
+    old = cli.VERBS[verb]
+    new = Verb(fail, old.add_options, old.usage, old.help, old.resumable)
+    monkeypatch.setitem(cli.VERBS, verb, new)
 
 
 class TestTrouble:
@@ -329,7 +338,7 @@ class TestTrouble:
         assert done.returncode in (0, 1), "argparse may have met the closed pipe before us"
 
     def test_a_terminal_that_knows_no_arrows(self) -> None:
-        code = "from ifnormal import cli; cli._show_figures({'validity': [1, 2], 'total_s': 3})"
+        code = "from ifnormal.cli.figures import show_figures; show_figures({'validity': [1, 2], 'total_s': 3})"
         code = f"import ifnormal.cli as cli, sys; cli._run = lambda _: exec({code!r}); cli.main([])"
         environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
         command = [sys.executable, "-c", code]
@@ -342,7 +351,7 @@ def test_figures_are_shown_beside_the_papers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    cli._show_figures({"normality_auroc": 61.25, "validity": [90.0, 70.0], "total_s": 83.0})
+    show_figures({"normality_auroc": 61.25, "validity": [90.0, 70.0], "total_s": 83.0})
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "61.2 % 55.6 %" in text
     assert "80.0 % (A 90.0 %, B 70.0 %)" in text

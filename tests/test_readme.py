@@ -13,6 +13,7 @@ import torch
 
 import ifnormal
 from ifnormal import cli
+from ifnormal.cli.parsing import make_parser, underscored
 from ifnormal.config import DataConfig, DetectorConfig, FitConfig, GeneratorConfig
 from ifnormal.explanation import Explanation
 from ifnormal.metrics import METRICS
@@ -93,8 +94,8 @@ def test_extras_exist() -> None:
 
 @pytest.mark.parametrize("command", FULL_DATA)
 def test_options_for_the_full_data(command: str) -> None:
-    arguments = [cli._underscored(word) for word in shlex.split(command)[1:]]
-    parsed = cli._parser().parse_args(arguments)
+    arguments = [underscored(word) for word in shlex.split(command)[1:]]
+    parsed = make_parser(cli.VERBS).parse_args(arguments)
     assert parsed.demo.data_root == Path("datasets")
 
 

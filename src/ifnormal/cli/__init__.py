@@ -1,0 +1,85 @@
+"""The command line: verbs only. It parses, calls a stage and says what came of it.
+
+Options are the fields of the dataclasses in `config.py`. Nothing here loads torch before a verb is
+called, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ifnormal.cli.parsing import make_parser, sentence, underscored
+from ifnormal.cli.verb import Options
+from ifnormal.cli.verbs import VERBS
+from ifnormal.errors import UserError
+
+_FAILED, _INTERRUPTED, _BROKEN_PIPE = 2, 130, 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the arguments say.
+
+    Returns:
+        0, 2 after an error that was told in one sentence, or 130 after an interruption.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an old terminal may not know our arrows
+    try:
+        _run(arguments)
+        sys.stdout.flush()
+    except UserError as error:
+        return _fail(str(error), _FAILED)
+    except KeyboardInterrupt:
+        return _fail(_how_to_go_on(arguments), _INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python must not meet the pipe again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except OSError as error:
+        named = error.filename or "A file"
+        reason = error.strerror or error
+        return _fail(
+            f"{named} cannot be used ({reason}); put that right or name another folder.", _FAILED
+        )
+    return 0
+
+
+def _run(arguments: Sequence[str]) -> None:
+    try:
+        parsed = make_parser(VERBS).parse_args([underscored(argument) for argument in arguments])
+    except SystemExit:  # --help and --version have answered
+        return
+    except argparse.ArgumentError as error:
+        raise UserError(sentence(str(error), arguments, VERBS)) from None
+    if parsed.verb is None:
+        raise UserError(f"Name one of the verbs {', '.join(VERBS)}; see ifnormal --help.")
+    VERBS[parsed.verb].call(_values(parsed[parsed.verb].as_dict()))
+
+
+def _values(options: Options) -> dict[str, Any]:
+    """The options without the parser's own notes, such as the file they are from."""
+    return {
+        name: _values(value) if isinstance(value, dict) else value
+        for name, value in options.items()
+        if not name.startswith("__")
+    }
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"ifnormal: {' '.join(sentence.split())}", file=sys.stderr)
+    return code
+
+
+def _how_to_go_on(arguments: Sequence[str]) -> str:
+    verb = next((argument for argument in arguments if argument in VERBS), None)
+    if verb is None or not VERBS[verb].resumable:
+        return "Stopped; give the same command again to do it anew."
+    again = [argument for argument in arguments if argument != "--resume"]
+    return f"Stopped; ifnormal {shlex.join(again)} --resume goes on from the last checkpoint."

@@ -1,0 +1,26 @@
+"""Figures on the terminal, beside the paper's."""
+
+from __future__ import annotations
+
+from ifnormal.cli.verb import Options
+
+
+def show_figures(metrics: Options) -> None:
+    """The figures beside the paper's, and the total time."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from ifnormal.metrics import METRICS
+    from ifnormal.report.figures import make_rows
+    from ifnormal.report.wording import duration
+
+    table = Table(*(Column(name, overflow="fold") for name in ("figure", "better", "here")))
+    table.add_column("paper, BCE")
+    for row in make_rows(metrics, METRICS):
+        each = ", ".join(f"{letter} {value}" for letter, value in row.parts)
+        paper = f"{row.paper} ({row.caution})" if row.caution else row.paper
+        here = f"{row.value} ({each})" if each else row.value
+        table.add_row(row.title, f"{row.arrow} {row.aim}", here, paper)
+    Console(markup=False, highlight=False).print(table)
+    if "total_s" in metrics:
+        print(f"Total time: {duration(metrics['total_s'])}")

@@ -1,0 +1,71 @@
+"""Verb: what a word of the command line does and is told; options that several verbs share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from ifnormal.errors import UserError
+
+RUN = Path("runs/demo")
+_DATA = "IFNORMAL_DATA"
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What a verb does, what it is told, and its help.
+
+    Attributes:
+        call: does it. Imports what it needs itself, so that `--help` loads no torch.
+        add_options: tells the parser its options.
+        usage: the line of `--help` after the verb.
+        help: what it does, in a line.
+        resumable: takes --resume after an interruption.
+    """
+
+    call: Callable[[Options], None]
+    add_options: Callable[[ArgumentParser], None]
+    usage: str
+    help: str
+    resumable: bool = False
+
+
+def add_run(parser: ArgumentParser, *names: str) -> None:
+    """The folder of the run."""
+    parser.add_argument(
+        *(names or ("--run",)),
+        dest="run",
+        type=Path,
+        default=RUN,
+        metavar="DIR",
+        help="folder of the run",
+    )
+
+
+def add_resume(parser: ArgumentParser) -> None:
+    """Whether to go on from a checkpoint."""
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint of the same run"
+    )
+
+
+def default_data_root(parser: ArgumentParser, key: str) -> None:
+    """The environment's data root as the option's default."""
+    if os.environ.get(_DATA):
+        parser.set_defaults({key: Path(os.environ[_DATA])})
+
+
+def require_data_root(root: Path | None) -> None:
+    """Refuse a data root that is no folder."""
+    if root is not None and not root.expanduser().is_dir():
+        raise UserError(
+            f"The data root {root} is no folder; correct the option data-root or the environment "
+            f"variable {_DATA}, or give neither."
+        )

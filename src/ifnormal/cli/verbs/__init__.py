@@ -1,0 +1,13 @@
+"""The verbs of the command line, one file each. A new one is a file and a line here."""
+
+from ifnormal.cli.verb import Verb
+from ifnormal.cli.verbs import demo, evaluate, explain, fit, report, train_detector
+
+VERBS: dict[str, Verb] = {
+    "demo": demo.VERB,
+    "train-detector": train_detector.VERB,
+    "fit": fit.VERB,
+    "explain": explain.VERB,
+    "evaluate": evaluate.VERB,
+    "report": report.VERB,
+}

@@ -1,0 +1,36 @@
+"""ifnormal demo: the whole job on Colored-MNIST."""
+
+from __future__ import annotations
+
+from jsonargparse import ArgumentParser
+
+from ifnormal.cli.figures import show_figures
+from ifnormal.cli.verb import Options, Verb, add_resume, default_data_root, require_data_root
+from ifnormal.config import DemoConfig
+
+
+def _demo(options: Options) -> None:
+    config = DemoConfig(**options)
+    require_data_root(config.data_root)
+    from ifnormal.demo import demo
+
+    report, metrics = demo(config)
+    show_figures(metrics)
+    if config.budget == "smoke":
+        print("With the smoke budget the figures mean nothing; it shows that everything works.")
+    print(f"Report: {report}")
+
+
+def _add_options(parser: ArgumentParser) -> None:
+    parser.add_class_arguments(DemoConfig, skip={"resume"})
+    add_resume(parser)
+    default_data_root(parser, "data_root")
+
+
+VERB = Verb(
+    _demo,
+    _add_options,
+    "[--out DIR] [options]",
+    "the whole job on Colored-MNIST: detector, explainer, explanation, figures, report",
+    resumable=True,
+)

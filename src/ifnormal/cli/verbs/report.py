@@ -1,0 +1,34 @@
+"""ifnormal report: tell a run as one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from ifnormal.cli.verb import RUN, Options, Verb
+
+
+def _report(options: Options) -> None:
+    from ifnormal.stages import report_stage
+
+    print(f"Report: {report_stage(options['run'])}")
+
+
+def _add_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "run",
+        nargs="?",
+        type=Path,
+        default=RUN,
+        metavar="RUN",
+        help="folder of a run, or any other that holds an explanation/",
+    )
+
+
+VERB = Verb(
+    _report,
+    _add_options,
+    "[RUN]",
+    "tell a run as one self-contained page, report.html",
+)
