@@ -338,7 +338,8 @@ class TestTrouble:
         assert done.returncode in (0, 1), "argparse may have met the closed pipe before us"
 
     def test_a_terminal_that_knows_no_arrows(self) -> None:
-        code = "from ifnormal.cli.figures import show_figures; show_figures({'validity': [1, 2], 'total_s': 3})"
+        code = "from ifnormal.cli.figures import show_figures as show; "
+        code += "show({'validity': [1, 2], 'total_s': 3})"
         code = f"import ifnormal.cli as cli, sys; cli._run = lambda _: exec({code!r}); cli.main([])"
         environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
         command = [sys.executable, "-c", code]
