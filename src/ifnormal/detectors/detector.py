@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from ifnormal.pixels import to_float
 
 class Detector(Protocol):
     """A frozen, differentiable anomaly detector φ: a callable with facts, not a framework.
+
+    A detector may offer more, which the functions of this file read: `own_units`, `higher_is`,
+    `facts`, `is_black_box`.
 
     Attributes:
         shape: (C, H, W) of the images it takes.
@@ -44,3 +47,33 @@ def in_batches(
     with torch.no_grad():
         parts = [function(to_float(part)).float().cpu() for part in images.split(batch_size)]
     return torch.cat(parts)
+
+
+def own_scores(detector: Detector, log_odds: Tensor) -> Tensor:
+    """Log-odds of any shape in the user's own units, as the model itself would score.
+
+    A detector with `own_units` has units of its own; for any other they are the scores in [0, 1].
+    """
+    convert = getattr(detector, "own_units", torch.sigmoid)
+    scores: Tensor = convert(log_odds)
+    return scores
+
+
+def own_threshold(detector: Detector) -> float:
+    """The decision threshold in the user's own units."""
+    return float(getattr(detector, "own_threshold", detector.threshold))
+
+
+def higher_is(detector: Detector) -> Literal["anomalous", "normal"]:
+    """What a high score means in the user's own units."""
+    return "normal" if getattr(detector, "higher_is", "anomalous") == "normal" else "anomalous"
+
+
+def detector_facts(detector: Detector) -> dict[str, Any]:
+    """What is worth saving about the detector beside a result; JSON-compatible."""
+    return dict(getattr(detector, "facts", {}))
+
+
+def is_black_box(detector: Detector) -> bool:
+    """Whether it only returns scores: no gradient, explained through a surrogate."""
+    return bool(getattr(detector, "is_black_box", False))
