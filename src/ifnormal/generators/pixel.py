@@ -47,10 +47,18 @@ class Generator(nn.Module):
             The edited images in [0, 1], and how far each pixel overshot that range before it was
             clamped: both (N, C, H, W). Past the range a small share of the gradient leaks through.
         """
+        return self.edit(images, self.steer(target, concept))
+
+    def steer(self, target: Tensor, concept: Tensor) -> Tensor:
+        """The condition (N, 64) that targets (N,) and concepts (N,) give to every block."""
         one_hot = F.one_hot(concept, self.concepts).to(target.dtype)
         steering = torch.cat([one_hot, target_features(target)], 1)
+        condition: Tensor = self.condition(steering.to(self.stem.weight.dtype))
+        return condition
+
+    def edit(self, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward` under a condition (N, 64) that need not be one of a target and a concept."""
         # The image itself stays in its own precision; only what the layers see takes theirs.
-        condition = self.condition(steering.to(self.stem.weight.dtype))
         outer = self.stem(F.pixel_unshuffle(images, 2).to(self.stem.weight.dtype))
         for block in self.down_blocks:
             outer = block(outer, condition)
