@@ -181,6 +181,11 @@ class Explainer:
         explainer._classifier = classifier.eval().requires_grad_(False)
         return explainer
 
+    @property
+    def generator(self) -> Generator:
+        """The trained generator G; it raises a UserError where nothing is fitted."""
+        return self._trained()[0]
+
     def _trained(self) -> tuple[Generator, ConceptClassifier]:
         if self._generator is None or self._classifier is None:
             raise UserError("The explainer is not fitted; call fit or load one first.")
