@@ -1,0 +1,154 @@
+"""Outlier exposure that needs no download: a user's normal images, spoilt in many ways.
+
+One file a family; a new kind is one function `(image, donor, rng) -> image` on (C, H, W) floats in
+[0, 1] and one line in `KINDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ifnormal.data.sampling import generator
+from ifnormal.data.synthetic import shapes
+from ifnormal.data.synthetic.colours import confetti, recolour, stain
+from ifnormal.data.synthetic.geometry import erase, turn, warp
+from ifnormal.data.synthetic.patches import blob, cut_paste, scar, swap
+from ifnormal.errors import UserError
+from ifnormal.pixels import quantize, to_float
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to spoil a normal image.
+
+    Attributes:
+        spoil: (image (C, H, W), donor (C, H, W), rng) -> (C, H, W), floats in [0, 1].
+        share: how often it is drawn, next to the others.
+        whole: it changes the image as a whole. Whether that is an anomaly depends on the user's
+            images, some of which may be turned or recoloured themselves: such an outlier is kept
+            only if it is farther from every normal image than these are from each other.
+    """
+
+    spoil: Callable[[Tensor, Tensor, torch.Generator], Tensor]
+    share: float = 1.0
+    whole: bool = False
+
+
+KINDS: dict[str, Kind] = {
+    "cut_paste": Kind(cut_paste, 1.5),
+    "scar": Kind(scar, 1.5),
+    "blob": Kind(blob, 1.5),
+    "swap": Kind(swap),
+    "confetti": Kind(confetti),
+    "stain": Kind(stain),
+    "warp": Kind(warp, 1.5),
+    "erase": Kind(erase),
+    "recolour": Kind(recolour, 0.5, whole=True),
+    "turn": Kind(turn, 0.5, whole=True),
+}
+_ATTEMPTS = 8
+_VISIBLE = 0.12  # a pixel that changed by less is not seen to have changed
+_SMALLEST = 0.001  # share of the pixels that must have changed
+_COMPARED = 512  # normal images that a wholly changed one is compared with
+_SIDE = 16
+
+
+def synthetic_outliers(
+    normal: Tensor, count: int, seed: int, kinds: tuple[str, ...] = tuple(KINDS)
+) -> Tensor:
+    """Make anomalies out of normal images.
+
+    Most are spoilt in one place, as real defects are, so that an explainer learns to mend that
+    place and to keep the rest. Every outlier visibly differs from the image it was made of.
+
+    Args:
+        normal: (N, C, H, W) uint8, C of 1 or 3, H and W at least 4.
+        count: how many to make; more images from the same seed begin with the same ones.
+        seed: decides everything random.
+        kinds: which of `KINDS` to use.
+
+    Returns:
+        (count, C, H, W) uint8.
+
+    Raises:
+        UserError: there is no image to make them of, the images are too small, or a kind is
+            unknown.
+    """
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown or not kinds:
+        problem = f"There is no kind {unknown[0]!r} of" if unknown else "No kind is named for"
+        raise UserError(f"{problem} synthetic outliers; choose from {', '.join(KINDS)}.")
+    if normal.ndim != 4 or not len(normal) or min(normal.shape[2:]) < 4:
+        raise UserError(
+            "Synthetic outliers are made of at least one normal image of 4x4 pixels or more, these "
+            f"are {tuple(normal.shape)}; give more or larger images."
+        )
+    rng = generator(seed, "synthetic outliers")
+    shares = torch.tensor([KINDS[kind].share for kind in kinds])
+    distances = _Distances.of(normal) if any(KINDS[kind].whole for kind in kinds) else None
+    made = torch.empty(count, *normal.shape[1:], dtype=torch.uint8)
+    for i in range(count):
+        own, other = torch.randint(len(normal), (2,), generator=rng).tolist()
+        made[i] = _outlier(normal[own], normal[other], kinds, shares, distances, rng)
+    return made
+
+
+def _outlier(
+    normal: Tensor,
+    other: Tensor,
+    kinds: tuple[str, ...],
+    shares: Tensor,
+    distances: _Distances | None,
+    rng: torch.Generator,
+) -> Tensor:
+    image, donor = to_float(normal), to_float(other)
+    for _ in range(_ATTEMPTS):
+        kind = KINDS[kinds[int(torch.multinomial(shares, 1, generator=rng))]]
+        spoilt = quantize(kind.spoil(image, donor, rng))
+        if kind.whole and distances is not None and not distances.is_far(spoilt):
+            continue
+        if _visible(image, to_float(spoilt)):
+            return spoilt
+    # An image without any structure: what is moved or bent there looks as before.
+    top, left, h, w = shapes.box(rng, image.shape[1], image.shape[2], (0.02, 0.1))
+    h, w = max(2, h), max(2, w)
+    image[:, top : top + h, left : left + w] = (image[:, top : top + h, left : left + w] + 0.5) % 1
+    return quantize(image)
+
+
+def _visible(before: Tensor, after: Tensor) -> bool:
+    changed = (after - before).abs().amax(0) > _VISIBLE
+    return int(changed.sum()) >= max(2, _SMALLEST * changed.numel())
+
+
+@dataclass(frozen=True)
+class _Distances:
+    """Distances to the nearest normal image, on thumbnails."""
+
+    thumbnails: Tensor
+    usual: float
+
+    @classmethod
+    def of(cls, normal: Tensor) -> _Distances:
+        """Compare up to 512 evenly spaced normal images with each other."""
+        step = -(-len(normal) // _COMPARED)
+        thumbnails = _thumbnails(normal[::step])
+        if len(thumbnails) < 2:
+            return cls(thumbnails, 0.0)
+        apart = torch.cdist(thumbnails, thumbnails)
+        apart.fill_diagonal_(float("inf"))
+        return cls(thumbnails, float(apart.amin(1).quantile(0.95)))
+
+    def is_far(self, image: Tensor) -> bool:
+        """Whether (C, H, W) uint8 is farther from all of them than they are from each other."""
+        return float(torch.cdist(_thumbnails(image[None]), self.thumbnails).min()) > self.usual
+
+
+def _thumbnails(images: Tensor) -> Tensor:
+    size = (min(_SIDE, images.shape[2]), min(_SIDE, images.shape[3]))
+    return F.adaptive_avg_pool2d(to_float(images), size).flatten(1)

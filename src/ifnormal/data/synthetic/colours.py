@@ -1,0 +1,59 @@
+"""Wrong colours: hue, saturation, brightness and contrast, of a part or of everything; confetti."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ifnormal.data.synthetic import shapes
+
+
+def jitter(image: Tensor, rng: torch.Generator, strength: float) -> Tensor:
+    """Other brightness, contrast and, of (3, H, W), saturation and hue; `strength` in [0, 1]."""
+    brightness = shapes.uniform(rng, -strength, strength)
+    contrast = math.exp(shapes.uniform(rng, -strength, strength))
+    middle = image.mean()
+    changed = (image - middle) * contrast + middle + brightness
+    if image.shape[0] == 3:
+        saturation = math.exp(shapes.uniform(rng, -2 * strength, strength))
+        changed = hue_turned(changed, shapes.uniform(rng, -strength, strength) * math.pi)
+        grey = changed.mean(0, keepdim=True)
+        changed = grey + (changed - grey) * saturation
+    return changed.clamp(0, 1)
+
+
+def hue_turned(image: Tensor, angle: float) -> Tensor:
+    """(3, H, W) with every colour turned by `angle` (radians) about the axis of greys."""
+    cosine, sine = math.cos(angle), math.sin(angle) / math.sqrt(3)
+    turn = torch.full((3, 3), (1 - cosine) / 3) + cosine * torch.eye(3)
+    turn += sine * torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+    return torch.einsum("ij,jhw->ihw", turn, image)
+
+
+def stain(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
+    """A ragged part of the image in wrong colours, (C, H, W) in [0, 1]."""
+    mask = shapes.blob(rng, image.shape[1], image.shape[2], (0.04, 0.25))
+    return image + mask * (jitter(image, rng, 0.8) - image)
+
+
+def recolour(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
+    """The whole image in wrong colours."""
+    return jitter(image, rng, 0.8)
+
+
+def confetti(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
+    """Small boxes of random colours, near each other or all over (FCDD, Liznerski et al. 2021)."""
+    _, height, width = image.shape
+    edited, spread = image.clone(), shapes.uniform(rng, 0.05, 0.5)
+    centre_y, centre_x = shapes.uniform(rng, 0, height), shapes.uniform(rng, 0, width)
+    same = shapes.colour(rng, image.shape[0]) if shapes.chance(rng, 0.5) else None
+    for _ in range(int(torch.randint(1, 13, (), generator=rng))):
+        top, left, h, w = shapes.box(rng, height, width, (0.0005, 0.008))
+        dy, dx = torch.randn(2, generator=rng).tolist()
+        top = min(max(0, round(centre_y + dy * spread * height - h / 2)), height - h)
+        left = min(max(0, round(centre_x + dx * spread * width - w / 2)), width - w)
+        tint = shapes.colour(rng, image.shape[0]) if same is None else same
+        edited[:, top : top + h, left : left + w] = tint
+    return edited
