@@ -273,6 +273,89 @@ class DemoConfig:
         _require(self.concepts >= 1, "concepts must be at least 1.")
 
 
+@dataclass(frozen=True)
+class ExplainConfig:
+    """How images are explained, by a detector of the user's own.
+
+    Attributes:
+        detector: SPEC of the detector: model.onnx, model.pt2, model.pt (TorchScript),
+            package.module:attribute, or a folder written by train-detector; `ifnormal detectors`
+            lists the forms. An explainer knows the detector it was fitted to.
+        explainer: folder of an explainer to use; without it, one is fitted to `normal`.
+        normal: folder of normal images to fit an explainer to.
+        outliers: folder of images that the detector flags, to fit an explainer to; without it,
+            synthetic outliers are made from the normal images.
+        out: the explanation, its report and the fitted explainer go here.
+        trust: run the code that an exported program or TorchScript file contains.
+        black_box: use only the scores of the detector, though it may have gradients.
+        expect: CSV file of path,score with the user's own scores, which the detector has to give.
+        size: sides (or height, width) at which images are edited and scored; multiples of 4. 0 is
+            that of the first normal image, and at most 128.
+        channels: 1 edits grey images, 3 RGB; 0 is what the first normal image has.
+        threshold: scores beyond it are flagged, in the detector's own units; without it, the one
+            that `false_alarm_rate` gives.
+        false_alarm_rate: share of held-out normal images that may be flagged.
+        higher_is: what a high score of the detector means; "auto" goes by the kind of detector.
+        min_score: explain images whose score reaches this, in the detector's own units, instead of
+            those that are flagged.
+        all: explain every image, flagged or not.
+        on_bad_image: "skip" lists what cannot be read and goes on, "error" stops.
+        traversal_steps: images on the way to each counterfactual, along α; 0 for none.
+        refine: improve counterfactuals that the detector still flags, by a few gradient steps.
+        thrift: take back what the edit did not need.
+        index: which shard of the images to do, from 0.
+        of: number of shards; all write into the same folder.
+        fresh: begin anew where `out` holds the beginning of another explanation.
+        seed: makes the run repeatable.
+    """
+
+    detector: str | None = None
+    explainer: Path | None = None
+    normal: Path | None = None
+    outliers: Path | None = None
+    out: Path = Path("runs/explanation")
+    trust: bool = False
+    black_box: bool = False
+    expect: Path | None = None
+    size: tuple[int, int] | int = 0
+    channels: Literal[0, 1, 3] = 0
+    threshold: float | None = None
+    false_alarm_rate: float = 0.05
+    higher_is: Literal["auto", "anomalous", "normal"] = "auto"
+    min_score: float | None = None
+    all: bool = False
+    on_bad_image: Literal["skip", "error"] = "skip"
+    traversal_steps: int = 9
+    refine: bool = False
+    thrift: bool = False
+    index: int = 0
+    of: int = 1
+    fresh: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require_choices(self)
+        require_seed(self.seed)
+        for side in self.size if isinstance(self.size, tuple) else (self.size,):
+            _require(
+                side >= 0 and side % 4 == 0, "size must be a multiple of 4, or 0 for the default."
+            )
+        _require(0 < self.false_alarm_rate < 1, "false_alarm_rate must lie between 0 and 1.")
+        for name in ("threshold", "min_score"):
+            value = getattr(self, name)
+            _require(value is None or -inf < value < inf, f"{name} must be a finite number.")
+        _require(
+            not (self.all and self.min_score is not None),
+            "Give either all or min_score: all explains every image, whatever its score.",
+        )
+        _require(
+            self.traversal_steps >= 0 and self.traversal_steps != 1,
+            "traversal_steps must be 0 or above 1.",
+        )
+        _require(self.of >= 1, "of must be at least 1.")
+        _require(0 <= self.index < self.of, "index must lie between 0 and of - 1.")
+
+
 def data_config(saved: dict[str, Any]) -> DataConfig:
     """DataConfig from the JSON of `asdict`."""
     root = saved.get("data_root")
