@@ -37,15 +37,27 @@ class Detector(Protocol):
         ...
 
 
+def is_detector(candidate: Any) -> bool:
+    """Whether it meets the protocol: is callable, and has `inspect`, `shape` and `threshold`."""
+    named = all(hasattr(candidate, name) for name in ("inspect", "shape", "threshold"))
+    return callable(candidate) and named and not isinstance(candidate, type)
+
+
+def batch_size_for(images: Tensor) -> int:
+    """How many of (N, C, H, W) images to score at once: 512 of 32x32 pixels, fewer larger ones."""
+    return max(1, min(512, 512 * 32 * 32 // max(1, images.shape[-1] * images.shape[-2])))
+
+
 def in_batches(
-    function: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = 512
+    function: Callable[[Tensor], Tensor], images: Tensor, batch_size: int | None = None
 ) -> Tensor:
     """Apply `function` to (N, C, H, W) uint8 images as [0, 1] floats, batch by batch, no gradient.
 
     The result is float32 on the CPU.
     """
+    size = batch_size or batch_size_for(images)
     with torch.no_grad():
-        parts = [function(to_float(part)).float().cpu() for part in images.split(batch_size)]
+        parts = [function(to_float(part)).float().cpu() for part in images.split(size)]
     return torch.cat(parts)
 
 
