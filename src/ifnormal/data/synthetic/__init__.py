@@ -49,12 +49,13 @@ KINDS: dict[str, Kind] = {
     "warp": Kind(warp, 1.5),
     "erase": Kind(erase),
     "recolour": Kind(recolour, 0.5, whole=True),
-    "turn": Kind(turn, 0.5, whole=True),
+    "turn": Kind(turn, 0.25, whole=True),
 }
 _ATTEMPTS = 8
 _VISIBLE = 0.12  # a pixel that changed by less is not seen to have changed
 _SMALLEST = 0.001  # share of the pixels that must have changed
 _COMPARED = 512  # normal images that a wholly changed one is compared with
+_FARTHER = 1.25
 _SIDE = 16
 
 
@@ -115,7 +116,8 @@ def _outlier(
         if _visible(image, to_float(spoilt)):
             return spoilt
     # An image without any structure: what is moved or bent there looks as before.
-    top, left, h, w = shapes.box(rng, image.shape[1], image.shape[2], (0.02, 0.1))
+    top, left, h, w = shapes.box(rng, image, (0.02, 0.1), shapes.place(rng, image))
+    top, left = min(top, image.shape[1] - 2), min(left, image.shape[2] - 2)
     h, w = max(2, h), max(2, w)
     image[:, top : top + h, left : left + w] = (image[:, top : top + h, left : left + w] + 0.5) % 1
     return quantize(image)
@@ -142,7 +144,7 @@ class _Distances:
             return cls(thumbnails, 0.0)
         apart = torch.cdist(thumbnails, thumbnails)
         apart.fill_diagonal_(float("inf"))
-        return cls(thumbnails, float(apart.amin(1).quantile(0.95)))
+        return cls(thumbnails, _FARTHER * float(apart.amin(1).quantile(0.95)))
 
     def is_far(self, image: Tensor) -> bool:
         """Whether (C, H, W) uint8 is farther from all of them than they are from each other."""

@@ -34,7 +34,7 @@ def hue_turned(image: Tensor, angle: float) -> Tensor:
 
 def stain(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
     """A ragged part of the image in wrong colours, (C, H, W) in [0, 1]."""
-    mask = shapes.blob(rng, image.shape[1], image.shape[2], (0.04, 0.25))
+    mask = shapes.blob(rng, image, (0.03, 0.2))
     return image + mask * (jitter(image, rng, 0.8) - image)
 
 
@@ -47,13 +47,12 @@ def confetti(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
     """Small boxes of random colours, near each other or all over (FCDD, Liznerski et al. 2021)."""
     _, height, width = image.shape
     edited, spread = image.clone(), shapes.uniform(rng, 0.05, 0.5)
-    centre_y, centre_x = shapes.uniform(rng, 0, height), shapes.uniform(rng, 0, width)
-    same = shapes.colour(rng, image.shape[0]) if shapes.chance(rng, 0.5) else None
+    y, x = shapes.place(rng, image)
+    same = shapes.colour(rng, image) if shapes.chance(rng, 0.5) else None
     for _ in range(int(torch.randint(1, 13, (), generator=rng))):
-        top, left, h, w = shapes.box(rng, height, width, (0.0005, 0.008))
-        dy, dx = torch.randn(2, generator=rng).tolist()
-        top = min(max(0, round(centre_y + dy * spread * height - h / 2)), height - h)
-        left = min(max(0, round(centre_x + dx * spread * width - w / 2)), width - w)
-        tint = shapes.colour(rng, image.shape[0]) if same is None else same
+        dy, dx = (spread * torch.randn(2, generator=rng)).tolist()
+        at = (y + dy * height, x + dx * width)
+        top, left, h, w = shapes.box(rng, image, (0.0005, 0.008), at)
+        tint = shapes.colour(rng, image) if same is None else same
         edited[:, top : top + h, left : left + w] = tint
     return edited

@@ -35,7 +35,7 @@ def turn(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
 def warp(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
     """A part bent: pushed aside, bulged, pinched or twisted, (C, H, W) in [0, 1]."""
     _, height, width = image.shape
-    distance, y, x = shapes.ellipse(rng, height, width, (0.08, 0.25), length=1.5)
+    distance, y, x = shapes.ellipse(rng, image, (0.06, 0.25), length=1.5)
     weight = (1 - distance.square()).clamp_min(0).square()
     dy = torch.arange(height)[:, None] + 0.5 - y
     dx = torch.arange(width)[None, :] + 0.5 - x
@@ -60,7 +60,7 @@ def warp(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
 def erase(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
     """A part missing: what surrounds it closes over it, without detail."""
     _, height, width = image.shape
-    mask = shapes.blob(rng, height, width, radius=(0.05, 0.15))
+    mask = shapes.blob(rng, image, (0.04, 0.15))
     outside = 1 - mask.round()
     around = max(3, 2 * (min(height, width) // 8) + 1)
     near = F.avg_pool2d((image * outside)[None], around, 1, around // 2)[0]

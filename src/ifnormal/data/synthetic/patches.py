@@ -12,13 +12,11 @@ from ifnormal.data.synthetic.geometry import turned
 
 def cut_paste(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
     """A box of a normal image, recoloured and turned, pasted elsewhere: (C, H, W) in [0, 1]."""
-    _, height, width = image.shape
-    top, left, h, w = shapes.box(rng, height, width, (0.005, 0.12))
+    top, left, h, w = shapes.box(rng, donor, (0.003, 0.1), shapes.place(rng, donor))
     donor = jitter(donor, rng, 0.4) if shapes.chance(rng, 0.7) else donor
     if shapes.chance(rng, 0.5):
         donor = turned(donor, shapes.uniform(rng, -180, 180))
-    y = int(torch.randint(height - h + 1, (), generator=rng))
-    x = int(torch.randint(width - w + 1, (), generator=rng))
+    y, x = shapes.corner(image, shapes.place(rng, image), h, w)
     edited = image.clone()
     edited[:, y : y + h, x : x + w] = donor[:, top : top + h, left : left + w]
     return edited
@@ -26,22 +24,20 @@ def cut_paste(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
 
 def scar(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
     """A scratch: a thin stroke of one colour, or of another part of a normal image."""
-    mask = shapes.scar(rng, *image.shape[1:])
+    mask = shapes.scar(rng, image)
     return _filled(image, donor, mask, rng)
 
 
 def blob(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
     """A ragged patch of one colour, of texture, or of another part of a normal image."""
-    mask = shapes.blob(rng, *image.shape[1:])
+    mask = shapes.blob(rng, image)
     return _filled(image, donor, mask, rng)
 
 
 def swap(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
     """Two boxes of the image change places."""
-    _, height, width = image.shape
-    top, left, h, w = shapes.box(rng, height, width, (0.01, 0.1))
-    y = int(torch.randint(height - h + 1, (), generator=rng))
-    x = int(torch.randint(width - w + 1, (), generator=rng))
+    top, left, h, w = shapes.box(rng, image, (0.005, 0.08), shapes.place(rng, image))
+    y, x = shapes.corner(image, shapes.place(rng, image), h, w)
     edited = image.clone()
     edited[:, y : y + h, x : x + w] = image[:, top : top + h, left : left + w]
     edited[:, top : top + h, left : left + w] = image[:, y : y + h, x : x + w]
@@ -49,14 +45,14 @@ def swap(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def _filled(image: Tensor, donor: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
-    channels, height, width = image.shape
+    _, height, width = image.shape
     kind = int(torch.randint(3, (), generator=rng))
     if kind == 0:
-        filling = shapes.colour(rng, channels).expand(image.shape)
+        filling = shapes.colour(rng, image).expand(image.shape)
     elif kind == 1:
         grain = shapes.smooth_noise(rng, height, width, max(2, min(height, width) // 8))
-        contrast = (shapes.colour(rng, channels) - 0.5) * 0.6
-        filling = shapes.colour(rng, channels) + grain * contrast
+        contrast = (shapes.colour(rng, image) - 0.5) * 0.6
+        filling = shapes.colour(rng, image) + grain * contrast
     else:
         shift = torch.randint(min(height, width), (2,), generator=rng).tolist()
         filling = jitter(donor.roll(shift, (1, 2)), rng, 0.3)

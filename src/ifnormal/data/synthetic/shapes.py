@@ -21,25 +21,55 @@ def chance(rng: torch.Generator, probability: float) -> bool:
     return float(torch.rand((), generator=rng)) < probability
 
 
-def colour(rng: torch.Generator, channels: int) -> Tensor:
-    """A random colour (C, 1, 1) in [0, 1]."""
-    return torch.rand(channels, 1, 1, generator=rng)
+def colour(rng: torch.Generator, image: Tensor) -> Tensor:
+    """A colour (C, 1, 1) in [0, 1]: any, or one close to a pixel's of the image (C, H, W)."""
+    channels, height, width = image.shape
+    anything = torch.rand(channels, 1, 1, generator=rng)
+    y, x = int(uniform(rng, 0, height)), int(uniform(rng, 0, width))
+    shift = 0.5 * (torch.rand(1, 1, 1, generator=rng) - 0.5)
+    own = (image[:, y, x, None, None] + shift).clamp(0, 1)
+    return anything if chance(rng, 0.4) else own
+
+
+def place(rng: torch.Generator, image: Tensor) -> tuple[float, float]:
+    """A point (y, x) of the image (C, H, W): anywhere, or more likely where there is detail.
+
+    Defects are on the thing, not on the empty background that may be most of a picture.
+    """
+    _, height, width = image.shape
+    if chance(rng, 0.4):
+        return uniform(rng, 0, height), uniform(rng, 0, width)
+    mean = image.mean(0)
+    detail = torch.zeros_like(mean)
+    detail[:-1] += mean.diff(dim=0).abs()
+    detail[:, :-1] += mean.diff(dim=1).abs()
+    index = int(torch.multinomial(detail.flatten() + 1e-6, 1, generator=rng))
+    return index // width + 0.5, index % width + 0.5
 
 
 def box(
-    rng: torch.Generator, height: int, width: int, area: tuple[float, float]
+    rng: torch.Generator, image: Tensor, area: tuple[float, float], at: tuple[float, float]
 ) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a box that covers a share `area` (from, to) of the image.
+    """Top, left, height and width of a box in (C, H, W) around the point `at` (y, x).
 
-    At least one pixel; the longer side is up to three times the shorter one.
+    It covers a share `area` (from, to) of the image, at least one pixel; its longer side is up to
+    three times the shorter one.
     """
+    _, height, width = image.shape
     share = math.exp(uniform(rng, math.log(area[0]), math.log(area[1])))
     aspect = math.exp(uniform(rng, -math.log(3), math.log(3)))
     h = min(height, max(1, round(height * math.sqrt(share * aspect))))
     w = min(width, max(1, round(width * math.sqrt(share / aspect))))
-    top = int(torch.randint(height - h + 1, (), generator=rng))
-    left = int(torch.randint(width - w + 1, (), generator=rng))
-    return top, left, h, w
+    return *corner(image, at, h, w), h, w
+
+
+def corner(image: Tensor, at: tuple[float, float], height: int, width: int) -> tuple[int, int]:
+    """Top and left of a box of that size around the point `at`, moved into the image."""
+    top, left = round(at[0] - height / 2), round(at[1] - width / 2)
+    return (
+        min(max(0, top), image.shape[1] - height),
+        min(max(0, left), image.shape[2] - width),
+    )
 
 
 def smooth_noise(rng: torch.Generator, height: int, width: int, cells: int) -> Tensor:
@@ -55,20 +85,21 @@ def smooth_noise(rng: torch.Generator, height: int, width: int, cells: int) -> T
 
 
 def ellipse(
-    rng: torch.Generator, height: int, width: int, radius: tuple[float, float], length: float = 3.0
+    rng: torch.Generator, image: Tensor, radius: tuple[float, float], length: float = 3.0
 ) -> tuple[Tensor, float, float]:
     """Distance (H, W) from the centre of a turned ellipse, 1 on its rim, and the centre (y, x).
 
     Args:
         rng: decides everything.
-        height, width: of the image.
+        image: (C, H, W), whose details attract it; see `place`.
         radius: shorter half-axis as a share of the shorter side of the image, from and to.
         length: the longer half-axis is up to so many times the shorter one.
     """
+    _, height, width = image.shape
     side = min(height, width)
     short = max(0.6, side * math.exp(uniform(rng, math.log(radius[0]), math.log(radius[1]))))
     long = min(short * uniform(rng, 1, length), max(short, side / 2))
-    y, x, turn = uniform(rng, 0, height), uniform(rng, 0, width), uniform(rng, 0, math.pi)
+    (y, x), turn = place(rng, image), uniform(rng, 0, math.pi)
     dy = torch.arange(height)[:, None] + 0.5 - y
     dx = torch.arange(width)[None, :] + 0.5 - x
     along = dx * math.cos(turn) + dy * math.sin(turn)
@@ -76,18 +107,20 @@ def ellipse(
     return ((along / long).square() + (across / short).square()).sqrt(), y, x
 
 
-def blob(
-    rng: torch.Generator, height: int, width: int, radius: tuple[float, float] = (0.03, 0.2)
-) -> Tensor:
+def blob(rng: torch.Generator, image: Tensor, radius: tuple[float, float] = (0.03, 0.2)) -> Tensor:
     """A ragged patch (H, W) in [0, 1], 1 inside, its rim hard or soft; see `ellipse`."""
-    distance, _, _ = ellipse(rng, height, width, radius)
-    ragged = distance + uniform(rng, 0, 0.4) * smooth_noise(rng, height, width, 4)
+    distance, _, _ = ellipse(rng, image, radius)
+    ragged = distance + uniform(rng, 0, 0.4) * smooth_noise(rng, *_size(distance), 4)
     softness = uniform(rng, 0.02, 0.4)
     return ((1 - ragged) / softness + 0.5).clamp(0, 1)
 
 
-def scar(rng: torch.Generator, height: int, width: int) -> Tensor:
+def scar(rng: torch.Generator, image: Tensor) -> Tensor:
     """A thin, straight or slightly bent stroke (H, W) in [0, 1]."""
-    distance, _, _ = ellipse(rng, height, width, (0.008, 0.03), length=15)
-    bend = uniform(rng, 0, 0.3) * smooth_noise(rng, height, width, 2)
+    distance, _, _ = ellipse(rng, image, (0.008, 0.03), length=15)
+    bend = uniform(rng, 0, 0.3) * smooth_noise(rng, *_size(distance), 2)
     return ((1 - distance - bend) / 0.3 + 0.5).clamp(0, 1)
+
+
+def _size(image: Tensor) -> tuple[int, int]:
+    return image.shape[-2], image.shape[-1]
