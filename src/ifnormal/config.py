@@ -107,6 +107,52 @@ class DetectorConfig:
 
 
 @dataclass(frozen=True)
+class Preprocessing:
+    """What becomes of an image before a user's own model scores it, in this order.
+
+    Images are shown and edited as they are; only what the model sees goes through this.
+
+    Attributes:
+        channels: 1 turns colour into grey, 3 repeats grey; None leaves the channels.
+        bgr: the model takes blue, green, red instead of red, green, blue.
+        size: (height, width) to scale the whole frame to, bilinear with antialiasing.
+        crop: (height, width) to cut out of the centre.
+        low: what black becomes.
+        high: what white becomes: 255 for a model that takes 0..255.
+        mean: subtracted after that, one number a channel or one for all.
+        std: divided by after that, one number a channel or one for all.
+    """
+
+    channels: Literal[1, 3] | None = None
+    bgr: bool = False
+    size: tuple[int, int] | None = None
+    crop: tuple[int, int] | None = None
+    low: float = 0.0
+    high: float = 1.0
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.channels in (None, 1, 3), "preprocessing channels must be 1 or 3.")
+        for name in ("size", "crop"):
+            sides = getattr(self, name)
+            _require(
+                sides is None or (len(sides) == 2 and min(sides) >= 1),
+                f"preprocessing {name} must be a height and a width of at least 1.",
+            )
+        _require(-inf < self.low < self.high < inf, "preprocessing low must be less than its high.")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            _require(
+                values is None or (len(values) in (1, 3) and all(-inf < v < inf for v in values)),
+                f"preprocessing {name} must be 1 or 3 finite numbers.",
+            )
+        _require(
+            self.std is None or min(self.std) > 0, "preprocessing std must be positive numbers."
+        )
+
+
+@dataclass(frozen=True)
 class GeneratorConfig:
     """Size of the generator.
 
@@ -168,6 +214,43 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class SurrogateConfig:
+    """How a detector that only returns scores is imitated; of no effect for any other.
+
+    Attributes:
+        query_budget: images that the detector may be asked to score in a fit, all told.
+        steps: optimizer steps of the surrogate before the fit.
+        batch_size: images a step.
+        learning_rate: peak of the one-cycle schedule before the fit.
+        refresh_every: generator steps between two refreshes with the generator's own outputs.
+        refresh_steps: optimizer steps of the surrogate a refresh.
+        refresh_learning_rate: of these.
+        width: channels of the surrogate's first stage; the later ones have 2x and 4x as many.
+    """
+
+    query_budget: int = 200_000
+    steps: int = 1500
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    refresh_every: int = 2
+    refresh_steps: int = 2
+    refresh_learning_rate: float = 5e-4
+    width: int = 32
+
+    def __post_init__(self) -> None:
+        _require(self.query_budget >= 100, "query_budget must be at least 100.")
+        _require(self.steps >= 1, "surrogate steps must be at least 1.")
+        _require(self.batch_size >= 4, "surrogate batch_size must be at least 4.")
+        for name in ("learning_rate", "refresh_learning_rate"):
+            _require(
+                0 < getattr(self, name) < inf, f"surrogate {name} must be positive and finite."
+            )
+        _require(self.refresh_every >= 1, "refresh_every must be at least 1.")
+        _require(self.refresh_steps >= 1, "refresh_steps must be at least 1.")
+        _require(self.width >= 1, "surrogate width must be at least 1.")
+
+
+@dataclass(frozen=True)
 class FitConfig:
     """How the generator is trained against a frozen detector.
 
@@ -193,6 +276,7 @@ class FitConfig:
         discriminator_width: channels of the discriminator's first stage.
         checkpoint_every: steps between checkpoints.
         precision: "auto" is bfloat16 where it is fast, else float32.
+        surrogate: how a detector without a gradient is imitated.
     """
 
     concepts: int = 2
@@ -216,6 +300,7 @@ class FitConfig:
     discriminator_width: int = 32
     checkpoint_every: int = 500
     precision: Literal["auto", "bf16-mixed", "32-true"] = "auto"
+    surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
 
     def __post_init__(self) -> None:
         _require_choices(self)
@@ -367,5 +452,13 @@ def fit_config(saved: dict[str, Any]) -> FitConfig:
     nested = {
         "weights": Weights(**saved["weights"]),
         "generator": GeneratorConfig(**saved["generator"]),
+        "surrogate": SurrogateConfig(**saved.get("surrogate", {})),
     }
     return FitConfig(**{**saved, **nested})
+
+
+def preprocessing_config(saved: dict[str, Any]) -> Preprocessing:
+    """Preprocessing from the JSON of `asdict`, where tuples have become lists."""
+    return Preprocessing(
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()}
+    )

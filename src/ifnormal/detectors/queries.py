@@ -1,0 +1,130 @@
+"""Queries: a counted, limited access to a black box, and a store of its latest answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ifnormal.detectors.detector import Detector, in_batches
+from ifnormal.errors import UserError
+from ifnormal.storage import load_tensors, save_tensors
+
+# Log-odds beyond these differ in no score that anyone could tell from 0 or 1.
+_EXTREME = 15.0
+_FOLDER = "queries"
+
+
+class Queries:
+    """The only way to the black box: every image that it scores is one query.
+
+    Attributes:
+        budget: how many there may be in all.
+        used: how many there were.
+    """
+
+    def __init__(self, detector: Detector, budget: int) -> None:
+        self._detector, self.budget, self.used = detector, budget, 0
+
+    @property
+    def left(self) -> int:
+        """How many queries the budget still allows."""
+        return self.budget - self.used
+
+    def ask(self, images: Tensor) -> Tensor:
+        """Calibrated log-odds (n,) on the CPU of the first n = min(N, left) of N uint8 images.
+
+        Raises:
+            UserError: the black box gave scores that are no numbers.
+        """
+        images = images[: self.left].cpu()
+        if len(images) == 0:
+            return torch.zeros(0)
+        self.used += len(images)
+        log_odds = in_batches(lambda part: self._detector.inspect(part)[0], images)
+        broken = int(log_odds.isnan().sum())
+        if broken:
+            raise UserError(
+                f"The detector gave {broken} of {len(images)} images scores that are not numbers; "
+                "it must return a finite score for every image."
+            )
+        return log_odds.clamp(-_EXTREME, _EXTREME)
+
+
+class LatestAnswers:
+    """The last `capacity` images asked about, with their answers; saved in parts, never rewritten.
+
+    Attributes:
+        capacity: how many are kept.
+        count: how many were ever added.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], capacity: int) -> None:
+        self.capacity, self.count, self._saved = capacity, 0, 0
+        # Memory that is not written to yet is not taken yet.
+        self._images = torch.empty(capacity, *shape, dtype=torch.uint8)
+        self._log_odds = torch.empty(capacity)
+        self._parts: list[tuple[int, int]] = []
+
+    def __len__(self) -> int:
+        return min(self.count, self.capacity)
+
+    def add(self, images: Tensor, log_odds: Tensor) -> None:
+        """Keep (N, C, H, W) uint8 images and (N,) answers, instead of the oldest."""
+        places = torch.arange(self.count, self.count + len(images)) % self.capacity
+        self.count += len(images)
+        self._images[places[-self.capacity :]] = images[-self.capacity :].cpu()
+        self._log_odds[places[-self.capacity :]] = log_odds[-self.capacity :]
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random ones: images (count, C, H, W) uint8 and log-odds (count,)."""
+        places = torch.randint(len(self), (count,), generator=generator)
+        return self._images[places], self._log_odds[places]
+
+    def save(self, folder: Path) -> list[tuple[int, int]]:
+        """Write what was added since the last time as one more part.
+
+        Returns:
+            First and last + 1 of the answers in each part that is needed, for `restore`. Parts that
+            a checkpoint does not name are as good as not there.
+        """
+        first = max(self._saved, self.count - self.capacity)
+        if first < self.count:
+            places = torch.arange(first, self.count) % self.capacity
+            tensors = {"images": self._images[places], "log_odds": self._log_odds[places]}
+            part = (first, self.count)
+            save_tensors(folder / _FOLDER, _name(part), tensors, {"format": "ifnormal.queries"})
+            self._parts.append(part)
+            self._saved = self.count
+        self._parts = [part for part in self._parts if part[1] > self.count - self.capacity]
+        return list(self._parts)
+
+    def restore(self, folder: Path, parts: list[Any]) -> None:
+        """Take up the parts that `save` named.
+
+        Raises:
+            UserError: one is missing or damaged.
+        """
+        for first, last in parts:
+            tensors, _ = load_tensors(folder / _FOLDER, _name((first, last)))
+            self.count = first
+            self.add(tensors["images"], tensors["log_odds"])
+        self._saved, self._parts = self.count, [(first, last) for first, last in parts]
+
+    def forget_others(self, folder: Path) -> None:
+        """Remove the files of parts that the last `save` or `restore` did not name."""
+        forget_answers(folder, self._parts)
+
+
+def forget_answers(folder: Path, but: list[tuple[int, int]] | None = None) -> None:
+    """Remove the saved answers in `folder`, but for some parts."""
+    kept = tuple(_name(part) for part in but or [])
+    for path in (folder / _FOLDER).glob("answers-*"):
+        if not path.name.startswith(kept or ("\0",)):
+            path.unlink(missing_ok=True)
+
+
+def _name(part: tuple[int, int]) -> str:
+    return f"answers-{part[0]:09d}-{part[1]:09d}"

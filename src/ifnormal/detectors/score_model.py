@@ -1,0 +1,58 @@
+"""ScoreModel: what an adapter makes of a user's model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+HigherIs = Literal["anomalous", "normal"]
+InputShape = tuple[int | None, int | None, int | None]
+Scoring = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+
+
+class ScoreModel(nn.Module):
+    """A user's model in one form: preprocessed images in, scores in its own units out.
+
+    Args:
+        scoring: (N, C, H, W) images to (N,) scores and, where they are known, (N, F) features.
+        name: of the adapter.
+        spec: what the user typed; "" in Python.
+        module: the network behind it, if there is one, to be frozen and moved to a device.
+        black_box: whether it only returns scores, without a gradient.
+        higher_is: what a high score means.
+        threshold: the model's own threshold, in its own units, if it has one.
+        input_shape: (C, H, W) the model takes; None is any.
+        file: the file it was read from.
+        reference: the same scores from another engine, for comparison.
+        facts: anything worth saving about it; JSON-compatible.
+    """
+
+    def __init__(
+        self,
+        scoring: Scoring,
+        name: str,
+        *,
+        spec: str = "",
+        module: nn.Module | None = None,
+        black_box: bool = False,
+        higher_is: HigherIs = "anomalous",
+        threshold: float | None = None,
+        input_shape: InputShape = (None, None, None),
+        file: Path | None = None,
+        reference: Callable[[Tensor], Tensor] | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.scoring, self.name, self.spec, self.module = scoring, name, spec, module
+        self.black_box, self.higher_is, self.threshold = black_box, higher_is, threshold
+        self.input_shape, self.file, self.reference = input_shape, file, reference
+        self.facts = facts or {}
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Raw own scores (N,) and features (N, F) or None, in the precision of the model."""
+        with torch.autocast(images.device.type, enabled=False):
+            return self.scoring(images)
