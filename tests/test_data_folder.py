@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ifnormal.data import reading
 from ifnormal.data.folder import ImageFolder, read_images
 from ifnormal.data.reading import decode
 from ifnormal.errors import UserError
@@ -113,7 +114,7 @@ def test_unusual_modes_keep_their_look() -> None:
 
 
 def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)
+    monkeypatch.setattr(reading, "MAX_PIXELS", 60)
     with pytest.raises(UserError, match="bomb"):
         decode(encoded(Image.new("L", (8, 8))), 1, "large")
 

@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from ifnormal.data.checking import BadImage
+
 Split = Literal["train", "test"]
 
 
@@ -19,11 +21,13 @@ class LabelledImages:
         images: (N, C, H, W) uint8, C of 1 or 3.
         labels: (N,) int64, indices into `class_names`.
         class_names: what the labels mean.
+        skipped: files that could not be read and are not among the images.
     """
 
     images: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
+    skipped: tuple[BadImage, ...] = ()
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:

@@ -2,17 +2,77 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
+from ifnormal.data.opening import RefusedError, UnreadableImageError, open_file
 from ifnormal.errors import UserError
+from ifnormal.printable import printable
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
+
+# A photograph of 60 megapixels is read, a bomb of 100 is refused by its header.
+MAX_PIXELS = 2**26
+# Scaling, and the rows of an image in memory, cost by the side as well as by the pixel.
+MAX_SIDE = 10**6
+
+# Only these are tried: some of Pillow's other readers start programs or read without bounds.
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+_SIGNATURES = (
+    (b"\x89PNG", "PNG"),
+    (b"\xff\xd8", "JPEG"),
+    (b"GIF8", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"RIFF", "WebP"),
+    (b"BM", "BMP"),
+)
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PHOTOMETRIC, _BITS, _TILE_WIDTH, _TILE_LENGTH = 262, 258, 322, 323  # tags of TIFF
+_LONGEST_REASON = 120
+
+# Filters of warnings belong to the whole process.
+_quiet = threading.Lock()
+# Pillow logs what is odd about a file, which Python prints where nobody listens.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What an image file is like.
+
+    Attributes:
+        format: "PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF" or "PPM", by its content.
+        mode: Pillow's word for its pixels, such as "RGB", "L" or "I;16".
+        height: rows, once it is upright.
+        width: columns.
+    """
+
+    format: str
+    mode: str
+    height: int
+    width: int
 
 
 def decode(
@@ -21,7 +81,7 @@ def decode(
     name: str,
     size: tuple[int, int] | None = None,
 ) -> Array:
-    """Decode one image, upright, whatever its mode.
+    """Decode one image, the first frame of it, upright, whatever its mode.
 
     Args:
         source: a file, or the bytes of one.
@@ -34,50 +94,158 @@ def decode(
         (channels, H, W) uint8.
 
     Raises:
-        UserError: the image is missing, damaged, or of a kind that has no 8-bit reading.
+        UnreadableImageError: the image is missing, damaged, too large, or has no 8-bit reading.
     """
+    return decode_with_facts(source, channels, name, size)[0]
+
+
+def decode_with_facts(
+    source: Path | bytes,
+    channels: Literal[1, 3],
+    name: str,
+    size: tuple[int, int] | None = None,
+) -> tuple[Array, ImageFacts]:
+    """Like `decode`, and tell what the file was like before."""
+    with _reading(source, name) as opened:
+        facts = _facts(opened)
+        image = _eight_bit(opened, channels)
+        if size is not None and image.size != (size[1], size[0]):
+            image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+        array: Array = np.array(image, dtype=np.uint8)
+    array = array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
+    return array, facts
+
+
+def image_facts(source: Path | bytes, name: str) -> ImageFacts:
+    """Read an image's header, without its pixels; these may still prove to be damaged.
+
+    Raises:
+        UnreadableImageError: it is missing, no image or too large.
+    """
+    with _reading(source, name) as opened:
+        return _facts(opened)
+
+
+@contextmanager
+def _reading(source: Path | bytes, name: str) -> Iterator[ImageFile.ImageFile]:
+    """Open an image; whatever goes wrong with it becomes an `UnreadableImageError`."""
     try:
-        with warnings.catch_warnings():
+        with _quiet, warnings.catch_warnings():
             # Pillow grumbles about odd metadata; what counts is whether there is an image.
-            warnings.simplefilter("ignore", UserWarning)
-            # Of an image that is suspiciously large it only warns, and then decodes it.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as opened:
-                image = _eight_bit(ImageOps.exif_transpose(opened), channels)
-    except (
-        # Pillow's decoders meet damage with any of these.
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        IndexError,
-        Image.DecompressionBombWarning,
-        Image.DecompressionBombError,
-    ) as error:
-        raise UserError(
-            f"{name} cannot be read as an image ({_reason(error)}); restore it or leave it out."
-        ) from None
-    if size is not None and image.size != (size[1], size[0]):
-        image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-    array: Array = np.array(image, dtype=np.uint8)
-    return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
+            warnings.simplefilter("ignore")
+            with closing(_file(source)) as file, _opened(file) as opened:
+                yield opened
+    except UserError:
+        raise
+    except Exception as error:  # Pillow's decoders meet damage with any there is
+        raise UnreadableImageError(printable(name), _reason(error)) from None
 
 
-def _reason(error: Exception | Warning) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "no known image format"
-    strerror = error.strerror if isinstance(error, OSError) else None
-    return strerror or str(error) or type(error).__name__
+def _file(source: Path | bytes) -> BinaryIO:
+    if isinstance(source, Path):
+        return open_file(source)
+    if not source:
+        raise RefusedError("it is empty")
+    return BytesIO(source)
 
 
-def _eight_bit(image: Image.Image, channels: Literal[1, 3]) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range")
+def _opened(file: BinaryIO) -> ImageFile.ImageFile:
+    try:
+        opened = Image.open(file, formats=_FORMATS)
+    except UnidentifiedImageError:
+        file.seek(0)
+        start = file.read(12)
+        kind = next((kind for sign, kind in _SIGNATURES if start.startswith(sign)), None)
+        if kind is None or (kind == "WebP" and start[8:] != b"WEBP"):
+            raise RefusedError("no known image format") from None
+        raise RefusedError(f"a {kind} whose header is damaged or of an unknown kind") from None
+    except Image.DecompressionBombError:
+        raise RefusedError(_too_many()) from None
+    _require_bearable(opened)
+    return opened
+
+
+def _require_bearable(opened: ImageFile.ImageFile) -> None:
+    """Refuse by the header what would take too much memory."""
+    width, height = opened.size
+    if width * height > MAX_PIXELS:
+        raise RefusedError(_too_many())
+    if max(width, height) > MAX_SIDE:
+        raise RefusedError(f"a side of {max(width, height):,} pixels, more than {MAX_SIDE:,}")
+    tags = getattr(opened, "tag_v2", {})
+    tile = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)
+    if not all(isinstance(side, int) for side in tile) or tile[0] * tile[1] > MAX_PIXELS:
+        raise RefusedError(f"tiles of more than {MAX_PIXELS:,} pixels")
+
+
+def _too_many() -> str:
+    return f"more than {MAX_PIXELS:,} pixels, which may be a decompression bomb"
+
+
+def _reason(error: Exception) -> str:
+    """One line about what Pillow or the system met."""
+    if isinstance(error, RefusedError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it"
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if "truncated" in text.lower():
+        return "it is truncated"
+    text = printable(text)[:_LONGEST_REASON].rstrip(". ")
+    return f"it is damaged: {text}" if text else f"it is damaged: {type(error).__name__}"
+
+
+def _facts(opened: ImageFile.ImageFile) -> ImageFacts:
+    width, height = opened.size
+    kind = "JPEG" if opened.format == "MPO" else opened.format or ""
+    # Pillow turns TIFF itself, its size from the beginning.
+    if kind != "TIFF" and _orientation(opened) >= 5:
+        width, height = height, width
+    return ImageFacts(kind, opened.mode, height, width)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged metadata take nothing from the pixels
+        return 1
+    return orientation if isinstance(orientation, int) and orientation in _TURNS else 1
+
+
+def _eight_bit(opened: ImageFile.ImageFile, channels: Literal[1, 3]) -> Image.Image:
+    """Decode the pixels, upright, as "L" or "RGB"."""
+    if opened.mode == "F":
+        raise RefusedError("its pixels are floating-point numbers of unknown range")
+    if opened.mode == "I" and opened.format == "TIFF":
+        raise RefusedError("its pixels are signed or 32-bit integers of unknown range")
+    if opened.mode == "LAB":
+        raise RefusedError("its pixels are in the colour space LAB")
+    opened.load()
+    image: Image.Image = opened
     if image.mode.startswith("I"):
         # 16-bit grey; Pillow's own conversion would clip everything above 255 to white.
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 256).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        # What hides under full transparency is arbitrary; show it as a viewer would.
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if channels == 1 else "RGB")
+        image = Image.fromarray(_from_sixteen_bit(opened))
+    if image.has_transparency_data:
+        image = _on_white(image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    turn = _TURNS.get(_orientation(opened))
+    return image if turn is None or opened.format == "TIFF" else image.transpose(turn)
+
+
+def _from_sixteen_bit(opened: ImageFile.ImageFile) -> Array:
+    values = np.asarray(opened).clip(0, 65535)
+    tags = getattr(opened, "tag_v2", {})
+    values = values >> (4 if tags.get(_BITS) == (12,) else 8)
+    array: Array = values.astype(np.uint8)
+    # Pillow inverts where white is zero, but not at 16 bits.
+    return 255 - array if tags.get(_PHOTOMETRIC) == 0 else array
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """What hides under full transparency is arbitrary; show it as a viewer would."""
+    if image.mode == "La":
+        image = image.convert("LA")
+    image = image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.getchannel("A"))
+    return white

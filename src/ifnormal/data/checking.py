@@ -1,0 +1,109 @@
+"""Images from the wild: what can be read, and what cannot with its reason. Nothing good is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ifnormal.data.opening import UnreadableImageError
+from ifnormal.data.reading import decode
+from ifnormal.errors import UserError
+
+OnBadImage = Literal["skip", "error"]
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """A file that is no image, or none that can be read.
+
+    Attributes:
+        path: as given, with forward slashes.
+        reason: why, as a clause of one line: "it is truncated".
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ReadImages:
+    """Images that could be read, and the files that could not.
+
+    Attributes:
+        images: (N, C, H, W) uint8.
+        names: N paths as given, with forward slashes.
+        skipped: the bad ones, in order.
+    """
+
+    images: Tensor
+    names: tuple[str, ...]
+    skipped: tuple[BadImage, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def read_good_images(
+    paths: Sequence[Path], shape: tuple[int, int, int], on_bad: OnBadImage = "skip"
+) -> ReadImages:
+    """Read image files, passing over those that cannot be read.
+
+    Args:
+        paths: files, as `find_images` finds them.
+        shape: (C, H, W) to bring every image to, C of 1 or 3.
+        on_bad: "skip" notes a bad file and goes on, "error" stops at it.
+
+    Returns:
+        The good images in order, maybe none, and the bad files.
+
+    Raises:
+        UnreadableImageError: a file is bad and `on_bad` is "error".
+        UserError: C is neither 1 nor 3.
+    """
+    channels = shape[0]
+    if channels not in (1, 3):
+        raise UserError(
+            f"Image files have 1 or 3 channels, but {channels} are needed; "
+            "use a detector of grey or RGB images."
+        )
+    images = torch.empty((len(paths), *shape), dtype=torch.uint8)
+    names: list[str] = []
+    skipped: list[BadImage] = []
+    for path in map(Path, paths):
+        try:
+            array = decode(path, 1 if channels == 1 else 3, str(path), shape[1:])
+        except UnreadableImageError as error:
+            if on_bad == "error":
+                raise
+            skipped.append(BadImage(path.as_posix(), error.reason))
+            continue
+        images[len(names)] = torch.from_numpy(array)
+        names.append(path.as_posix())
+    good = images if not skipped else images[: len(names)].clone()
+    return ReadImages(good, tuple(names), tuple(skipped))
+
+
+def iterate_images(
+    files: Sequence[Path],
+    shape: tuple[int, int, int],
+    batch: int,
+    on_bad: OnBadImage = "skip",
+) -> Iterator[ReadImages]:
+    """Read any number of image files in constant memory.
+
+    Batch i is of the files i·batch to (i+1)·batch, whatever is bad among them, so that the same
+    list gives the same batches; one may hold no image.
+
+    Raises:
+        UnreadableImageError: a file is bad and `on_bad` is "error".
+        UserError: C is neither 1 nor 3, or `batch` is less than 1.
+    """
+    if batch < 1:
+        raise UserError("The batch size must be at least 1.")
+    for start in range(0, len(files), batch):
+        yield read_good_images(files[start : start + batch], shape, on_bad)
