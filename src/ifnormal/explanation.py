@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,20 @@ import torch
 from torch import Tensor
 
 from ifnormal.errors import UserError
-from ifnormal.pixels import png_bytes
-from ifnormal.storage import load_tensors, save_tensors, write_atomic
-
-FORMAT_VERSION = 1
-PICTURE = re.compile(r"\d{4,}_(anomaly|concept\d+)\.png")
+from ifnormal.explanation_document import (
+    DOCUMENT,
+    PICTURE,
+    Counterfactual,
+    ExplainedImage,
+    Head,
+    HigherIs,
+    Way,
+    picture_name,
+    read_document,
+    write_document,
+)
+from ifnormal.pixels import png_bytes, read_png
+from ifnormal.storage import write_atomic
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +49,13 @@ class Explanation:
         traversal_scores: (M, K, T) detector scores along the traversals.
         names: N names of the anomalies, as the user knows them.
         facts: what produced it: versions, seed, configuration; JSON-compatible.
+        own_scores_before, own_scores_after, own_traversal_scores: the same three in the user's own
+            units; without them, those in [0, 1]. Whoever replaces the one must replace the other.
+        own_threshold: the threshold in the user's own units.
+        higher_is: what a high score means in the user's own units.
+        detector: facts about the detector; JSON-compatible.
+        refined: N rows of K, what was done to a counterfactual after the generator, or None;
+            () where nothing was.
     """
 
     anomalies: Tensor
@@ -52,8 +69,18 @@ class Explanation:
     traversal_scores: Tensor
     names: tuple[str, ...]
     facts: dict[str, Any] = field(default_factory=dict)
+    own_scores_before: Tensor = None  # type: ignore[assignment]
+    own_scores_after: Tensor = None  # type: ignore[assignment]
+    own_traversal_scores: Tensor = None  # type: ignore[assignment]
+    own_threshold: float = None  # type: ignore[assignment]
+    higher_is: HigherIs = "anomalous"
+    detector: dict[str, Any] = field(default_factory=dict)
+    refined: tuple[tuple[Mapping[str, Any] | None, ...], ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("scores_before", "scores_after", "traversal_scores", "threshold"):
+            if getattr(self, f"own_{name}") is None:
+                object.__setattr__(self, f"own_{name}", getattr(self, name))
         if self.anomalies.ndim != 4 or self.anomalies.shape[1] not in (1, 3):
             raise ValueError(
                 f"anomalies: {tuple(self.anomalies.shape)}, expected (N, 1 or 3, H, W)"
@@ -71,12 +98,17 @@ class Explanation:
             "traversal_targets": (t,),
             "traversals": (m, k, t, *image),
             "traversal_scores": (m, k, t),
+            "own_scores_before": (n,),
+            "own_scores_after": (n, k),
+            "own_traversal_scores": (m, k, t),
         }
         for name, shape in expected.items():
             if tuple(getattr(self, name).shape) != shape:
                 raise ValueError(f"{name}: {tuple(getattr(self, name).shape)}, expected {shape}")
         if len(self.names) != n or m > n:
             raise ValueError(f"{len(self.names)} names and {m} traversals for {n} anomalies")
+        if self.refined and [len(row) for row in self.refined] != [k] * n:
+            raise ValueError(f"refined must be {n} rows of {k}, or ()")
         for name in ("anomalies", "counterfactuals", "traversals"):
             if getattr(self, name).dtype != torch.uint8:
                 raise ValueError(f"{name} must be uint8, is {getattr(self, name).dtype}")
@@ -87,6 +119,11 @@ class Explanation:
         return self.scores_after <= self.threshold
 
     @property
+    def flagged(self) -> Tensor:
+        """(N,) bool: the detector calls the image anomalous."""
+        return self.scores_before > self.threshold
+
+    @property
     def concepts(self) -> int:
         """K, the number of ways each anomaly is edited."""
         return self.counterfactuals.shape[1]
@@ -95,69 +132,152 @@ class Explanation:
         return self.anomalies.shape[0]
 
     def save(self, folder: Path) -> None:
-        """Write PNGs (`images/`), `explanation.json` and its safetensors into `folder`.
+        """Write the PNGs (`images/`) and `explanation.json` into `folder`.
 
         File names are numbers, never the anomalies' own names, which may hold anything. Pictures
         of an explanation saved there before go away.
         """
         folder = Path(folder)
-        items: list[dict[str, Any]] = []
-        pictures: set[str] = set()
-        for n, name in enumerate(self.names):
-            anomaly = f"images/{n:04d}_anomaly.png"
-            edited = [f"images/{n:04d}_concept{k}.png" for k in range(self.concepts)]
-            write_atomic(folder / anomaly, png_bytes(self.anomalies[n]), durable=False)
-            for k, path in enumerate(edited):
-                picture = png_bytes(self.counterfactuals[n, k])
-                write_atomic(folder / path, picture, durable=False)
-            pictures.update([anomaly, *edited])
-            items.append(
-                {
-                    "name": name,
-                    "anomaly": anomaly,
-                    "counterfactuals": edited,
-                    "score_before": float(self.scores_before[n]),
-                    "scores_after": self.scores_after[n].tolist(),
-                    "valid": self.valid[n].tolist(),
-                }
-            )
-        tensors = {
-            name: getattr(self, name)
-            for name in self.__dataclass_fields__
-            if isinstance(getattr(self, name), Tensor)
-        }
-        facts = {
-            "format": "ifnormal.explanation",
-            "version": FORMAT_VERSION,
-            "threshold": self.threshold,
-            "facts": self.facts,
-            "items": items,
-        }
-        save_tensors(folder, "explanation", tensors, facts)
+        (folder / DOCUMENT).unlink(missing_ok=True)  # it would soon name other pictures
+        images = self.write_images(folder, range(len(self)))
+        kept = {file for image in images for file in _files(image)}
         for stale in (folder / "images").glob("[0-9]*.png"):
-            if PICTURE.fullmatch(stale.name) and f"images/{stale.name}" not in pictures:
+            if PICTURE.fullmatch(stale.name) and f"images/{stale.name}" not in kept:
                 stale.unlink(missing_ok=True)
+        write_document(folder, self.head, images)
+
+    @property
+    def head(self) -> Head:
+        """What the document says of all images together."""
+        channels, height, width = self.anomalies.shape[1:]
+        return Head(
+            concepts=self.concepts,
+            shape=(channels, height, width),
+            threshold=self.own_threshold,
+            calibrated_threshold=self.threshold,
+            higher_is=self.higher_is,
+            traversal_targets=self.traversal_targets.tolist(),
+            detector=self.detector,
+            facts=self.facts,
+        )
+
+    def write_images(self, folder: Path, numbers: Sequence[int]) -> list[ExplainedImage]:
+        """Write the PNGs under the given numbers; returns what the document says of the images."""
+        own, scores = self.own_scores_before.tolist(), self.scores_before.tolist()
+        flagged = self.flagged.tolist()
+        return [
+            ExplainedImage(
+                path=name,
+                score=own[n],
+                calibrated_score=scores[n],
+                flagged=flagged[n],
+                file=_write_png(folder, picture_name(number), self.anomalies[n]),
+                counterfactuals=self._write_edits(folder, n, number),
+            )
+            for n, (name, number) in enumerate(zip(self.names, numbers, strict=True))
+        ]
+
+    def _write_edits(self, folder: Path, n: int, number: int) -> list[Counterfactual]:
+        own, scores = self.own_scores_after[n].tolist(), self.scores_after[n].tolist()
+        valid, probabilities = self.valid[n].tolist(), self.concept_probabilities[n].tolist()
+        return [
+            Counterfactual(
+                concept=k,
+                file=_write_png(folder, picture_name(number, k), self.counterfactuals[n, k]),
+                score=own[k],
+                calibrated_score=scores[k],
+                valid=valid[k],
+                concept_probabilities=probabilities[k],
+                traversal=self._write_way(folder, n, k, picture_name(number, k, way=True)),
+                refined=self.refined[n][k] if self.refined else None,
+            )
+            for k in range(self.concepts)
+        ]
+
+    def _write_way(self, folder: Path, n: int, k: int, name: str) -> Way | None:
+        if n >= len(self.traversals) or self.traversals.shape[2] == 0:
+            return None
+        frames = self.traversals[n, k]  # (T, C, H, W) side by side
+        return Way(
+            _write_png(folder, name, torch.cat(list(frames), 2)),
+            self.own_traversal_scores[n, k].tolist(),
+            self.traversal_scores[n, k].tolist(),
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Explanation:
-        """Read what `save` wrote.
+        """Read the images of an explanation folder that were explained, into memory.
+
+        Traversals are read up to the first image that has none.
 
         Raises:
             UserError: a file is missing, damaged, of another version, or does not fit the others.
         """
-        folder = Path(folder)
-        tensors, facts = load_tensors(folder, "explanation")
-        if facts.get("format") != "ifnormal.explanation" or facts.get("version") != FORMAT_VERSION:
+        document = read_document(folder)
+        head, folder = document.head, document.folder
+        images = [image for image in document.images() if image.file is not None]
+        edits = [image.counterfactuals for image in images]
+        followed = takewhile(lambda row: all(edit.traversal for edit in row), edits)
+        ways = [[edit.traversal for edit in row if edit.traversal] for row in followed]
+        n, k, m, t = len(edits), head.concepts, len(ways), len(head.traversal_targets)
+        anomalies = [read_png(folder / str(image.file), head.shape) for image in images]
+        pictures = [read_png(folder / edit.file, head.shape) for row in edits for edit in row]
+        frames = [_read_way(folder, way, head) for row in ways for way in row]
+        loaded = cls(
+            anomalies=_stack(anomalies, (n, *head.shape)),
+            counterfactuals=_stack(pictures, (n, k, *head.shape)),
+            scores_before=_floats([image.calibrated_score for image in images], n),
+            scores_after=_floats([[e.calibrated_score for e in row] for row in edits], n, k),
+            concept_probabilities=_floats(
+                [[e.concept_probabilities for e in row] for row in edits], n, k, k
+            ),
+            threshold=head.calibrated_threshold,
+            traversal_targets=_floats(head.traversal_targets, t),
+            traversals=_stack(frames, (m, k, t, *head.shape)),
+            traversal_scores=_floats([[w.calibrated_scores for w in row] for row in ways], m, k, t),
+            names=tuple(image.path for image in images),
+            facts=dict(head.facts),
+            own_scores_before=_floats([image.score for image in images], n),
+            own_scores_after=_floats([[edit.score for edit in row] for row in edits], n, k),
+            own_traversal_scores=_floats([[w.scores for w in row] for row in ways], m, k, t),
+            own_threshold=head.threshold,
+            higher_is=head.higher_is,
+            detector=dict(head.detector),
+            refined=tuple(tuple(edit.refined for edit in row) for row in edits)
+            if any(edit.refined is not None for row in edits for edit in row)
+            else (),
+        )
+        said = [[edit.valid for edit in row] for row in edits]
+        if said != loaded.valid.tolist() or [i.flagged for i in images] != loaded.flagged.tolist():
             raise UserError(
-                f"{folder}/explanation.json is not an explanation of format {FORMAT_VERSION}; "
-                "write it again with this version of ifnormal."
+                f"{folder / DOCUMENT} does not fit together (what it calls flagged or valid is not "
+                "what its scores say); restore the folder or write it again."
             )
-        try:
-            names = tuple(str(item["name"]) for item in facts["items"])
-            threshold = float(facts["threshold"])
-            return cls(**tensors, threshold=threshold, names=names, facts=facts["facts"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{folder}/explanation.json and its tensors do not fit together ({error!r}); "
-                "restore the folder or write it again."
-            ) from None
+        return loaded
+
+
+def _files(image: ExplainedImage) -> list[str]:
+    """Every picture of an image."""
+    ways = [edit.traversal.file for edit in image.counterfactuals if edit.traversal]
+    return [*([image.file] if image.file else []), *(e.file for e in image.counterfactuals), *ways]
+
+
+def _write_png(folder: Path, name: str, image: Tensor) -> str:
+    write_atomic(folder / name, png_bytes(image), durable=False)
+    return name
+
+
+def _read_way(folder: Path, way: Way, head: Head) -> Tensor:
+    """(T, C, H, W) uint8 frames of a way."""
+    channels, height, width = head.shape
+    strip = read_png(folder / way.file, (channels, height, width * len(way.scores)))
+    return torch.stack(list(strip.split(width, 2)))
+
+
+def _stack(images: list[Tensor], shape: tuple[int, ...]) -> Tensor:
+    """uint8 images in any grid; an empty one has a shape as well."""
+    return torch.stack(images).view(shape) if images else torch.zeros(shape, dtype=torch.uint8)
+
+
+def _floats(values: Any, *shape: int) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32).view(shape)

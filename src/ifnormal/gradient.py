@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ifnormal.detectors.detector import Detector, in_batches
+from ifnormal.detectors.detector import (
+    Detector,
+    detector_facts,
+    higher_is,
+    in_batches,
+    own_scores,
+    own_threshold,
+)
 from ifnormal.explanation import Explanation
 from ifnormal.pixels import quantize, to_float
 
@@ -44,11 +51,12 @@ def gradient_counterfactuals(
             accepted |= detector(result) <= detector.threshold
     result = quantize(result)
     count, shape = len(anomalies), anomalies.shape[1:]
+    before, after = _log_odds(detector, anomalies), _log_odds(detector, result)[:, None]
     return Explanation(
         anomalies=anomalies,
         counterfactuals=result[:, None],
-        scores_before=in_batches(detector, anomalies),
-        scores_after=in_batches(detector, result)[:, None],
+        scores_before=before.sigmoid(),
+        scores_after=after.sigmoid(),
         concept_probabilities=torch.ones(count, 1, 1),
         threshold=detector.threshold,
         traversal_targets=torch.zeros(0),
@@ -56,4 +64,13 @@ def gradient_counterfactuals(
         traversal_scores=torch.zeros(0, 1, 0),
         names=names,
         facts={"method": "gradient descent on the pixels", "steps": steps},
+        own_scores_before=own_scores(detector, before),
+        own_scores_after=own_scores(detector, after),
+        own_threshold=own_threshold(detector),
+        higher_is=higher_is(detector),
+        detector=detector_facts(detector),
     )
+
+
+def _log_odds(detector: Detector, images: Tensor) -> Tensor:
+    return in_batches(lambda batch: detector.inspect(batch)[0], images)

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from ifnormal.errors import UserError
-from ifnormal.explanation import PICTURE
+from ifnormal.explanation_document import PICTURE
 from ifnormal.storage import read_json, write_json
 
 CONFIG = "config.json"
 OWN_IMAGES = "own-images"
 
 _TENSORS = r"(\.json|-[0-9a-f]{12}\.safetensors)"
-_EXPLANATION = rf"(explanation{_TENSORS}|images/{PICTURE.pattern})"
+_EXPLANATION = rf"(explanation{_TENSORS}|images/{PICTURE.pattern}|parts/(job|part-\d{{6,}})\.json)"
 # What each stage makes. A stage done anew outdates its own files and those of all after it.
 # The judge depends on the images alone, so only a new detector, which may have others, outdates it.
 _MADE_BY = {
@@ -39,7 +39,8 @@ _MADE_BY = {
 }
 # Deepest first, so that each is empty when its turn comes.
 _FOLDERS = (
-    *(f"{OWN_IMAGES}/explanation/images", f"{OWN_IMAGES}/explanation", OWN_IMAGES),
+    *(f"{OWN_IMAGES}/explanation/{name}" for name in ("images", "parts")),
+    *(f"{OWN_IMAGES}/explanation", OWN_IMAGES),
     *("explanation/images", "explanation", "gradient/images", "gradient"),
     *("explainer", "judge", "detector", "."),
 )

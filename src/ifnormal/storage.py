@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ifnormal.errors import UserError
 
@@ -22,12 +23,19 @@ def write_atomic(path: Path, content: bytes | str, durable: bool = True) -> Path
     The bytes go to a temporary file in the same folder, are forced to disk (unless not `durable`,
     for thousands of files that can be made again) and renamed into place.
     """
+    with open_atomic(path, durable) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@contextmanager
+def open_atomic(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
+    """A new file to write piece by piece; takes the place of `path` when all is written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())
@@ -35,7 +43,6 @@ def write_atomic(path: Path, content: bytes | str, durable: bool = True) -> Path
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return path
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> Path:
@@ -45,10 +52,11 @@ def write_json(path: Path, value: Mapping[str, Any]) -> Path:
         ValueError: a number is NaN or infinite.
         TypeError: a value is something JSON has no form for, such as a tensor.
     """
-    return write_atomic(path, json.dumps(value, indent=2, allow_nan=False, default=_plain) + "\n")
+    return write_atomic(path, json.dumps(value, indent=2, allow_nan=False, default=plain) + "\n")
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """What JSON writes for a path; anything else it has no form for is a mistake of ours."""
     if isinstance(value, PurePath):
         return str(value)
     raise TypeError(f"{type(value).__name__} {value!r} has no JSON form; convert it first.")

@@ -1,0 +1,511 @@
+"""The explanation folder's document, `explanation.json`: its entries, safely read and streamed.
+
+The format is described in `explanation.schema.json` and, in words, in docs/explanation-format.md.
+Nothing here loads a picture or needs torch, and neither writing nor reading holds the document as
+a whole: an explanation may be of 100,000 images.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TextIO
+
+from ifnormal.errors import UserError
+from ifnormal.storage import open_atomic, plain
+
+DOCUMENT = "explanation.json"
+FORMAT = "ifnormal.explanation"
+SCHEMA_VERSION = 2
+# What a picture of ours is called; the first pattern also knows those of earlier versions.
+PICTURE = re.compile(r"\d{4,}_(anomaly|concept\d+(_way)?)\.png")
+_FILE = re.compile(r"images/\d{6,}_(anomaly|concept\d+(_way)?)\.png")
+
+_THRESHOLDS = ("threshold", "calibrated_threshold")
+
+HigherIs = Literal["anomalous", "normal"]
+
+
+@dataclass(frozen=True)
+class Way:
+    """The images from an anomaly, α = 1, to its counterfactual, α = 0, side by side in one PNG.
+
+    Attributes:
+        file: the PNG, relative to the folder.
+        scores: T scores in the user's own units.
+        calibrated_scores: T scores in [0, 1].
+    """
+
+    file: str
+    scores: Sequence[float]
+    calibrated_scores: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """One edit of an image, by one concept, and what the detector says of it.
+
+    Attributes:
+        concept: k in 0..K-1.
+        file: its PNG, relative to the folder.
+        score: in the user's own units.
+        calibrated_score: in [0, 1].
+        valid: the detector does not flag it.
+        concept_probabilities: K, what the concept classifier reads in the edit.
+        traversal: the images on the way there, if they were made.
+        refined: what was done to it after the generator, if anything was.
+    """
+
+    concept: int
+    file: str
+    score: float
+    calibrated_score: float
+    valid: bool
+    concept_probabilities: Sequence[float]
+    traversal: Way | None = None
+    refined: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class ExplainedImage:
+    """One image that was scored; one that was not explained has no `file`, no counterfactuals.
+
+    Attributes:
+        path: as the user knows it.
+        score: in the user's own units.
+        calibrated_score: in [0, 1].
+        flagged: the detector calls it anomalous.
+        file: its PNG as it was scored, relative to the folder.
+        counterfactuals: K, in the order of the concepts, or none.
+    """
+
+    path: str
+    score: float
+    calibrated_score: float
+    flagged: bool
+    file: str | None = None
+    counterfactuals: Sequence[Counterfactual] = ()
+
+
+@dataclass(frozen=True)
+class SkippedImage:
+    """A file that could not be explained, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Head:
+    """What an explanation says of all its images.
+
+    Attributes:
+        concepts: K, the number of ways each anomaly is edited.
+        shape: (C, H, W) of every picture.
+        threshold: in the user's own units.
+        calibrated_threshold: in [0, 1]; scores above it are flagged.
+        higher_is: what a high score means in the user's own units.
+        traversal_targets: T values of α, from 1 down to 0, of each way.
+        detector: further facts about the detector.
+        facts: what made it: seed, options, versions.
+    """
+
+    concepts: int
+    shape: tuple[int, int, int]
+    threshold: float
+    calibrated_threshold: float
+    higher_is: HigherIs = "anomalous"
+    traversal_targets: Sequence[float] = ()
+    detector: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many images were read, flagged, explained, skipped; and edits: all, and valid ones."""
+
+    images: int = 0
+    flagged: int = 0
+    explained: int = 0
+    counterfactuals: int = 0
+    valid: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Document:
+    """An explanation folder without its pictures; every entry was checked when it was opened.
+
+    Attributes:
+        folder: where it is; `folder / entry.file` is a picture.
+        head: what holds for all images.
+        counts: how many there are of what.
+    """
+
+    folder: Path
+    head: Head
+    counts: Counts
+
+    def images(self) -> Iterator[ExplainedImage]:
+        """All images that were scored, in order, read from disk one after the other."""
+        return _images(self.folder, self.head)
+
+    def skipped(self) -> Iterator[SkippedImage]:
+        """The files that could not be read."""
+        return _skipped(self.folder)
+
+
+def read_document(folder: Path) -> Document:
+    """Open an explanation folder.
+
+    Raises:
+        UserError: there is none, it is damaged, of another version, or does not fit together.
+    """
+    folder = Path(folder)
+    head = _read_head(folder)
+    counts = dict.fromkeys(Counts.__dataclass_fields__, 0)
+    for image in _images(folder, head):
+        counts["images"] += 1
+        counts["flagged"] += image.flagged
+        counts["explained"] += image.file is not None
+        counts["counterfactuals"] += len(image.counterfactuals)
+        counts["valid"] += sum(edit.valid for edit in image.counterfactuals)
+    counts["skipped"] = sum(1 for _ in _skipped(folder))
+    return Document(folder, head, Counts(**counts))
+
+
+def write_document(
+    folder: Path,
+    head: Head,
+    images: Iterable[ExplainedImage],
+    skipped: Iterable[SkippedImage] = (),
+) -> Path:
+    """Write `explanation.json`, one image a line, atomically and in constant memory.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    from ifnormal import __version__
+
+    detector = {
+        **head.detector,
+        "threshold": head.threshold,
+        "calibrated_threshold": head.calibrated_threshold,
+        "higher_is": head.higher_is,
+        "shape": head.shape,
+    }
+    first = {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "ifnormal_version": __version__,
+        "concepts": head.concepts,
+        "detector": detector,
+        "traversal_targets": list(head.traversal_targets),
+        "facts": head.facts,
+    }
+    with open_atomic(folder / DOCUMENT) as file:
+        lines = (f'"{key}": {_dump(value)},\n' for key, value in first.items())
+        file.write(("{\n" + "".join(lines)).encode())
+        for key, entries, last in (("images", images, ","), ("skipped", skipped, "")):
+            file.write(f'"{key}": ['.encode())
+            separator = "\n"
+            for entry in entries:
+                file.write((separator + _dump(asdict(entry))).encode())
+                separator = ",\n"
+            file.write(f"\n]{last}\n".encode())
+        file.write(b"}\n")
+    return folder / DOCUMENT
+
+
+def picture_name(number: int, concept: int | None = None, way: bool = False) -> str:
+    """A picture's path in the folder; a number, as the user's names may hold anything."""
+    kind = "anomaly" if concept is None else f"concept{concept}{'_way' if way else ''}"
+    return f"images/{number:06d}_{kind}.png"
+
+
+def parse_image(value: Any, head: Head) -> ExplainedImage:
+    """An entry of `images` from its JSON.
+
+    Raises:
+        ValueError: it is not as it should be; says what of it.
+    """
+    entry = _object(value, "an image")
+    edits = _list(entry.get("counterfactuals"), "counterfactuals")
+    file = None if entry.get("file") is None else _file(entry["file"])
+    if len(edits) != (0 if file is None else head.concepts):
+        raise ValueError(f"it has {len(edits)} counterfactuals of {head.concepts}")
+    return ExplainedImage(
+        path=_text(entry, "path"),
+        score=_number(entry, "score"),
+        calibrated_score=_number(entry, "calibrated_score"),
+        flagged=_truth(entry, "flagged"),
+        file=file,
+        counterfactuals=tuple(_edit(edit, k, head) for k, edit in enumerate(edits)),
+    )
+
+
+def parse_skipped(value: Any) -> SkippedImage:
+    """An entry of `skipped` from its JSON; a ValueError says what is wrong."""
+    entry = _object(value, "a skipped image")
+    return SkippedImage(_text(entry, "path"), _text(entry, "reason"))
+
+
+def _edit(value: Any, concept: int, head: Head) -> Counterfactual:
+    entry = _object(value, "a counterfactual")
+    if entry.get("concept") != concept or isinstance(entry["concept"], bool):
+        raise ValueError(f"counterfactual {concept} is of concept {entry.get('concept')}")
+    way, refined = entry.get("traversal"), entry.get("refined")
+    return Counterfactual(
+        concept=concept,
+        file=_file(entry.get("file")),
+        score=_number(entry, "score"),
+        calibrated_score=_number(entry, "calibrated_score"),
+        valid=_truth(entry, "valid"),
+        concept_probabilities=_numbers(entry, "concept_probabilities", head.concepts),
+        traversal=None if way is None else _way(way, len(head.traversal_targets)),
+        refined=None if refined is None else _object(refined, "refined"),
+    )
+
+
+def _way(value: Any, steps: int) -> Way:
+    entry = _object(value, "a traversal")
+    scores = _numbers(entry, "scores", steps)
+    return Way(_file(entry.get("file")), scores, _numbers(entry, "calibrated_scores", steps))
+
+
+def _read_head(folder: Path) -> Head:
+    values: dict[str, Any] = {}
+    lists = set()
+    for key, number, value in _events(folder / DOCUMENT):
+        if number is None:
+            values[key] = value
+        elif number < 0:
+            lists.add(key)
+    if values.get("format") != FORMAT or values.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(
+            f"{folder / DOCUMENT} is not an explanation of schema version {SCHEMA_VERSION}; "
+            "write it again with this version of ifnormal."
+        )
+    try:
+        if lists != {"images", "skipped"}:
+            raise ValueError(f"there is no list of {', '.join({'images', 'skipped'} - lists)}")
+        return _head(values)
+    except ValueError as error:
+        _refuse(folder, f"{error}")
+
+
+def _head(values: Mapping[str, Any]) -> Head:
+    detector = dict(_object(values.get("detector"), "detector"))
+    shape, higher = detector.pop("shape", None), detector.pop("higher_is", None)
+    if not _is_shape(shape):
+        raise ValueError(f"the shape {shape} is none of a grey or RGB image")
+    if higher not in ("anomalous", "normal"):
+        raise ValueError("higher_is must be anomalous or normal")
+    threshold = _number(detector, "threshold")
+    calibrated_threshold = _number(detector, "calibrated_threshold")
+    concepts, targets = values.get("concepts"), values.get("traversal_targets")
+    if not isinstance(concepts, int) or isinstance(concepts, bool) or concepts < 1:
+        raise ValueError(f"concepts must be a whole number above 0, is {concepts}")
+    return Head(
+        concepts=concepts,
+        shape=(shape[0], shape[1], shape[2]),
+        threshold=threshold,
+        calibrated_threshold=calibrated_threshold,
+        higher_is=higher,
+        traversal_targets=_numbers(values, "traversal_targets", len(_list(targets, "targets"))),
+        detector={k: v for k, v in detector.items() if k not in _THRESHOLDS},
+        facts=_object(values.get("facts"), "facts"),
+    )
+
+
+def _is_shape(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(isinstance(side, int) and side > 0 for side in value)
+        and value[0] in (1, 3)
+    )
+
+
+def _images(folder: Path, head: Head) -> Iterator[ExplainedImage]:
+    for number, value in _items(folder, "images"):
+        try:
+            image = parse_image(value, head)
+        except ValueError as error:
+            _refuse(folder, f"image {number}: {error}")
+        yield image
+
+
+def _skipped(folder: Path) -> Iterator[SkippedImage]:
+    for number, value in _items(folder, "skipped"):
+        try:
+            skipped = parse_skipped(value)
+        except ValueError as error:
+            _refuse(folder, f"skipped image {number}: {error}")
+        yield skipped
+
+
+def _items(folder: Path, name: str) -> Iterator[tuple[int, Any]]:
+    for key, number, value in _events(folder / DOCUMENT):
+        if key == name and number is not None and number >= 0:
+            yield number, value
+
+
+def _refuse(folder: Path, reason: str) -> NoReturn:
+    raise UserError(
+        f"{folder / DOCUMENT} does not fit together ({reason}); restore the folder or write it "
+        "again."
+    ) from None
+
+
+def _events(path: Path) -> Iterator[tuple[str, int | None, Any]]:
+    """What the document says, in its order: (key, None, value), but of `images` and `skipped`.
+
+    These give (key, -1, None) and then (key, 0, value), (key, 1, value), ...
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            yield from _Stream(file).events()
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; name a folder that ifnormal wrote.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} cannot be read as JSON ({reason}); write it again.") from None
+
+
+class _Stream:
+    """A JSON object that is read piece by piece, however it is laid out."""
+
+    _streamed = ("images", "skipped")
+
+    def __init__(self, file: TextIO) -> None:
+        self._file, self._text, self._at = file, "", 0
+        self._decoder = json.JSONDecoder(parse_constant=_no_constant)
+
+    def events(self) -> Iterator[tuple[str, int | None, Any]]:
+        self._expect("{")
+        seen: set[str] = set()
+        while self._peek() != "}":
+            if seen:
+                self._expect(",")
+            key = self._value()
+            if not isinstance(key, str) or key in seen:
+                raise ValueError(f"{key!r} is no key, or there twice")
+            seen.add(key)
+            self._expect(":")
+            if key in self._streamed and self._peek() == "[":
+                yield key, -1, None
+                for number, value in enumerate(self._elements()):
+                    yield key, number, value
+            else:
+                yield key, None, self._value()
+        self._expect("}")
+        if self._peek():
+            raise ValueError("something follows its end")
+
+    def _elements(self) -> Iterator[Any]:
+        self._expect("[")
+        first = True
+        while self._peek() != "]":
+            if not first:
+                self._expect(",")
+            first = False
+            yield self._value()
+        self._expect("]")
+
+    def _value(self) -> Any:
+        self._peek()
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._text, self._at)
+            except json.JSONDecodeError:
+                if not self._more():
+                    raise
+                continue
+            # A number that ends with the text may go on in the next piece.
+            if end < len(self._text) or not self._more():
+                self._at = end
+                return value
+
+    def _peek(self) -> str:
+        """The next character that is no white space, "" at the end."""
+        while True:
+            while self._at < len(self._text):
+                if self._text[self._at] not in " \t\n\r":
+                    return self._text[self._at]
+                self._at += 1
+            if not self._more():
+                return ""
+
+    def _expect(self, character: str) -> None:
+        found = self._peek()
+        if found != character:
+            raise ValueError(f"there is {found or 'the end'!r} where {character!r} should be")
+        self._at += 1
+
+    def _more(self) -> bool:
+        """Read on, ever larger pieces while one value is unfinished; False at the end."""
+        rest = self._text[self._at :]
+        piece = self._file.read(max(1 << 16, len(rest)))
+        self._text, self._at = rest + piece, 0
+        return bool(piece)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"it holds the number {name}")
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, default=plain)
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is no JSON object")
+    return value
+
+
+def _list(value: Any, name: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{name} is no list")
+    return value
+
+
+def _text(entry: Mapping[str, Any], name: str) -> str:
+    if not isinstance(entry.get(name), str):
+        raise ValueError(f"{name} is no text")
+    return entry[name]
+
+
+def _truth(entry: Mapping[str, Any], name: str) -> bool:
+    if not isinstance(entry.get(name), bool):
+        raise ValueError(f"{name} is neither true nor false")
+    return entry[name]
+
+
+def _number(entry: Mapping[str, Any], name: str) -> float:
+    return _finite(entry.get(name), name)
+
+
+def _numbers(entry: Mapping[str, Any], name: str, count: int) -> tuple[float, ...]:
+    values = _list(entry.get(name), name)
+    if len(values) != count:
+        raise ValueError(f"{name} has {len(values)} numbers instead of {count}")
+    return tuple(_finite(value, name) for value in values)
+
+
+def _finite(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} is no number")
+    return float(value)
+
+
+def _file(value: Any) -> str:
+    """A picture's path: only the names that we give, so that none leads out of the folder."""
+    if not isinstance(value, str) or not _FILE.fullmatch(value):
+        raise ValueError(f"{str(value)[:80]!r} is no picture of an explanation")
+    return value
