@@ -1,0 +1,175 @@
+"""Images as users have them: paths, arrays, tensors or Pillow images, as one uint8 tensor."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ifnormal.data.checking import read_good_images
+from ifnormal.data.folder import find_images
+from ifnormal.data.reading import decode
+from ifnormal.errors import UserError
+from ifnormal.pixels import quantize
+
+Shape: TypeAlias = tuple[int, int, int]
+GivenImages: TypeAlias = (
+    "Tensor | np.ndarray[Any, Any] | str | Path | Image.Image | Sequence[str | Path | Image.Image]"
+)
+
+_LARGEST = 128
+_GREY = ("1", "L", "LA", "I", "I;16")
+_ORIENTATION, _FIRST_TURNED = 0x0112, 5  # EXIF: from 5 on, height and width are exchanged
+_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+_KINDS = (
+    "a folder or a list of image files, uint8 or [0, 1] float arrays (N, H, W, C) or tensors "
+    "(N, C, H, W), or Pillow images"
+)
+
+
+def as_images(given: GivenImages, shape: Shape | None) -> tuple[Tensor, tuple[str, ...]]:
+    """Bring images to (N, C, H, W) uint8.
+
+    Files and Pillow images are converted and scaled to `shape`. Arrays and tensors are taken as
+    they are, since whoever has them has decided on their size already.
+
+    Args:
+        given: paths of files and folders, one or many; Pillow images; a tensor (N, C, H, W) or an
+            array (N, H, W, C) or (N, H, W), uint8 or float in [0, 1].
+        shape: (C, H, W) wanted; None takes that of the arrays or of the first file.
+
+    Returns:
+        The images and their N names: paths, or numbers.
+
+    Raises:
+        UserError: it is none of these, of another shape, or outside its range.
+    """
+    if isinstance(given, Tensor | np.ndarray):
+        images = _from_tensor(given) if isinstance(given, Tensor) else _from_array(given)
+        if shape is not None and len(images) and tuple(images.shape[1:]) != tuple(shape):
+            raise UserError(
+                f"Images of {'x'.join(map(str, shape))} (channels, height, width) are needed, "
+                f"these are {'x'.join(map(str, images.shape[1:]))}; resize or convert them."
+            )
+        return images, tuple(map(str, range(len(images))))
+    listed = [given] if isinstance(given, str | Path | Image.Image) else list(given)
+    if not listed:
+        raise UserError("There are no images; give at least one.")
+    if all(isinstance(item, str | Path) for item in listed):
+        paths = [Path(cast("str | Path", item)) for item in listed]
+        return _from_files(paths, shape or default_shape(paths))
+    if all(isinstance(item, Image.Image) for item in listed):
+        pictures = cast("list[Image.Image]", listed)
+        shape = shape or default_shape(pictures)
+        arrays = [_from_pil(picture, number, shape) for number, picture in enumerate(pictures)]
+        return torch.from_numpy(np.stack(arrays)), tuple(map(str, range(len(pictures))))
+    if all(isinstance(item, Tensor | np.ndarray) for item in listed):
+        singles = [as_images(item[None], None)[0] for item in cast("list[Any]", listed)]
+        if len({tuple(image.shape) for image in singles}) > 1:
+            raise UserError("The images differ in size; resize them, or give files.")
+        return as_images(torch.cat(singles), shape)
+    raise UserError(f"Images can be {_KINDS}, not {type(listed[0]).__name__}; convert them.")
+
+
+def _from_files(paths: list[Path], shape: Shape) -> tuple[Tensor, tuple[str, ...]]:
+    """Images of files; bad ones are left out with a warning."""
+    read = read_good_images(find_images(paths), shape)
+    if not len(read):
+        bad = read.skipped[0]
+        raise UserError(
+            f"None of the {len(read.skipped)} files can be read ({bad.path}: {bad.reason}); name "
+            "others."
+        )
+    if read.skipped:
+        bad, more = read.skipped[0], len(read.skipped) - 1
+        others = f", and {more} other files with it" if more else ""
+        warnings.warn(f"{bad.path} ({bad.reason}) is left out{others}.", stacklevel=4)
+    return read.images, read.names
+
+
+def default_shape(
+    given: GivenImages, takes: tuple[int | None, int | None, int | None] = (None, None, None)
+) -> Shape:
+    """The (C, H, W) at which such images are best edited.
+
+    Arrays and tensors keep their own. Files and Pillow images get the size of the first, or that
+    which the detector `takes` where this is smaller, and at most 128 pixels a side, since the time
+    of a training grows with the number of pixels. Sides are multiples of 4, which the generator
+    needs.
+    """
+    channels, height, width = _first_shape(given)
+    if isinstance(given, Tensor | np.ndarray):
+        return channels, height, width
+    sides = [
+        min(side, other or side) for side, other in zip((height, width), takes[1:], strict=True)
+    ]
+    scale = min(1.0, _LARGEST / max(sides))
+    high, wide = (max(4, round(side * scale / 4) * 4) for side in sides)
+    return (1 if takes[0] == 1 else channels), high, wide
+
+
+def _first_shape(given: GivenImages) -> Shape:
+    if isinstance(given, Tensor | np.ndarray):
+        channels, height, width = as_images(given[:1], None)[0].shape[1:]
+        return channels, height, width
+    first = given if isinstance(given, str | Path | Image.Image) else next(iter(given), None)
+    if isinstance(first, Image.Image):
+        return (1 if first.mode in _GREY else 3), first.height, first.width
+    if isinstance(first, str | Path):
+        for path in find_images([Path(first)]):
+            with suppress(*_UNREADABLE), Image.open(path) as opened:
+                sides = opened.height, opened.width
+                lying = opened.getexif().get(_ORIENTATION, 1) >= _FIRST_TURNED
+                return (1 if opened.mode in _GREY else 3), *(sides[::-1] if lying else sides)
+        raise UserError(f"{first} holds no image that can be read; name a folder that does.")
+    if first is None:
+        raise UserError("There are no images; give at least one.")
+    return _first_shape(as_images([first], None)[0])
+
+
+def _from_tensor(images: Tensor) -> Tensor:
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise UserError(
+            f"A tensor of images is (N, 1 or 3, H, W), this one is {tuple(images.shape)}; "
+            "reorder its axes."
+        )
+    if images.dtype == torch.uint8:
+        return images.cpu()
+    if not images.is_floating_point():
+        raise UserError(f"Images are uint8, or floats in [0, 1], not {images.dtype}; convert them.")
+    low, high = (float(images.min()), float(images.max())) if images.numel() else (0.0, 1.0)
+    if not (low >= 0 and high <= 1):  # also where they are NaN
+        raise UserError(
+            f"Float images lie in [0, 1], these in [{low:.3g}, {high:.3g}]; rescale them, and undo "
+            "a mean and deviation: these belong to the detector's preprocessing."
+        )
+    return quantize(images).cpu()
+
+
+def _from_array(images: np.ndarray[Any, Any]) -> Tensor:
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise UserError(
+            f"An array of images is (N, H, W) or (N, H, W, 1 or 3), this one is {images.shape}; "
+            "reorder its axes."
+        )
+    if images.dtype == bool or images.dtype.kind not in "uf" or images.dtype.itemsize > 8:
+        raise UserError(f"Images are uint8, or floats in [0, 1], not {images.dtype}; convert them.")
+    if images.dtype.kind == "u" and images.dtype != np.uint8:
+        raise UserError(f"Images are uint8, or floats in [0, 1], not {images.dtype}; convert them.")
+    return _from_tensor(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
+
+
+def _from_pil(picture: Image.Image, number: int, shape: Shape) -> np.ndarray[Any, Any]:
+    buffer = BytesIO()
+    picture.save(buffer, format="TIFF")  # takes every mode; read again like any file
+    return decode(buffer.getvalue(), 1 if shape[0] == 1 else 3, f"image {number}", shape[1:])
