@@ -21,17 +21,19 @@ from torch.nn import functional as F
 from ifnormal import objective
 from ifnormal.compute import channels_last, make_fabric
 from ifnormal.config import FitConfig
-from ifnormal.detectors.detector import Detector
+from ifnormal.detectors.detector import Detector, is_black_box
+from ifnormal.detectors.distillation import Distillation
 from ifnormal.errors import DivergenceError
-from ifnormal.pixels import to_float
+from ifnormal.pixels import quantize, to_float
 from ifnormal.progress import Progress
 from ifnormal.training_images import TrainingImages
-from ifnormal.training_state import TrainingState
+from ifnormal.training_state import Checkpoint, TrainingState
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _REPORT_EVERY = 25
+_FRESH_BATCH = 128
 # Pairs whose score had to move by more than this share of the way from normal to outlier show what
 # a concept does; the rest are identities.
 _MOVED = 0.5
@@ -51,7 +53,8 @@ def fit(
 
     Args:
         detector: frozen; only its scores, features and their gradients are used. A torch module
-            is moved to the device of the training.
+            is moved to the device of the training. For a black box, which has scores only, a
+            surrogate is distilled and stands in for it.
         normal: (N, C, H, W) uint8 normal images.
         outliers: (M, C, H, W) uint8 images that the detector flags, such as outlier exposure.
         config: everything else.
@@ -65,14 +68,22 @@ def fit(
         UserError: the checkpoint is damaged or of another configuration.
     """
     fabric = make_fabric(config.precision)
+    checkpoint = Checkpoint.read(folder, config, seed) if folder is not None and resume else None
+    if folder is not None and not resume and fabric.is_global_zero:
+        TrainingState.forget(folder)
+    distillation, seen = None, detector
+    if is_black_box(detector):
+        distillation = _distil(detector, normal, outliers, config, seed, fabric, checkpoint)
+        detector, seen = distillation.surrogate, distillation.surrogate.as_distilled()
     if isinstance(detector, nn.Module):
         detector.to(fabric.device)
-    images = TrainingImages.prepare(detector, normal, outliers, config.concepts, fabric.device)
+    images = TrainingImages.prepare(seen, normal, outliers, config.concepts, fabric.device)
     state = TrainingState.create(detector, images, config, seed, fabric)
-    if folder is not None and resume:
-        state.restore(folder)
-    elif folder is not None and fabric.is_global_zero:
-        state.forget(folder)
+    state.distillation = distillation
+    if checkpoint is not None:
+        state.restore(checkpoint)
+    elif folder is not None and distillation is not None:
+        state.save(folder)  # so that no query before the first step is asked twice
     if config.conditional:
         images = replace(images, modes=state.modes.log_probabilities(images.features).exp())
     start, begun = state.step, time.perf_counter()
@@ -81,9 +92,12 @@ def fit(
         while state.step < config.steps:
             state.set_learning_rates()
             batch = _draw(images, state)
-            terms = _train_step(detector, batch, state, fabric)
+            terms, edited = _train_step(detector, batch, state, fabric)
             _require_finite(terms, state, folder)
             state.step += 1
+            if distillation is not None:
+                distillation.refresh(quantize(edited), state.step, config.steps)
+                terms |= distillation.figures
             if state.step % _REPORT_EVERY == 0 or state.step == config.steps:
                 progress.report(state.step, {name: float(value) for name, value in terms.items()})
             if folder is not None and state.step % config.checkpoint_every == 0:
@@ -96,7 +110,47 @@ def fit(
     _require_finite_weights(state, folder)
     images_done = (state.step - start) * config.batch_size * fabric.world_size
     state.images_per_second = images_done / (time.perf_counter() - begun)
+    if distillation is not None:
+        fresh = _fresh_edits(images, state, distillation.plan.fresh)
+        state.surrogate_report = distillation.report(fresh)
     return state
+
+
+def _distil(
+    detector: Detector,
+    normal: Tensor,
+    outliers: Tensor,
+    config: FitConfig,
+    seed: int,
+    fabric: Fabric,
+    checkpoint: Checkpoint | None,
+) -> Distillation:
+    """The surrogate of a black box, as distilled before the fit or as the checkpoint has it."""
+    TrainingImages.require_usable(detector, normal, outliers, config.concepts)
+    distillation = Distillation(detector, normal, outliers, config.surrogate, seed, fabric)
+    if checkpoint is None:
+        distillation.begin()
+    else:
+        facts = checkpoint.facts["surrogate"]
+        distillation.restore(checkpoint.folder, checkpoint.tensors, facts)
+    return distillation
+
+
+@torch.no_grad()
+def _fresh_edits(images: TrainingImages, state: TrainingState, count: int) -> Tensor:
+    """(count, C, H, W) uint8 counterfactuals of outliers by the generator that explains.
+
+    From randomness of their own, so that a fit that ended is as it was.
+    """
+    random, concepts = torch.Generator().manual_seed(state.seed), state.config.concepts
+    parts = []
+    for size in torch.ones(count).split(_FRESH_BATCH):
+        index = images.draw(torch.ones(len(size)), random)
+        concept = torch.arange(len(size), device=images.device) % concepts
+        target = torch.zeros(len(size), device=images.device)
+        edited, _ = state.averaged(channels_last(to_float(images.images[index])), target, concept)
+        parts.append(quantize(edited))
+    return torch.cat(parts)
 
 
 @dataclass(frozen=True)
@@ -161,8 +215,8 @@ def _draw(images: TrainingImages, state: TrainingState) -> _Batch:
 
 def _train_step(
     detector: Detector, batch: _Batch, state: TrainingState, fabric: Fabric
-) -> dict[str, Tensor]:
-    """One update of every network; returns the terms before the update."""
+) -> tuple[dict[str, Tensor], Tensor]:
+    """One update of every network; returns the terms before the update, and the edited images."""
     with fabric.autocast():
         edited, overshoot = state.generator(batch.images, batch.targets, batch.concepts)
         modes = _condition(batch, state)
@@ -177,7 +231,7 @@ def _train_step(
     state.generator_optimizer.step()
     state.classifier_optimizer.step()
     state.average()
-    return {name: value.detach() for name, value in terms.items()}
+    return {name: value.detach() for name, value in terms.items()}, edited.detach()
 
 
 def _weighted(terms: dict[str, Tensor]) -> list[str]:

@@ -48,6 +48,31 @@ class TrainingImages:
             UserError: there are no normal images or no outliers, or the detector does not tell
                 them apart.
         """
+        cls.require_usable(detector, normal, outliers, concepts)
+        images = torch.cat([normal, outliers]).to(device)
+        log_odds, features = [], []
+        with torch.no_grad():
+            for part in images.split(_BATCH):
+                odds, feature = detector.inspect(to_float(part))
+                log_odds.append(odds.float())
+                features.append(feature.float())
+        scores = torch.cat(log_odds).sigmoid()
+        low, high = scores[: len(normal)].median(), scores[len(normal) :].median()
+        if low >= high:
+            raise UserError(
+                f"The detector gives its outliers no higher scores ({high:.3f}) than normal images "
+                f"({low:.3f}); train it longer, or give outliers that it flags."
+            )
+        modes = torch.full((len(images), concepts), 1 / concepts, device=device)
+        return cls(images, len(normal), scores, torch.cat(features), modes)
+
+    @staticmethod
+    def require_usable(detector: Detector, normal: Tensor, outliers: Tensor, concepts: int) -> None:
+        """Refuse images that nothing can be learned from, before any time is spent on them.
+
+        Raises:
+            UserError: there are too few, or they are not what detector and generator take.
+        """
         least = max(2, concepts)
         if len(normal) < least or len(outliers) == 0:
             raise UserError(
@@ -65,22 +90,6 @@ class TrainingImages:
                 f"The generator edits images whose sides are multiples of 4, not "
                 f"{detector.shape[1]}x{detector.shape[2]}; pad or resize them."
             )
-        images = torch.cat([normal, outliers]).to(device)
-        log_odds, features = [], []
-        with torch.no_grad():
-            for part in images.split(_BATCH):
-                odds, feature = detector.inspect(to_float(part))
-                log_odds.append(odds.float())
-                features.append(feature.float())
-        scores = torch.cat(log_odds).sigmoid()
-        low, high = scores[: len(normal)].median(), scores[len(normal) :].median()
-        if low >= high:
-            raise UserError(
-                f"The detector gives its outliers no higher scores ({high:.3f}) than normal images "
-                f"({low:.3f}); train it longer, or give outliers that it flags."
-            )
-        modes = torch.full((len(images), concepts), 1 / concepts, device=device)
-        return cls(images, len(normal), scores, torch.cat(features), modes)
 
     @cached_property
     def typical_normal(self) -> Tensor:

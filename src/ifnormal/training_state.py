@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from ifnormal.config import FitConfig
 from ifnormal.detectors.detector import Detector
+from ifnormal.detectors.distillation import Distillation
+from ifnormal.detectors.queries import forget_answers
+from ifnormal.detectors.surrogate import Surrogate
 from ifnormal.errors import UserError
 from ifnormal.generators.concept_classifier import (
     ConceptClassifier,
@@ -21,6 +24,7 @@ from ifnormal.generators.concept_classifier import (
 from ifnormal.generators.discriminator import Discriminator
 from ifnormal.generators.pixel import Generator
 from ifnormal.modes import NormalModes
+from ifnormal.optimizer_state import optimizer_tensors, restore_optimizer
 from ifnormal.storage import load_tensors, save_tensors
 from ifnormal.training_images import TrainingImages
 
@@ -28,6 +32,36 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _NAME = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What `TrainingState.save` wrote."""
+
+    folder: Path
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path, config: FitConfig, seed: int) -> Checkpoint | None:
+        """The one in `folder`, if there is one.
+
+        Raises:
+            UserError: it is damaged, or was made with another configuration.
+        """
+        if not (folder / f"{_NAME}.json").exists():
+            return None
+        tensors, facts = load_tensors(folder, _NAME)
+        here = {**_comparable(asdict(config)), "seed": seed}
+        there = {**facts["config"], "seed": facts["seed"]}
+        changed = sorted(key for key in here if here[key] != there.get(key))
+        if changed:
+            raise UserError(
+                f"The checkpoint in {folder} was made with another {changed[0]} "
+                f"({there.get(changed[0])}, now {here[changed[0]]}); "
+                "use the same options or another folder."
+            )
+        return cls(folder, tensors, facts)
 
 
 @dataclass
@@ -42,8 +76,10 @@ class TrainingState:
         feature_mean, feature_deviation: (F,) of the detector's features of the training images.
         random: the only source of randomness after the networks are made.
         seed: where both began.
+        distillation: of the surrogate that stands in for a detector without a gradient.
         step: generator steps done.
         images_per_second: input images a second, each edited in every concept, of the last fit.
+        surrogate_report: fidelity of the surrogate after the fit, and its queries.
     """
 
     config: FitConfig
@@ -59,8 +95,10 @@ class TrainingState:
     feature_deviation: Tensor
     random: torch.Generator
     seed: int
+    distillation: Distillation | None = None
     step: int = 0
     images_per_second: float = 0.0
+    surrogate_report: dict[str, Any] | None = None
 
     @classmethod
     def create(
@@ -133,6 +171,11 @@ class TrainingState:
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
 
+    @property
+    def surrogate(self) -> Surrogate | None:
+        """What stands in for a detector without a gradient."""
+        return None if self.distillation is None else self.distillation.surrogate
+
     def save(self, folder: Path) -> None:
         """Write a checkpoint from which `restore` goes on bit for bit; atomic."""
         facts = {
@@ -142,34 +185,23 @@ class TrainingState:
             "seed": self.seed,
             "config": asdict(self.config),
         }
+        if self.distillation is not None:
+            facts["surrogate"] = self.distillation.save_answers(folder)
         save_tensors(folder, _NAME, self._tensors(), facts)
+        if self.distillation is not None:
+            self.distillation.forget_old_answers(folder)
 
-    def restore(self, folder: Path) -> None:
-        """Take up the checkpoint in `folder`, if there is one.
-
-        Raises:
-            UserError: the checkpoint is damaged, or was made with another configuration.
-        """
-        if not (folder / f"{_NAME}.json").exists():
-            return
-        tensors, facts = load_tensors(folder, _NAME)
-        here = {**_comparable(asdict(self.config)), "seed": self.seed}
-        there = {**facts["config"], "seed": facts["seed"]}
-        changed = sorted(key for key in here if here[key] != there.get(key))
-        if changed:
-            raise UserError(
-                f"The checkpoint in {folder} was made with another {changed[0]} "
-                f"({there.get(changed[0])}, now {here[changed[0]]}); "
-                "use the same options or another folder."
-            )
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up a checkpoint."""
+        tensors = checkpoint.tensors
         for name, module in self._modules().items():
             prefix = f"{name}/"
             values = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
             module.load_state_dict(values)
         for number, (optimizer, _) in enumerate(self._optimizers_with_rates()):
-            _restore_optimizer(optimizer, f"optimizer{number}/", tensors)
+            restore_optimizer(optimizer, f"optimizer{number}/", tensors)
         self.random.set_state(tensors["random"])
-        self.step = facts["step"]
+        self.step = checkpoint.facts["step"]
 
     def broken_network(self) -> str | None:
         """The name of a network with a weight that is NaN or infinite, if there is one."""
@@ -182,6 +214,7 @@ class TrainingState:
     def forget(folder: Path) -> None:
         """Remove the checkpoint of an earlier fit, so that it cannot pass for one of this fit."""
         (folder / f"{_NAME}.json").unlink(missing_ok=True)
+        forget_answers(folder)
 
     def last_checkpoint(self, folder: Path | None) -> str:
         """Where the last checkpoint is, in words."""
@@ -213,9 +246,9 @@ class TrainingState:
             for key, value in module.state_dict().items()
         }
         for number, (optimizer, _) in enumerate(self._optimizers_with_rates()):
-            for index, values in optimizer.state_dict()["state"].items():
-                for key, value in values.items():
-                    tensors[f"optimizer{number}/{index}/{key}"] = torch.as_tensor(value)
+            tensors |= optimizer_tensors(optimizer, f"optimizer{number}/")
+        if self.distillation is not None:
+            tensors |= self.distillation.tensors()
         return {**tensors, "random": self.random.get_state()}
 
 
@@ -236,22 +269,6 @@ def _rates(config: FitConfig) -> tuple[float, float, float]:
 
 def _channels_last(net: nn.Module) -> nn.Module:
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def _restore_optimizer(
-    optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, Tensor]
-) -> None:
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith(prefix):
-            index, key = name[len(prefix) :].split("/")
-            weight = weights[int(index)]
-            if value.shape == weight.shape:
-                # Fused Adam pairs weights and moments by memory: they need the same layout.
-                value = torch.empty_like(weight, requires_grad=False).copy_(value)
-            state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def _comparable(config: dict[str, Any]) -> dict[str, Any]:
