@@ -40,6 +40,7 @@ class AdaptedDetector(nn.Module):
         score_map: the model's own scores to log-odds.
         threshold: scores above it are flagged as anomalous.
         own_threshold: the same in the model's own units.
+        is_calibrated: the score map was fitted to images, see `calibrated`.
         is_black_box: there is no gradient.
         higher_is: what a high score of the model's own means.
         facts: what is known about it; JSON-compatible.
@@ -56,6 +57,7 @@ class AdaptedDetector(nn.Module):
         super().__init__()
         self.model, self.shape = model, shape
         self.preprocessing = preprocessing or Preprocessing()
+        self.is_calibrated = score_map is not None
         self.score_map = score_map or ScoreMap(higher_is=model.higher_is)
         # Whether someone chose the threshold: the user, or the model itself.
         self.has_own_threshold = own_threshold is not None
@@ -155,6 +157,13 @@ class AdaptedDetector(nn.Module):
             at = threshold_at(map_(own_normal.double()), rate)
             detector.own_threshold = float(map_.inverse(torch.tensor(at, dtype=torch.float64)))
         return detector
+
+    def at(self, shape: tuple[int, int, int]) -> AdaptedDetector:
+        """The same detector for images of another (C, H, W)."""
+        shape, steps = _fit_together(self.model, shape, self.preprocessing)
+        own_threshold = self.own_threshold if self.has_own_threshold else None
+        map_ = self.score_map if self.is_calibrated else None
+        return AdaptedDetector(self.model, shape, steps, map_, own_threshold)
 
     def _run(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Own scores (N,) and float32 features (N, F)."""
