@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from ifnormal.compute import channels_last, has_fast_bfloat16, make_fabric
 from ifnormal.config import FitConfig, fit_config
 from ifnormal.detectors.detector import Detector, in_batches
+from ifnormal.detectors.surrogate import Surrogate
 from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
 from ifnormal.fit import fit
@@ -40,6 +42,8 @@ class Explainer:
     def __init__(self, detector: Detector, config: FitConfig | None = None) -> None:
         self.detector, self.config = detector, config or FitConfig()
         self.seed, self.images_per_second = 0, 0.0
+        self.surrogate: Surrogate | None = None  # of a black box, with its report
+        self.surrogate_report: dict[str, Any] | None = None
         self._generator: Generator | None = None
         self._fast: Generator | None = None
         self._classifier: ConceptClassifier | None = None
@@ -61,6 +65,8 @@ class Explainer:
         self._classifier = unwrapped(state.classifier).cpu().eval().requires_grad_(False)
         if isinstance(self.detector, nn.Module):
             self.detector.cpu()
+        self.surrogate = None if state.surrogate is None else state.surrogate.cpu()
+        self.surrogate_report = state.surrogate_report
         return self
 
     @torch.inference_mode()
@@ -130,7 +136,7 @@ class Explainer:
             traversals=followed,
             traversal_scores=self._scores(followed),
             names=tuple(names) if names is not None else tuple(map(str, range(len(anomalies)))),
-            facts={"seed": self.seed, "fit": asdict(self.config)},
+            facts={"seed": self.seed, "fit": asdict(self.config), **self._surrogate_facts()},
         )
 
     def save(self, folder: Path) -> None:
@@ -144,7 +150,10 @@ class Explainer:
             "shape": self.detector.shape,
             "seed": self.seed,
             "config": asdict(self.config),
+            **self._surrogate_facts(),
         }
+        if self.surrogate is not None:
+            tensors |= {f"surrogate/{k}": v for k, v in self.surrogate.state_dict().items()}
         save_tensors(folder, "explainer", tensors, facts)
 
     @classmethod
@@ -179,6 +188,11 @@ class Explainer:
         device = explainer._fabric.device
         explainer._generator = generator.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         explainer._classifier = classifier.eval().requires_grad_(False)
+        if "surrogate" in facts:
+            width, threshold = config.surrogate.width, float(detector.threshold)
+            explainer.surrogate = Surrogate.create(detector.shape, width, threshold)
+            explainer.surrogate.load_state_dict(_part(tensors, "surrogate/"))
+            explainer.surrogate_report = facts["surrogate"]
         return explainer
 
     @property
@@ -200,6 +214,9 @@ class Explainer:
             self._fast = deepcopy(generator).bfloat16() if half else generator
         return self._fast
 
+    def _surrogate_facts(self) -> dict[str, Any]:
+        return {} if self.surrogate_report is None else {"surrogate": self.surrogate_report}
+
     def _scores(self, images: Tensor) -> Tensor:
         """Detector scores of (..., C, H, W) uint8 images, shape (...)."""
         if images.numel() == 0:
@@ -211,8 +228,9 @@ class Explainer:
         """What R says of every pair (anomaly, counterfactual): (N, K, K)."""
         classifier = self._trained()[1]
         if isinstance(classifier, FeatureConceptClassifier):
-            anomalies = in_batches(lambda x: self.detector.inspect(x)[1], anomalies)
-            flat = in_batches(lambda x: self.detector.inspect(x)[1], edits.flatten(0, 1))
+            reader = self.detector if self.surrogate is None else self.surrogate
+            anomalies = in_batches(lambda x: reader.inspect(x)[1], anomalies)
+            flat = in_batches(lambda x: reader.inspect(x)[1], edits.flatten(0, 1))
             after = flat.view(*edits.shape[:2], -1)
         else:
             anomalies, after = to_float(anomalies), to_float(edits)
