@@ -1,7 +1,7 @@
 """The verbs of the command line, one file each. A new one is a file and a line here."""
 
 from ifnormal.cli.verb import Verb
-from ifnormal.cli.verbs import demo, evaluate, explain, fit, report, train_detector
+from ifnormal.cli.verbs import app, demo, evaluate, explain, export, fit, report, train_detector
 
 VERBS: dict[str, Verb] = {
     "demo": demo.VERB,
@@ -10,4 +10,6 @@ VERBS: dict[str, Verb] = {
     "explain": explain.VERB,
     "evaluate": evaluate.VERB,
     "report": report.VERB,
+    "app": app.VERB,
+    "export": export.VERB,
 }

@@ -1,0 +1,100 @@
+"""The page: drop an image in, choose α and the concept, see what the detector says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from torch import Tensor
+
+from ifnormal.app import figures
+from ifnormal.app.what_if import edit, edit_every_way, read_upload, scored, units
+from ifnormal.errors import UserError
+from ifnormal.explainer import Explainer
+from ifnormal.report.wording import concept_name
+
+LARGEST_UPLOAD = 32 * 2**20
+CSS = (Path(__file__).parent / "page.css").read_text()
+_HOURS = 3600
+_TITLE = "What would have to change in this image for the detector to call it normal?"
+
+
+def make_page(explainer: Explainer) -> gr.Blocks:
+    """The page of one explainer; every visitor has an image of their own."""
+    detector, concepts = explainer.detector, explainer.config.concepts
+    says = units(detector)
+
+    def take(path: str | None) -> tuple[Any, ...]:
+        """An upload: the image to keep, both panels, and the empty place for the next one."""
+        try:
+            image = read_upload(_contents(path), detector.shape)
+            return image, *look(image, 0.0, 0), ways(image), None, 0.0, 0
+        except UserError as error:
+            return None, figures.complaint(str(error)), "", None, 0.0, 0
+
+    def look(image: Tensor | None, target: float, concept: int) -> tuple[str]:
+        if image is None:
+            return (figures.NOTHING_YET,)
+        try:
+            after = edit(explainer, image, target, concept)
+        except UserError as error:
+            return (figures.complaint(str(error)),)
+        before = scored(detector, image[None])[0]
+        return (figures.comparison(before, after, says, target, concept),)
+
+    def ways(image: Tensor) -> str:
+        before = scored(detector, image[None])[0]
+        return figures.every_way(before, edit_every_way(explainer, image), says)
+
+    with gr.Blocks(
+        title="ifnormal", analytics_enabled=False, delete_cache=(_HOURS, _HOURS)
+    ) as page:
+        gr.Markdown(f"# {_TITLE}")
+        image = gr.State(None, time_to_live=_HOURS)
+        with gr.Row():
+            with gr.Column(scale=1, min_width=260):
+                upload = gr.File(label="An image", height=150, elem_id="upload")
+                target = gr.Slider(
+                    0,
+                    1,
+                    0,
+                    step=0.01,
+                    label="α, the score it shall get",
+                    info=f"0 is normal, 1 is anomalous, above {detector.threshold:.2f} is flagged",
+                    buttons=[],
+                    elem_id="target",
+                )
+                concept = gr.Radio(
+                    [(concept_name(k), k) for k in range(concepts)],
+                    value=0,
+                    label="Concept, the way of editing",
+                    elem_id="concept",
+                )
+            with gr.Column(scale=3):
+                panel = gr.HTML(figures.NOTHING_YET, elem_id="panel")
+        gr.Markdown("## Every way to normal")
+        overview = gr.HTML("", elem_id="overview")
+
+        quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        upload.upload(take, [upload], [image, panel, overview, upload, target, concept], **quietly)
+        for control in (target, concept):
+            control.input(
+                look, [image, target, concept], [panel], trigger_mode="always_last", **quietly
+            )
+    return page
+
+
+def _contents(path: str | None) -> bytes:
+    """The bytes of an upload, which is removed from disk at once."""
+    if path is None:
+        raise UserError("There is no file; drop an image in.")
+    file = Path(path)
+    try:
+        if file.stat().st_size > LARGEST_UPLOAD:
+            raise UserError(
+                f"The file is larger than {LARGEST_UPLOAD // 2**20} MB; drop a smaller image in."
+            )
+        return file.read_bytes()
+    finally:
+        file.unlink(missing_ok=True)

@@ -1,0 +1,122 @@
+"""Serving the page: on this machine only, nothing by path, nothing told to anybody."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+from threading import Event
+from typing import Any
+
+from ifnormal.errors import UserError
+from ifnormal.explainer import Explainer
+
+HOST = "127.0.0.1"
+_SETTINGS = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_RUN_HISTORY": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+_FONTS = ["system-ui", "sans-serif"]  # gradio's own come from the web
+
+
+def serve(explainer: Explainer, port: int) -> None:
+    """Serve the page of an explainer until Ctrl+C.
+
+    Raises:
+        UserError: gradio is missing, or the port is taken.
+    """
+    with served(explainer, port) as address:
+        print(f"Open {address} in a browser; Ctrl+C ends it.", flush=True)
+        try:
+            Event().wait()
+        except KeyboardInterrupt:
+            print("\nStopped.")
+
+
+@contextmanager
+def served(explainer: Explainer, port: int) -> Iterator[str]:
+    """Serve the page in the background; yields its address.
+
+    Raises:
+        UserError: gradio is missing, or the port is taken.
+    """
+    require_port(port)
+    with TemporaryDirectory(prefix="ifnormal-app-") as uploads, _settings(uploads):
+        gradio = require_gradio()
+        from starlette.middleware import Middleware
+
+        from ifnormal.app.gate import gate
+        from ifnormal.app.page import CSS, LARGEST_UPLOAD, make_page
+
+        page = make_page(explainer)
+        hosts = frozenset(f"{name}:{port}" for name in (HOST, "localhost"))
+        middleware: list[Any] = [Middleware(gate, hosts=hosts)]
+        try:
+            page.launch(
+                server_name=HOST,
+                server_port=port,
+                prevent_thread_lock=True,
+                quiet=True,
+                share=False,
+                inbrowser=False,
+                show_error=False,
+                max_file_size=LARGEST_UPLOAD,
+                allowed_paths=[],
+                ssr_mode=False,
+                pwa=False,
+                mcp_server=False,
+                enable_monitoring=False,
+                footer_links=[],
+                state_session_capacity=100,
+                app_kwargs={"middleware": middleware, "docs_url": None, "redoc_url": None},
+                theme=gradio.themes.Default(font=_FONTS, font_mono=["monospace"]),
+                css=CSS,
+            )
+            yield f"http://{HOST}:{port}"
+        except OSError as error:
+            if "port" not in str(error):
+                raise
+            raise UserError(
+                f"The port {port} of this machine cannot be used, perhaps another program has it; "
+                "name another with --port."
+            ) from None
+        finally:
+            page.close(verbose=False)
+
+
+@contextmanager
+def _settings(uploads: str) -> Iterator[None]:
+    """Gradio is told by the environment where uploads go and that it shall tell nobody anything."""
+    wanted = {**_SETTINGS, "GRADIO_TEMP_DIR": uploads}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def require_port(port: int) -> None:
+    """Refuse what is no port."""
+    if not 1 <= port <= 65535:
+        raise UserError(f"The port must lie between 1 and 65535, not {port}.")
+
+
+def require_gradio() -> Any:
+    """The package gradio, which is an extra."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import gradio
+    except (ImportError, RuntimeError) as error:
+        raise UserError(
+            f'The app needs gradio ({error}); run pip install "ifnormal[app]".'
+        ) from None
+    return gradio

@@ -1,0 +1,100 @@
+"""What if: one image, what the detector says of it, and edits of it; functions of tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ifnormal.data.reading import decode
+from ifnormal.detectors.detector import Detector, higher_is, in_batches, own_scores, own_threshold
+from ifnormal.errors import UserError
+from ifnormal.explainer import Explainer
+from ifnormal.pixels import quantize, to_float
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One image and what the detector says of it.
+
+    Attributes:
+        image: (C, H, W) uint8, the pixels that were scored.
+        score: in [0, 1], 1 is anomalous.
+        own_score: the same in the detector's own units.
+        flagged: above the threshold.
+    """
+
+    image: Tensor
+    score: float
+    own_score: float
+    flagged: bool
+
+
+@dataclass(frozen=True)
+class Units:
+    """How to read a score in the detector's own units.
+
+    Attributes:
+        threshold: the decision threshold.
+        higher_is: which side of it is anomalous, or normal.
+    """
+
+    threshold: float
+    higher_is: str
+
+
+def units(detector: Detector) -> Units:
+    """The detector's own units."""
+    return Units(own_threshold(detector), higher_is(detector))
+
+
+def read_upload(content: bytes, shape: tuple[int, int, int]) -> Tensor:
+    """A stranger's file as the (C, H, W) uint8 image that the detector takes.
+
+    Raises:
+        UserError: it is no image, damaged or larger than any picture, or the detector takes neither
+            grey nor colour images.
+    """
+    channels, height, width = shape
+    if channels not in (1, 3):
+        raise UserError(
+            f"Image files have 1 or 3 channels, but the detector takes {channels}; "
+            "use a detector of grey or RGB images."
+        )
+    return torch.from_numpy(
+        decode(content, 1 if channels == 1 else 3, "The file", (height, width)).copy()
+    )
+
+
+def scored(detector: Detector, images: Tensor) -> list[Scored]:
+    """What the detector says of (N, C, H, W) uint8 images."""
+    log_odds = in_batches(lambda part: detector.inspect(part)[0], images)
+    scores, own = log_odds.sigmoid().tolist(), own_scores(detector, log_odds).tolist()
+    return [
+        Scored(image, score, own_score, score > detector.threshold)
+        for image, score, own_score in zip(images, scores, own, strict=True)
+    ]
+
+
+def edit(explainer: Explainer, image: Tensor, target: float, concept: int) -> Scored:
+    """G(x, α, k) of one (C, H, W) uint8 image, and what the detector says of it.
+
+    Raises:
+        UserError: α is not in [0, 1], or there is no concept k.
+    """
+    if not 0 <= target <= 1:
+        raise UserError(f"The target score must lie between 0 and 1, not {target}.")
+    if concept not in range(explainer.config.concepts):
+        raise UserError(
+            f"There is no concept {concept}; choose one of 0 to {explainer.config.concepts - 1}."
+        )
+    edited = quantize(explainer.edit(to_float(image[None]), target, concept))
+    return scored(explainer.detector, edited)[0]
+
+
+def edit_every_way(explainer: Explainer, image: Tensor) -> list[Scored]:
+    """The counterfactuals G(x, 0, k) of one (C, H, W) uint8 image, for every concept k."""
+    floats = to_float(image[None])
+    edits = [quantize(explainer.edit(floats, 0.0, k)) for k in range(explainer.config.concepts)]
+    return scored(explainer.detector, torch.cat(edits))

@@ -1,0 +1,44 @@
+"""The explainer that a verb works with: its options, and loading it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser
+
+from ifnormal.cli.verb import RUN, Options
+
+if TYPE_CHECKING:
+    from ifnormal.explainer import Explainer
+
+
+def add_explainer(parser: ArgumentParser) -> None:
+    """Which explainer, and the detector it is for."""
+    parser.add_argument(
+        "--explainer",
+        type=Path,
+        default=RUN / "explainer",
+        metavar="DIR",
+        help="folder of the explainer",
+    )
+    parser.add_argument(
+        "--detector",
+        metavar="SPEC",
+        help="the detector it was fitted to; without it, the one that is saved with it",
+    )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run the code that a detector of an exported program or TorchScript file contains",
+    )
+
+
+def load_explainer(options: Options) -> Explainer:
+    """The explainer that the options name."""
+    from ifnormal.detectors.loading import load_detector
+    from ifnormal.explainer import Explainer
+
+    spec, trust = options["detector"], options["trust"]
+    detector = None if spec is None else load_detector(spec, trust=trust)
+    return Explainer.load(options["explainer"], detector, trust=trust)
