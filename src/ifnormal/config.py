@@ -459,6 +459,7 @@ def fit_config(saved: dict[str, Any]) -> FitConfig:
 
 def preprocessing_config(saved: dict[str, Any]) -> Preprocessing:
     """Preprocessing from the JSON of `asdict`, where tuples have become lists."""
-    return Preprocessing(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()}
-    )
+    fields: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()
+    }
+    return Preprocessing(**fields)

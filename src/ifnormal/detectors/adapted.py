@@ -61,17 +61,13 @@ class AdaptedDetector(nn.Module):
         self.score_map = score_map or ScoreMap(higher_is=model.higher_is)
         # Whether someone chose the threshold: the user, or the model itself.
         self.has_own_threshold = own_threshold is not None
-        self.own_threshold = float(self.score_map.inverse(torch.zeros(())))
+        self.threshold, self.own_threshold = 0.5, float(self.own_units(torch.zeros(())))
         if own_threshold is not None:
             self.own_threshold = own_threshold
+            raw = torch.tensor(model.ending.inverse(own_threshold), dtype=torch.float64)
+            self.threshold = to_score(self.score_map(raw))
         self.checks: dict[str, Any] = {}
         self.freeze()
-
-    @property
-    def threshold(self) -> float:
-        """The decision threshold, calibrated, in [0, 1]."""
-        own = torch.tensor(self.own_threshold, dtype=torch.float64)
-        return to_score(self.score_map(own))
 
     @property
     def is_black_box(self) -> bool:
@@ -98,7 +94,7 @@ class AdaptedDetector(nn.Module):
 
     def own(self, images: Tensor) -> Tensor:
         """Scores (N,) in the model's own units of (N, C, H, W) images in [0, 1]."""
-        return self._run(images)[0]
+        return self.model.ending(self._run(images)[0])
 
     def inspect(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Calibrated log-odds (N,) and features (N, F), float32."""
@@ -111,7 +107,7 @@ class AdaptedDetector(nn.Module):
 
     def own_units(self, log_odds: Tensor) -> Tensor:
         """Calibrated log-odds, of any shape, back in the model's own units; float64."""
-        return self.score_map.inverse(log_odds)
+        return self.model.ending(self.score_map.inverse(log_odds))
 
     def freeze(self) -> AdaptedDetector:
         """Evaluation mode, no gradient to the weights; itself."""
@@ -141,21 +137,21 @@ class AdaptedDetector(nn.Module):
         own_outliers = None
         if outliers is not None and len(outliers):
             own_outliers = in_batches(self._finite, outliers)
-        strange = in_batches(self.own, _strange(normal))
-        everything = torch.cat(
-            [own_normal, strange, *([] if own_outliers is None else [own_outliers])]
-        )
+        everything = [own_normal, in_batches(self._raw, _strange(normal))]
+        if own_outliers is not None:
+            everything.append(own_outliers)
         map_ = fit_score_map(
-            own_normal, own_outliers, self.higher_is, look_like_probabilities(everything)
+            own_normal, own_outliers, self.higher_is, look_like_probabilities(torch.cat(everything))
         )
-        detector = AdaptedDetector(self.model, self.shape, self.preprocessing, map_)
-        detector.checks = dict(self.checks)
         if self.has_own_threshold and false_alarm_rate is None:
-            detector.own_threshold, detector.has_own_threshold = self.own_threshold, True
+            own_threshold = self.own_threshold
         else:
             rate = _FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate
             at = threshold_at(map_(own_normal.double()), rate)
-            detector.own_threshold = float(map_.inverse(torch.tensor(at, dtype=torch.float64)))
+            own_threshold = float(self.model.ending(map_.inverse(torch.tensor(at).double())))
+        detector = AdaptedDetector(self.model, self.shape, self.preprocessing, map_, own_threshold)
+        detector.has_own_threshold = self.has_own_threshold and false_alarm_rate is None
+        detector.checks = dict(self.checks)
         return detector
 
     def at(self, shape: tuple[int, int, int]) -> AdaptedDetector:
@@ -165,8 +161,12 @@ class AdaptedDetector(nn.Module):
         map_ = self.score_map if self.is_calibrated else None
         return AdaptedDetector(self.model, shape, steps, map_, own_threshold)
 
+    def _raw(self, images: Tensor) -> Tensor:
+        """Scores (N,) before the model's ending."""
+        return self._run(images)[0]
+
     def _run(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Own scores (N,) and float32 features (N, F)."""
+        """Scores (N,) before the model's ending, and float32 features (N, F)."""
         if torch.is_grad_enabled() and not self.is_black_box:
             return self._part(images)
         with torch.no_grad():
@@ -181,7 +181,7 @@ class AdaptedDetector(nn.Module):
         return scores, features.float().to(images.device)
 
     def _finite(self, images: Tensor) -> Tensor:
-        scores = self.own(images)
+        scores = self._raw(images)
         if not bool(torch.isfinite(scores).all()):
             raise UserError(
                 f"The detector gives {int((~torch.isfinite(scores)).sum())} of {len(scores)} "
@@ -241,8 +241,8 @@ def _fit_together(
         # The generator edits images whose sides are multiples of 4.
         rounded = [max(4, round(side / 4) * 4) for side in sides]
         shape = (channels or steps.channels or 3, rounded[0], rounded[1])
-    if steps.channels is None and channels in (1, 3) and channels != shape[0]:
-        steps = replace(steps, channels=channels)
+    if steps.channels is None and channels is not None and channels != shape[0]:
+        steps = replace(steps, channels=1 if channels == 1 else 3)
     if height and width and output_size(shape, steps)[1:] != (height, width):
         if steps.crop is not None or steps.size is not None:
             raise UserError(

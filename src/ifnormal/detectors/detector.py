@@ -14,16 +14,19 @@ from ifnormal.pixels import to_float
 class Detector(Protocol):
     """A frozen, differentiable anomaly detector φ: a callable with facts, not a framework.
 
-    A detector may offer more, which the functions of this file read: `own_units`, `higher_is`,
-    `facts`, `is_black_box`.
-
-    Attributes:
-        shape: (C, H, W) of the images it takes.
-        threshold: scores above it are flagged as anomalous.
+    A detector may offer more, which the functions of this file read: `own_units`, `own_threshold`,
+    `higher_is`, `facts`, `is_black_box`.
     """
 
-    shape: tuple[int, int, int]
-    threshold: float
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images it takes."""
+        ...
+
+    @property
+    def threshold(self) -> float:
+        """Scores above it are flagged as anomalous."""
+        ...
 
     def __call__(self, images: Tensor) -> Tensor:
         """Scores (N,) in [0, 1], 0 normal, of (N, C, H, W) float images in [0, 1]."""

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ifnormal.detectors.ending import Ending
+
 HigherIs = Literal["anomalous", "normal"]
 InputShape = tuple[int | None, int | None, int | None]
 Scoring = Callable[[Tensor], tuple[Tensor, Tensor | None]]
@@ -27,7 +29,8 @@ class ScoreModel(nn.Module):
         threshold: the model's own threshold, in its own units, if it has one.
         input_shape: (C, H, W) the model takes; None is any.
         file: the file it was read from.
-        reference: the same scores from another engine, for comparison.
+        reference: the same scores from another engine, for comparison, in the user's own units.
+        ending: what turns the scores of `scoring` into the user's own.
         facts: anything worth saving about it; JSON-compatible.
     """
 
@@ -44,15 +47,18 @@ class ScoreModel(nn.Module):
         input_shape: InputShape = (None, None, None),
         file: Path | None = None,
         reference: Callable[[Tensor], Tensor] | None = None,
+        ending: Ending | None = None,
         facts: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.scoring, self.name, self.spec, self.module = scoring, name, spec, module
         self.black_box, self.higher_is, self.threshold = black_box, higher_is, threshold
         self.input_shape, self.file, self.reference = input_shape, file, reference
-        self.facts = facts or {}
+        self.ending, self.facts = ending or Ending(), facts or {}
+        if module is not None:
+            module.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Raw own scores (N,) and features (N, F) or None, in the precision of the model."""
+        """Scores (N,), before the ending, and features (N, F) or None, as precise as the model."""
         with torch.autocast(images.device.type, enabled=False):
             return self.scoring(images)

@@ -5,11 +5,12 @@ The order is the order of trying: the more special before the more general.
 
 from typing import Any
 
-from ifnormal.detectors.adapters import python_function, python_object, torch_module
+from ifnormal.detectors.adapters import onnx_file, python_function, python_object, torch_module
 from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions, Features
 from ifnormal.errors import UserError
 
 ADAPTERS: tuple[Adapter, ...] = (
+    onnx_file.ADAPTER,
     python_object.ADAPTER,
     torch_module.ADAPTER,
     python_function.ADAPTER,

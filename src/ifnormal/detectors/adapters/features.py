@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from ifnormal.errors import UserError
 
 _LAYERS = (nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
+# What onnx2torch makes of linear layers whose weights it does not recognise as such.
+_CONVERTED = frozenset(("OnnxGemm", "OnnxMatMul"))
 _MOST = 1024
 _PROJECTED = 256
 
@@ -38,7 +40,7 @@ class LayerInput:
             self._watching = [
                 module.register_forward_pre_hook(self._remember)
                 for module in network.modules()
-                if isinstance(module, _LAYERS)
+                if isinstance(module, _LAYERS) or type(module).__name__ in _CONVERTED
             ]
 
     def take(self, count: int) -> Tensor | None:
