@@ -13,7 +13,17 @@ from torch import Tensor, nn
 
 from ifnormal.compute import channels_last, has_fast_bfloat16, make_fabric
 from ifnormal.config import FitConfig, fit_config
-from ifnormal.detectors.detector import Detector, in_batches
+from ifnormal.data.given import GivenImages, as_images
+from ifnormal.detectors.detector import (
+    Detector,
+    batch_size_for,
+    detector_facts,
+    higher_is,
+    is_detector,
+    own_scores,
+    own_threshold,
+)
+from ifnormal.detectors.loading import load_detector
 from ifnormal.detectors.surrogate import Surrogate
 from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
@@ -25,48 +35,101 @@ from ifnormal.generators.concept_classifier import (
 )
 from ifnormal.generators.pixel import Generator
 from ifnormal.pixels import quantize, to_float
+from ifnormal.preparation import as_detector, prepare
 from ifnormal.storage import load_tensors, save_tensors
 from ifnormal.training_state import unwrapped
 
 _BATCH = 128
+_FORMAT, _VERSION = "ifnormal.explainer", 1
 
 
 class Explainer:
     """Explains why a detector flags an image: how it would look if it were normal.
 
     Args:
-        detector: what is to be explained; frozen.
+        detector: what is to be explained: a `Detector`, or a torch module, a function from image
+            tensors to scores, an estimator of scikit-learn or PyOD, or the SPEC of a model file;
+            `ifnormal.adapt` gives more say over the last ones.
         config: how the generator is trained; by default the one the project recommends.
+
+    Attributes:
+        facts: what came of the fit: seed, configuration, numbers; JSON-compatible.
+        surrogate: of a black box, from which its features come; `facts` says how faithful it is.
+        images_per_second: input images a second of the last fit, each edited in every concept.
     """
 
-    def __init__(self, detector: Detector, config: FitConfig | None = None) -> None:
-        self.detector, self.config = detector, config or FitConfig()
+    def __init__(self, detector: Any, config: FitConfig | None = None) -> None:
+        self._model = detector
+        self._detector: Detector | None = detector if is_detector(detector) else None
+        self.config = config or FitConfig()
         self.seed, self.images_per_second = 0, 0.0
-        self.surrogate: Surrogate | None = None  # of a black box, with its report
-        self.surrogate_report: dict[str, Any] | None = None
+        self.facts: dict[str, Any] = {}
+        self.surrogate: Surrogate | None = None
         self._generator: Generator | None = None
         self._fast: Generator | None = None
         self._classifier: ConceptClassifier | None = None
         self._fabric = make_fabric(self.config.precision)
 
+    @property
+    def detector(self) -> Detector:
+        """What is explained; frozen and, once the explainer is fitted, calibrated.
+
+        Raises:
+            UserError: nothing was fitted yet, and the size of the images is not known before.
+        """
+        if self._detector is None:
+            raise UserError("The explainer is not fitted; call fit or load one first.")
+        return self._detector
+
     def fit(
         self,
-        normal: Tensor,
-        outliers: Tensor,
+        normal: GivenImages,
+        outliers: GivenImages | None = None,
         seed: int = 0,
         folder: Path | None = None,
         resume: bool = False,
+        false_alarm_rate: float | None = None,
     ) -> Explainer:
-        """Train the generator; see `ifnormal.fit.fit`. Returns itself."""
-        state = fit(self.detector, normal, outliers, self.config, seed, folder, resume)
-        self.seed, self.images_per_second = seed, state.images_per_second
-        self._generator, self._fast = state.averaged.eval(), None
-        # The generator stays where it is fast; detector and classifier read what is on the CPU.
-        self._classifier = unwrapped(state.classifier).cpu().eval().requires_grad_(False)
+        """Train the generator; see `ifnormal.fit.fit`.
+
+        A detector of the user's own is checked and calibrated first; see `ifnormal.preparation`.
+
+        Args:
+            normal: normal images: a folder, files, arrays or tensors; see `as_images`.
+            outliers: images that the detector flags, such as outlier exposure, but not those to be
+                explained. None makes synthetic ones from the normal images.
+            seed: makes the run repeatable.
+            folder: losses and checkpoints go here.
+            resume: go on from the checkpoint in `folder`.
+            false_alarm_rate: share of held-out normal images that may be flagged; None leaves a
+                threshold that the detector brings, else takes 5 %.
+
+        Returns:
+            Itself.
+
+        Raises:
+            UserError: the images cannot be used, the detector breaks its contract or flags none of
+                the outliers.
+        """
+        detector = as_detector(self._model, normal)
+        images, _ = as_images(normal, detector.shape)
+        others = None if outliers is None else as_images(outliers, detector.shape)[0]
+        prepared = prepare(detector, images, others, seed, false_alarm_rate)
+        self._detector = prepared.detector
+        device = _device_of(self.detector)
+        state = fit(
+            self.detector, prepared.normal, prepared.outliers, self.config, seed, folder, resume
+        )
         if isinstance(self.detector, nn.Module):
-            self.detector.cpu()
+            self.detector.to(device)
+        self.seed, self.images_per_second = seed, state.images_per_second
+        self.facts = {"seed": seed, "fit": asdict(self.config), **prepared.facts}
         self.surrogate = None if state.surrogate is None else state.surrogate.cpu()
-        self.surrogate_report = state.surrogate_report
+        if state.surrogate_report is not None:
+            self.facts["surrogate"] = state.surrogate_report
+        self._generator, self._fast = state.averaged.eval(), None
+        # The generator stays where it is fast; the classifier reads what is on the CPU.
+        self._classifier = unwrapped(state.classifier).cpu().eval().requires_grad_(False)
         return self
 
     @torch.inference_mode()
@@ -94,7 +157,7 @@ class Explainer:
 
     def explain(
         self,
-        anomalies: Tensor,
+        anomalies: GivenImages,
         names: Sequence[str] | None = None,
         traversals: int = 24,
         traversal_steps: int = 9,
@@ -102,78 +165,122 @@ class Explainer:
         """The counterfactuals {G(x*, 0, k)} of N anomalies, with what the detector says of them.
 
         Args:
-            anomalies: (N, C, H, W) uint8.
-            names: N names; by default their numbers.
+            anomalies: N images: files, arrays or tensors; see `as_images`.
+            names: N names; by default their paths or numbers.
             traversals: for how many anomalies to follow α from their score down to 0.
             traversal_steps: images on such a way.
 
         Raises:
             UserError: there are no images, or not of the detector's shape.
         """
-        if anomalies.ndim != 4 or len(anomalies) == 0 or anomalies.shape[1:] != self.detector.shape:
-            raise UserError(
-                f"The detector takes (N, {', '.join(map(str, self.detector.shape))}) images with "
-                f"N >= 1, these are {tuple(anomalies.shape)}; resize or convert them."
-            )
-        floats, concepts = to_float(anomalies), range(self.config.concepts)
+        self._trained()
+        images, known = as_images(anomalies, self.detector.shape)
+        if len(images) == 0:
+            raise UserError("There are no images to explain; give at least one.")
+        floats, concepts = to_float(images), range(self.config.concepts)
         edits = torch.stack([quantize(self.edit(floats, 0.0, k)) for k in concepts], 1)
-        scores = in_batches(self.detector, anomalies)
+        before, features = self._inspect(images)
+        after, features_after = self._inspect(edits)
         shares = torch.linspace(1, 0, traversal_steps)
-        few, own = floats[:traversals], scores[:traversals]
+        few, own = floats[:traversals], before[:traversals].sigmoid()
         ways = [
             torch.stack([quantize(self.edit(few, share * own, k)) for share in shares], 1)
             for k in concepts
         ]
         followed = torch.stack(ways, 1)
+        along, _ = self._inspect(followed)
         return Explanation(
-            anomalies=anomalies,
+            anomalies=images,
             counterfactuals=edits,
-            scores_before=scores,
-            scores_after=self._scores(edits),
-            concept_probabilities=self._concept_probabilities(anomalies, edits),
+            scores_before=before.sigmoid(),
+            scores_after=after.sigmoid(),
+            concept_probabilities=self._concept_probabilities(
+                images, edits, features, features_after
+            ),
             threshold=self.detector.threshold,
             traversal_targets=shares,
             traversals=followed,
-            traversal_scores=self._scores(followed),
-            names=tuple(names) if names is not None else tuple(map(str, range(len(anomalies)))),
-            facts={"seed": self.seed, "fit": asdict(self.config), **self._surrogate_facts()},
+            traversal_scores=along.sigmoid(),
+            names=tuple(names) if names is not None else known,
+            facts=self.facts,
+            own_scores_before=own_scores(self.detector, before),
+            own_scores_after=own_scores(self.detector, after),
+            own_traversal_scores=own_scores(self.detector, along),
+            own_threshold=own_threshold(self.detector),
+            higher_is=higher_is(self.detector),
+            detector=detector_facts(self.detector),
         )
 
     def save(self, folder: Path) -> None:
-        """Write `explainer.json` and the weights of the generator and the concept classifier."""
-        generator, classifier = self._trained()
-        tensors = {f"generator/{k}": v for k, v in generator.state_dict().items()}
-        tensors |= {f"classifier/{k}": v for k, v in classifier.state_dict().items()}
+        """Write `explainer.json`, the weights of generator and concept classifier, `detector/`.
+
+        The detector is saved as far as it can be: a built-in one whole, a model file by its path
+        and checksum, an object of yours only by its calibration.
+        """
         facts = {
-            "format": "ifnormal.explainer",
-            "version": 1,
+            "format": _FORMAT,
+            "version": _VERSION,
             "shape": self.detector.shape,
             "seed": self.seed,
             "config": asdict(self.config),
-            **self._surrogate_facts(),
+            "facts": self.facts,
         }
+        save_tensors(folder, "explainer", self.tensors(), facts)
+        if isinstance(self.detector, nn.Module) and hasattr(self.detector, "save"):
+            self.detector.save(Path(folder) / "detector")  # type: ignore[operator]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All trained weights, by name."""
+        generator, classifier = self._trained()
+        tensors = {f"generator/{k}": v for k, v in generator.state_dict().items()}
+        tensors |= {f"classifier/{k}": v for k, v in classifier.state_dict().items()}
         if self.surrogate is not None:
             tensors |= {f"surrogate/{k}": v for k, v in self.surrogate.state_dict().items()}
-        save_tensors(folder, "explainer", tensors, facts)
+        return tensors
 
     @classmethod
-    def load(cls, folder: Path, detector: Detector) -> Explainer:
-        """Read what `save` wrote, for the detector it was fitted to.
+    def load(
+        cls, folder: Path | str, detector: Detector | None = None, trust: bool = False
+    ) -> Explainer:
+        """Read what `save` wrote.
+
+        Args:
+            folder: of the explainer.
+            detector: the one it was fitted to; None loads that from `folder/detector`.
+            trust: run code that a detector of a file contains; see `load_detector`.
 
         Raises:
             UserError: a file is missing or damaged, or the detector takes other images.
         """
+        folder = Path(folder)
         tensors, facts = load_tensors(folder, "explainer")
-        if facts.get("format") != "ifnormal.explainer" or facts.get("version") != 1:
-            raise UserError(f"{folder}/explainer.json is not an explainer of format 1; fit again.")
-        if tuple(facts["shape"]) != tuple(detector.shape):
+        path = folder / "explainer.json"
+        if facts.get("format") != _FORMAT or facts.get("version") != _VERSION:
             raise UserError(
-                f"The explainer in {folder} edits {facts['shape']} images, the detector takes "
-                f"{list(detector.shape)}; load the detector it was fitted to."
+                f"{path} is not an explainer of format {_VERSION}; fit it again with this version "
+                "of ifnormal."
             )
-        explainer = cls(detector, fit_config(facts["config"]))
-        explainer.seed = facts["seed"]
-        channels, config = detector.shape[0], explainer.config
+        if detector is None:
+            detector = load_detector(str(folder / "detector"), trust=trust)
+        try:
+            if tuple(facts["shape"]) != tuple(detector.shape):
+                raise UserError(
+                    f"The explainer in {folder} edits {facts['shape']} images, the detector takes "
+                    f"{list(detector.shape)}; load the detector it was fitted to."
+                )
+            explainer = cls(detector, fit_config(facts["config"]))
+            explainer.seed, explainer.facts = facts["seed"], facts.get("facts", {})
+            explainer._restore(tensors)
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise UserError(
+                f"{path} and its weights do not fit together ({_one_line(error)}); restore the "
+                "folder or fit again."
+            ) from None
+        return explainer
+
+    def _restore(self, tensors: dict[str, Tensor]) -> None:
+        """Generator and concept classifier from their saved weights."""
+        channels, config = self.detector.shape[0], self.config
         generator = Generator(channels, config.concepts, config.generator)
         generator.load_state_dict(_part(tensors, "generator/"))
         weights = _part(tensors, "classifier/")
@@ -185,15 +292,26 @@ class Explainer:
                 weights["mean"], weights["deviation"], config.concepts, config.concept_noise
             )
         classifier.load_state_dict(weights)
-        device = explainer._fabric.device
-        explainer._generator = generator.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        explainer._classifier = classifier.eval().requires_grad_(False)
-        if "surrogate" in facts:
-            width, threshold = config.surrogate.width, float(detector.threshold)
-            explainer.surrogate = Surrogate.create(detector.shape, width, threshold)
-            explainer.surrogate.load_state_dict(_part(tensors, "surrogate/"))
-            explainer.surrogate_report = facts["surrogate"]
-        return explainer
+        if surrogate := _part(tensors, "surrogate/"):
+            width, threshold = config.surrogate.width, float(self.detector.threshold)
+            self.surrogate = Surrogate.create(self.detector.shape, width, threshold)
+            self.surrogate.load_state_dict(surrogate)
+        device = self._fabric.device
+        self._generator = generator.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._classifier = classifier.eval().requires_grad_(False)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *arguments: Any, **options: Any) -> Explainer:
+        """Load from a folder or the Hugging Face hub; see `ifnormal.hub.load_from_hub`."""
+        from ifnormal.hub import load_from_hub
+
+        return load_from_hub(name, *arguments, **options)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Publish on the Hugging Face hub; see `ifnormal.hub.push_to_hub`."""
+        from ifnormal.hub import push_to_hub
+
+        return push_to_hub(self, repo_id, **options)
 
     @property
     def generator(self) -> Generator:
@@ -214,28 +332,45 @@ class Explainer:
             self._fast = deepcopy(generator).bfloat16() if half else generator
         return self._fast
 
-    def _surrogate_facts(self) -> dict[str, Any]:
-        return {} if self.surrogate_report is None else {"surrogate": self.surrogate_report}
-
-    def _scores(self, images: Tensor) -> Tensor:
-        """Detector scores of (..., C, H, W) uint8 images, shape (...)."""
-        if images.numel() == 0:
-            return torch.zeros(images.shape[:-3])
-        return in_batches(self.detector, images.flatten(0, -4)).view(images.shape[:-3])
+    @torch.inference_mode()
+    def _inspect(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-odds (...) and features (..., F) of (..., C, H, W) uint8 images, on the CPU."""
+        flat, device = images.flatten(0, -4), _device_of(self.detector)
+        odds, features = [torch.zeros(0)], [torch.zeros(0, 0)]
+        for part in flat.split(batch_size_for(flat)):
+            floats = to_float(part).to(device)
+            log_odds, feature = self.detector.inspect(floats)
+            if self.surrogate is not None:
+                feature = self.surrogate.inspect(floats.cpu())[1]
+            odds.append(log_odds.float().cpu())
+            features.append(feature.float().cpu())
+        outer = images.shape[:-3]
+        read = torch.cat(features[1:]) if len(flat) else features[0]
+        return torch.cat(odds).view(outer), read.view(*outer, read.shape[1])
 
     @torch.inference_mode()
-    def _concept_probabilities(self, anomalies: Tensor, edits: Tensor) -> Tensor:
+    def _concept_probabilities(
+        self, anomalies: Tensor, edits: Tensor, features: Tensor, features_after: Tensor
+    ) -> Tensor:
         """What R says of every pair (anomaly, counterfactual): (N, K, K)."""
         classifier = self._trained()[1]
-        if isinstance(classifier, FeatureConceptClassifier):
-            reader = self.detector if self.surrogate is None else self.surrogate
-            anomalies = in_batches(lambda x: reader.inspect(x)[1], anomalies)
-            flat = in_batches(lambda x: reader.inspect(x)[1], edits.flatten(0, 1))
-            after = flat.view(*edits.shape[:2], -1)
-        else:
-            anomalies, after = to_float(anomalies), to_float(edits)
-        logits = [classifier(anomalies, after[:, k]) for k in range(edits.shape[1])]
+        in_pixels = not isinstance(classifier, FeatureConceptClassifier)
+        before = to_float(anomalies) if in_pixels else features
+        after = to_float(edits) if in_pixels else features_after
+        logits = [classifier(before, after[:, k]) for k in range(edits.shape[1])]
         return torch.stack(logits, 1).float().softmax(2)
+
+
+def _device_of(detector: Detector) -> torch.device:
+    """Where a detector computes."""
+    tensors: list[Tensor] = []
+    if isinstance(detector, nn.Module):
+        tensors = [*detector.parameters(), *detector.buffers()]
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
