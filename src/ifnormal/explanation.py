@@ -21,6 +21,7 @@ from ifnormal.explanation_document import (
     HigherIs,
     Way,
     picture_name,
+    pictures_of,
     read_document,
     write_document,
 )
@@ -140,7 +141,7 @@ class Explanation:
         folder = Path(folder)
         (folder / DOCUMENT).unlink(missing_ok=True)  # it would soon name other pictures
         images = self.write_images(folder, range(len(self)))
-        kept = {file for image in images for file in _files(image)}
+        kept = {file for image in images for file in pictures_of(image)}
         for stale in (folder / "images").glob("[0-9]*.png"):
             if PICTURE.fullmatch(stale.name) and f"images/{stale.name}" not in kept:
                 stale.unlink(missing_ok=True)
@@ -254,12 +255,6 @@ class Explanation:
                 "what its scores say); restore the folder or write it again."
             )
         return loaded
-
-
-def _files(image: ExplainedImage) -> list[str]:
-    """Every picture of an image."""
-    ways = [edit.traversal.file for edit in image.counterfactuals if edit.traversal]
-    return [*([image.file] if image.file else []), *(e.file for e in image.counterfactuals), *ways]
 
 
 def _write_png(folder: Path, name: str, image: Tensor) -> str:

@@ -135,6 +135,24 @@ class Counts:
     valid: int = 0
     skipped: int = 0
 
+    @classmethod
+    def of(cls, images: Iterable[ExplainedImage], skipped: Iterable[SkippedImage]) -> Counts:
+        """Count entries."""
+        counts = dict.fromkeys(cls.__dataclass_fields__, 0)
+        for image in images:
+            counts["images"] += 1
+            counts["flagged"] += image.flagged
+            counts["explained"] += image.file is not None
+            counts["counterfactuals"] += len(image.counterfactuals)
+            counts["valid"] += sum(edit.valid for edit in image.counterfactuals)
+        counts["skipped"] = sum(1 for _ in skipped)
+        return cls(**counts)
+
+    def __add__(self, other: Counts) -> Counts:
+        """The counts of both together."""
+        names = self.__dataclass_fields__
+        return Counts(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
 
 @dataclass(frozen=True)
 class Document:
@@ -167,15 +185,7 @@ def read_document(folder: Path) -> Document:
     """
     folder = Path(folder)
     head = _read_head(folder)
-    counts = dict.fromkeys(Counts.__dataclass_fields__, 0)
-    for image in _images(folder, head):
-        counts["images"] += 1
-        counts["flagged"] += image.flagged
-        counts["explained"] += image.file is not None
-        counts["counterfactuals"] += len(image.counterfactuals)
-        counts["valid"] += sum(edit.valid for edit in image.counterfactuals)
-    counts["skipped"] = sum(1 for _ in _skipped(folder))
-    return Document(folder, head, Counts(**counts))
+    return Document(folder, head, Counts.of(_images(folder, head), _skipped(folder)))
 
 
 def write_document(
@@ -225,6 +235,13 @@ def picture_name(number: int, concept: int | None = None, way: bool = False) -> 
     """A picture's path in the folder; a number, as the user's names may hold anything."""
     kind = "anomaly" if concept is None else f"concept{concept}{'_way' if way else ''}"
     return f"images/{number:06d}_{kind}.png"
+
+
+def pictures_of(image: ExplainedImage) -> list[str]:
+    """Every picture of an image."""
+    edits = image.counterfactuals
+    ways = [edit.traversal.file for edit in edits if edit.traversal]
+    return [*([image.file] if image.file else []), *(edit.file for edit in edits), *ways]
 
 
 def parse_image(value: Any, head: Head) -> ExplainedImage:

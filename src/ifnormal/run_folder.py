@@ -20,7 +20,7 @@ from typing import Any
 
 from ifnormal.errors import UserError
 from ifnormal.explanation_document import PICTURE
-from ifnormal.storage import read_json, write_json
+from ifnormal.storage import HALF_WRITTEN, read_json, write_json
 
 CONFIG = "config.json"
 OWN_IMAGES = "own-images"
@@ -44,8 +44,6 @@ _FOLDERS = (
     *("explanation/images", "explanation", "gradient/images", "gradient"),
     *("explainer", "judge", "detector", "."),
 )
-# `write_atomic` leaves such a name behind when the machine dies under it.
-_HALF_WRITTEN = re.compile(r"\.(.+)\.[0-9a-f]{16}")
 
 
 def begin(run: Path) -> None:
@@ -108,7 +106,7 @@ def _files(run: Path, stage: str) -> Iterator[Path]:
     for name in _FOLDERS:
         folder = run / name
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            half = _HALF_WRITTEN.fullmatch(path.name)
+            half = HALF_WRITTEN.fullmatch(path.name)
             whole = path.with_name(half[1]) if half else path
             if pattern.fullmatch(whole.relative_to(run).as_posix()) and not path.is_dir():
                 yield path

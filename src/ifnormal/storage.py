@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from ifnormal.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# What `open_atomic` leaves behind when the machine dies under it; the group is the whole file.
+HALF_WRITTEN = re.compile(r"\.(.+)\.[0-9a-f]{16}")
 
 
 def write_atomic(path: Path, content: bytes | str, durable: bool = True) -> Path:

@@ -1,0 +1,351 @@
+"""Explaining image files by the thousand: in parts, in constant memory, broken off and resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ifnormal.data.checking import OnBadImage, read_good_images
+from ifnormal.detectors.detector import (
+    Detector,
+    detector_facts,
+    higher_is,
+    in_batches,
+    own_scores,
+    own_threshold,
+)
+from ifnormal.errors import UserError
+from ifnormal.explainer import Explainer
+from ifnormal.explanation import Explanation
+from ifnormal.explanation_document import (
+    Counts,
+    ExplainedImage,
+    Head,
+    SkippedImage,
+    write_document,
+)
+from ifnormal.explanation_parts import (
+    PART_SIZE,
+    Job,
+    Part,
+    begin,
+    digest_files,
+    has_part,
+    is_whole,
+    read_part,
+    write_part,
+)
+from ifnormal.pixels import quantize
+from ifnormal.progress import Progress
+from ifnormal.report import write_report
+from ifnormal.run_folder import require_writable, versions
+
+Improve = Callable[[Explanation], Explanation]
+Which = Literal["flagged", "all"]
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """How a list of files is explained.
+
+    Attributes:
+        which: explain the flagged images, or all.
+        min_score: in the user's own units; explain images from this score on instead.
+        on_bad: "skip" lists what cannot be read, "error" stops at it.
+        traversals: how many images from the start of the list get the images on the way to each
+            counterfactual; None for all of them. It goes by the list rather than by what is
+            flagged, so that shards agree.
+        traversal_steps: images on such a way; 0 for none.
+        index: do the parts whose number leaves this rest when divided by `of`.
+        of: the number of shards that write into the same folder.
+        fresh: remove the explanation that is in the folder and begin anew.
+        facts: more that decides how it turns out, such as a refinement; JSON-compatible.
+    """
+
+    which: Which = "flagged"
+    min_score: float | None = None
+    on_bad: OnBadImage = "skip"
+    traversals: int | None = None
+    traversal_steps: int = 9
+    index: int = 0
+    of: int = 1
+    fresh: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was done.
+
+    Attributes:
+        folder: where the explanation is.
+        counts: of all images if `is_complete`, else of the parts of this shard.
+        kept: files that an earlier call had done.
+        images_per_second: files done by this call a second; 0 where there was nothing to do.
+        is_complete: every part is there, so that explanation and report were written.
+        report: where the report is.
+    """
+
+    folder: Path
+    counts: Counts
+    kept: int
+    images_per_second: float
+    is_complete: bool
+    report: Path | None
+
+
+def explain_images(
+    explainer: Explainer,
+    files: Sequence[Path],
+    folder: Path,
+    how: Streaming | None = None,
+    improve: Improve | None = None,
+) -> Summary:
+    """Score image files, explain those that are flagged, and write the explanation folder.
+
+    The same call again keeps the parts that are done. Whoever finds all parts done, of however
+    many shards, puts them together.
+
+    Args:
+        explainer: fitted.
+        files: as `find_images` finds them.
+        folder: `explanation.json`, `report.html`, `images/` and `parts/` go here.
+        how: what to explain, and which part of it.
+        improve: applied to the explanation of each part, such as a refinement; name it in
+            `how.facts`, so that it is not mixed up with another one.
+
+    Raises:
+        UserError: the folder cannot be written or holds another explanation, an image cannot be
+            read and that is an error, or the options contradict each other.
+    """
+    how, folder = how or Streaming(), Path(folder)
+    _require_consistent(how)
+    require_writable(folder)
+    head, job = _head(explainer, how), _job(explainer, files, how)
+    begin(folder, job, how.fresh)
+    total = -(-len(files) // PART_SIZE)
+    mine = range(how.index, total, how.of)
+    left = [number for number in mine if not is_whole(folder, job, head, number)]
+    kept = sum(len(_rows(files, number)) for number in mine if number not in set(left))
+    started, done = time.perf_counter(), 0
+    with Progress("explain", len(files), start=kept) as progress:
+        for number in left:
+            part = _explain_part(explainer, files, number, folder, how, improve)
+            write_part(folder, job, number, part)
+            done += len(_rows(files, number))
+            speed = done / (time.perf_counter() - started)
+            progress.report(kept + done, {"images/s": speed})
+    speed = done / (time.perf_counter() - started) if done else 0.0
+    is_complete = all(has_part(folder, number) for number in range(total))
+    parts = _Parts(folder, job, head, range(total) if is_complete else mine)
+    if is_complete:
+        write_document(folder, head, parts.images(), parts.skipped())
+    report = write_report(folder) if is_complete else None
+    return Summary(folder, parts.counts(), kept, speed, is_complete, report)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Finished parts, read from disk one after the other, as often as needed."""
+
+    folder: Path
+    job: Job
+    head: Head
+    numbers: range
+
+    def images(self) -> Iterator[ExplainedImage]:
+        for part in self._all():
+            yield from part.images
+
+    def skipped(self) -> Iterator[SkippedImage]:
+        for part in self._all():
+            yield from part.skipped
+
+    def counts(self) -> Counts:
+        counts = Counts()
+        for part in self._all():
+            counts += Counts.of(part.images, part.skipped)
+        return counts
+
+    def _all(self) -> Iterator[Part]:
+        for number in self.numbers:
+            part = read_part(self.folder, self.job, self.head, number)
+            if part is None:
+                raise UserError(
+                    f"Part {number} in {self.folder}/parts is damaged or of another explanation; "
+                    "run the same command again, as a single shard."
+                )
+            yield part
+
+
+def _explain_part(
+    explainer: Explainer,
+    files: Sequence[Path],
+    number: int,
+    folder: Path,
+    how: Streaming,
+    improve: Improve | None,
+) -> Part:
+    """Read, score and explain the files of one part, and write their pictures."""
+    detector, rows = explainer.detector, _rows(files, number)
+    read = read_good_images([files[row] for row in rows], detector.shape, how.on_bad)
+    skipped = [SkippedImage(bad.path, bad.reason) for bad in read.skipped]
+    if len(read) == 0:
+        return Part([], skipped)
+    log_odds = in_batches(lambda batch: detector.inspect(batch)[0], read.images)
+    own, scores = own_scores(detector, log_odds), log_odds.sigmoid()
+    places = _places(files, rows, read.names)
+    usable = torch.isfinite(own) & torch.isfinite(scores)
+    if not bool(usable.all()):
+        skipped += _unscored(read.names, own, usable, how)
+    flagged = scores > detector.threshold
+    chosen = (usable & _wanted(detector, own, flagged, how)).nonzero().flatten().tolist()
+    explained: dict[int, ExplainedImage] = {}
+    if chosen:
+        most = len(files) if how.traversals is None else how.traversals
+        followed = sum(places[n] < most for n in chosen) if how.traversal_steps else 0
+        explanation = explainer.explain(
+            read.images[chosen],
+            [read.names[n] for n in chosen],
+            traversals=followed,
+            traversal_steps=max(how.traversal_steps, 2),
+        )
+        # One image may score otherwise in another batch, by a last digit: one word is enough.
+        explanation = replace(
+            explanation, scores_before=scores[chosen], own_scores_before=own[chosen]
+        )
+        explanation = improve(explanation) if improve else explanation
+        entries = explanation.write_images(folder, [places[n] for n in chosen])
+        explained = dict(zip(chosen, entries, strict=True))
+    images = [
+        explained.get(n)
+        or ExplainedImage(read.names[n], float(own[n]), float(scores[n]), bool(flagged[n]))
+        for n in range(len(read))
+        if bool(usable[n])
+    ]
+    return Part(images, skipped)
+
+
+def _wanted(detector: Detector, own: Tensor, flagged: Tensor, how: Streaming) -> Tensor:
+    """(N,) bool: the images to explain."""
+    if how.min_score is not None:
+        far = own >= how.min_score if higher_is(detector) == "anomalous" else own <= how.min_score
+        return far
+    return torch.ones_like(flagged) if how.which == "all" else flagged
+
+
+def _unscored(
+    names: Sequence[str], own: Tensor, usable: Tensor, how: Streaming
+) -> list[SkippedImage]:
+    """Images that the detector has no finite score for; they cannot be listed with one."""
+    rows = (~usable).nonzero().flatten().tolist()
+    if how.on_bad == "error":
+        raise UserError(
+            f"The detector gives {names[rows[0]]!r} the score {float(own[rows[0]])}; leave the "
+            "image out or let it be skipped."
+        )
+    return [
+        SkippedImage(names[n], f"the detector gives it no finite score ({float(own[n])})")
+        for n in rows
+    ]
+
+
+def _places(files: Sequence[Path], rows: range, names: Sequence[str]) -> list[int]:
+    """Where in the list of files each of the images that could be read is."""
+    places, left = [], iter(rows)
+    for name in names:
+        places.append(next(row for row in left if Path(files[row]).as_posix() == name))
+    return places
+
+
+def _rows(files: Sequence[Path], number: int) -> range:
+    return range(number * PART_SIZE, min((number + 1) * PART_SIZE, len(files)))
+
+
+def _head(explainer: Explainer, how: Streaming) -> Head:
+    detector = explainer.detector
+    return Head(
+        concepts=explainer.config.concepts,
+        shape=detector.shape,
+        threshold=own_threshold(detector),
+        calibrated_threshold=detector.threshold,
+        higher_is=higher_is(detector),
+        traversal_targets=torch.linspace(1, 0, how.traversal_steps).tolist(),
+        detector=detector_facts(detector),
+        facts={
+            **explainer.facts,
+            "options": _options(how),
+            **how.facts,
+            "versions": versions(),
+        },
+    )
+
+
+def _job(explainer: Explainer, files: Sequence[Path], how: Streaming) -> Job:
+    detector = explainer.detector
+    known = detector_facts(detector)
+    names: tuple[str, ...] = ("name", "spec", "sha256")
+    named = {name: known[name] for name in names if name in known}
+    return Job(
+        options=_options(how),
+        files=digest_files(files),
+        explainer=_digest(explainer.tensors()),
+        detector={
+            **named,
+            "shape": list(detector.shape),
+            "threshold": own_threshold(detector),
+            "calibrated_threshold": detector.threshold,
+            "higher_is": higher_is(detector),
+            "weights": _digest(detector.state_dict()) if isinstance(detector, nn.Module) else None,
+        },
+        probe=_probe(detector),
+        facts=dict(how.facts),
+    )
+
+
+def _options(how: Streaming) -> dict[str, Any]:
+    """The options that decide how an explanation turns out, whoever does which part of it."""
+    names = ("which", "min_score", "on_bad", "traversals", "traversal_steps")
+    return {name: getattr(how, name) for name in names}
+
+
+def _probe(detector: Detector) -> list[float]:
+    """Scores of a few fixed pictures: a detector without weights is known by what it does."""
+    random = torch.Generator().manual_seed(0)
+    noise = torch.rand(4, *detector.shape, generator=random)
+    light = torch.linspace(0, 1, 4).view(4, 1, 1, 1)
+    log_odds = in_batches(lambda batch: detector.inspect(batch)[0], quantize(noise * light))
+    own = own_scores(detector, log_odds)
+    return own.nan_to_num(0.0, 1e30, -1e30).tolist()
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 of tensors by name."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _require_consistent(how: Streaming) -> None:
+    if how.of < 1 or not 0 <= how.index < how.of:
+        raise UserError(
+            f"--index {how.index} --of {how.of} names no shard; the index goes from 0 to one less "
+            "than the number of shards."
+        )
+    if how.fresh and how.of > 1:
+        raise UserError(
+            "--fresh would take away what other shards have done; leave it out, or name a new "
+            "folder with --out."
+        )
+    if how.which == "all" and how.min_score is not None:
+        raise UserError("--all explains every image; leave out --min-score, or --all.")
