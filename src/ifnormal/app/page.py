@@ -20,15 +20,20 @@ _HOURS = 3600
 _TITLE = "What would have to change in this image for the detector to call it normal?"
 
 
-def make_page(explainer: Explainer) -> gr.Blocks:
-    """The page of one explainer; every visitor has an image of their own."""
+def make_page(explainer: Explainer, uploads: Path) -> gr.Blocks:
+    """The page of one explainer; every visitor has an image of their own.
+
+    Args:
+        explainer: a fitted one.
+        uploads: the only folder that files are read from, and removed.
+    """
     detector, concepts = explainer.detector, explainer.config.concepts
     says = units(detector)
 
     def take(path: str | None) -> tuple[Any, ...]:
         """An upload: the image to keep, both panels, and the empty place for the next one."""
         try:
-            image = read_upload(_contents(path), detector.shape)
+            image = read_upload(take_contents(path, uploads), detector.shape)
             return image, *look(image, 0.0, 0), ways(image), None, 0.0, 0
         except UserError as error:
             return None, figures.complaint(str(error)), "", None, 0.0, 0
@@ -85,9 +90,13 @@ def make_page(explainer: Explainer) -> gr.Blocks:
     return page
 
 
-def _contents(path: str | None) -> bytes:
-    """The bytes of an upload, which is removed from disk at once."""
-    if path is None:
+def take_contents(path: str | None, uploads: Path) -> bytes:
+    """The bytes of an upload, which is removed from disk at once.
+
+    Raises:
+        UserError: there is no file, it is too large, or it is no upload.
+    """
+    if path is None or not Path(path).resolve().is_relative_to(uploads.resolve()):
         raise UserError("There is no file; drop an image in.")
     file = Path(path)
     try:

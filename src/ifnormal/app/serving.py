@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
@@ -23,11 +25,12 @@ _FONTS = ["system-ui", "sans-serif"]  # gradio's own come from the web
 
 
 def serve(explainer: Explainer, port: int) -> None:
-    """Serve the page of an explainer until Ctrl+C.
+    """Serve the page of an explainer until Ctrl+C or SIGTERM.
 
     Raises:
         UserError: gradio is missing, or the port is taken.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves nothing behind either
     with served(explainer, port) as address:
         print(f"Open {address} in a browser; Ctrl+C ends it.", flush=True)
         try:
@@ -51,7 +54,7 @@ def served(explainer: Explainer, port: int) -> Iterator[str]:
         from ifnormal.app.gate import gate
         from ifnormal.app.page import CSS, LARGEST_UPLOAD, make_page
 
-        page = make_page(explainer)
+        page = make_page(explainer, Path(uploads))
         hosts = frozenset(f"{name}:{port}" for name in (HOST, "localhost"))
         middleware: list[Any] = [Middleware(gate, hosts=hosts)]
         try:
