@@ -27,7 +27,7 @@ def _require_choices(config: object) -> None:
         if get_origin(kind) is Literal:
             choices = get_args(kind)
             _require(
-                getattr(config, name) in choices, f"{name} must be one of {', '.join(choices)}."
+                getattr(config, name) in choices, f"{name} must be one of {', '.join(map(str, choices))}."
             )
 
 
@@ -277,6 +277,9 @@ class FitConfig:
         checkpoint_every: steps between checkpoints.
         precision: "auto" is bfloat16 where it is fast, else float32.
         surrogate: how a detector without a gradient is imitated.
+        augment: whether the discriminator sees its images in varied colours, shifted and with parts
+            cut out, so that it does not learn few images by heart; "auto" is below 2,000 normal
+            images.
     """
 
     concepts: int = 2
@@ -301,6 +304,7 @@ class FitConfig:
     checkpoint_every: int = 500
     precision: Literal["auto", "bf16-mixed", "32-true"] = "auto"
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
+    augment: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
         _require_choices(self)
@@ -370,7 +374,6 @@ class ExplainConfig:
         normal: folder of normal images to fit an explainer to.
         outliers: folder of images that the detector flags, to fit an explainer to; without it,
             synthetic outliers are made from the normal images.
-        out: the explanation, its report and the fitted explainer go here.
         trust: run the code that an exported program or TorchScript file contains.
         black_box: use only the scores of the detector, though it may have gradients.
         expect: CSV file of path,score with the user's own scores, which the detector has to give.
@@ -390,7 +393,7 @@ class ExplainConfig:
         thrift: take back what the edit did not need.
         index: which shard of the images to do, from 0.
         of: number of shards; all write into the same folder.
-        fresh: begin anew where `out` holds the beginning of another explanation.
+        fresh: begin anew where the folder holds the beginning of another explanation.
         seed: makes the run repeatable.
     """
 
@@ -398,7 +401,6 @@ class ExplainConfig:
     explainer: Path | None = None
     normal: Path | None = None
     outliers: Path | None = None
-    out: Path = Path("runs/explanation")
     trust: bool = False
     black_box: bool = False
     expect: Path | None = None

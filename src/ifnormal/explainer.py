@@ -281,7 +281,8 @@ class Explainer:
     def _restore(self, tensors: dict[str, Tensor]) -> None:
         """Generator and concept classifier from their saved weights."""
         channels, config = self.detector.shape[0], self.config
-        generator = Generator(channels, config.concepts, config.generator)
+        side = max(self.detector.shape[1:])
+        generator = Generator(channels, config.concepts, config.generator, side)
         generator.load_state_dict(_part(tensors, "generator/"))
         weights = _part(tensors, "classifier/")
         classifier: ConceptClassifier
@@ -337,7 +338,7 @@ class Explainer:
         """Log-odds (...) and features (..., F) of (..., C, H, W) uint8 images, on the CPU."""
         flat, device = images.flatten(0, -4), _device_of(self.detector)
         odds, features = [torch.zeros(0)], [torch.zeros(0, 0)]
-        for part in flat.split(batch_size_for(flat)):
+        for part in flat.split(batch_size_for(flat)) if len(flat) else ():
             floats = to_float(part).to(device)
             log_odds, feature = self.detector.inspect(floats)
             if self.surrogate is not None:

@@ -24,6 +24,7 @@ from ifnormal.config import FitConfig
 from ifnormal.detectors.detector import Detector, is_black_box
 from ifnormal.detectors.distillation import Distillation
 from ifnormal.errors import DivergenceError
+from ifnormal.generators.augmentation import augment, is_wanted
 from ifnormal.pixels import quantize, to_float
 from ifnormal.progress import Progress
 from ifnormal.training_images import TrainingImages
@@ -169,6 +170,7 @@ class _Batch:
     real_images: Tensor
     real_scores: Tensor
     real_modes: Tensor
+    augmented: bool  # whether the discriminator sees its images varied
 
     @property
     def moved(self) -> Tensor:
@@ -210,6 +212,7 @@ def _draw(images: TrainingImages, state: TrainingState) -> _Batch:
         real_images=channels_last(to_float(images.images[real])),
         real_scores=images.scores[real],
         real_modes=images.modes[real],
+        augmented=is_wanted(config.augment, images.normal),
     )
 
 
@@ -246,13 +249,18 @@ def _condition(batch: _Batch, state: TrainingState) -> Tensor:
     return torch.where(batch.moved[:, None], asked, batch.modes)
 
 
+def _varied(images: Tensor, batch: _Batch, state: TrainingState) -> Tensor:
+    """What the discriminator sees of images."""
+    return channels_last(augment(images, state.random)) if batch.augmented else images
+
+
 def _discriminator_step(
     batch: _Batch, edited: Tensor, modes: Tensor, state: TrainingState, fabric: Fabric
 ) -> Tensor:
     """Teach D to tell real images from edited ones; returns its loss."""
     with fabric.autocast():
         realness = state.discriminator(
-            torch.cat([batch.real_images, edited.detach()]),
+            _varied(torch.cat([batch.real_images, edited.detach()]), batch, state),
             torch.cat([batch.real_scores, batch.wanted_scores]),
             torch.cat([batch.real_modes, modes]),
         ).float()
@@ -275,7 +283,8 @@ def _terms(
     """Every term of the generator's and the classifier's objective with a weight above 0."""
     config, weights, moved = state.config, state.config.weights, batch.moved
     log_odds, features = detector.inspect(edited)
-    realness = state.judge_realness(edited, batch.wanted_scores, modes).float()
+    seen = _varied(edited, batch, state)
+    realness = state.judge_realness(seen, batch.wanted_scores, modes).float()
     terms = {
         "gan": objective.generator_loss(realness, config.generator_loss),
         "score": objective.score_loss(log_odds, batch.wanted_scores),

@@ -115,8 +115,9 @@ class TrainingState:
         channels, concepts = detector.shape[0], config.concepts
         modes = NormalModes.fit(images.features[: images.normal].cpu(), concepts, seed)
         modes = modes.to(fabric.device)
-        generator = Generator(channels, concepts, config.generator)
-        discriminator = Discriminator(channels, concepts, config.discriminator_width)
+        side = max(detector.shape[1:])
+        generator = Generator(channels, concepts, config.generator, side)
+        discriminator = Discriminator(channels, concepts, config.discriminator_width, side)
         mean, deviation = images.features.mean(0), images.features.std(0)
         deviation = deviation.clamp_min(1e-3 * float(deviation.mean()) + 1e-12)
         classifier: ConceptClassifier

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ifnormal.generators.pixel import target_features
+from ifnormal.generators.pixel import padded, target_features
 
 
 class Discriminator(nn.Module):
@@ -16,13 +16,21 @@ class Discriminator(nn.Module):
     Sum pooling, because mean pooling lets a generator get away with blank images. The condition is
     the score the image has (real) or was asked to have (generated), and, as far as that score is
     normal, the normal mode it belongs to (Miyato & Koyama 2018, projection).
+
+    Args:
+        channels: C of the images.
+        concepts: K.
+        width: channels of the first stage.
+        side: the longer side of the images; each doubling beyond 48 pixels is one more stage.
     """
 
-    def __init__(self, channels: int, concepts: int, width: int) -> None:
+    def __init__(self, channels: int, concepts: int, width: int, side: int = 32) -> None:
         super().__init__()
         wide, deep = 3 * width, 4 * width
-        self.stem = spectral_norm(nn.Conv2d(4 * channels, width, 3, 1, 1))
-        self.stages = nn.ModuleList([_DownBlock(width, wide), _DownBlock(wide, deep)])
+        self.step = 2 if side < 96 else 4
+        more = [_DownBlock(deep, deep) for _ in range(_further_stages(side // self.step))]
+        self.stem = spectral_norm(nn.Conv2d(self.step**2 * channels, width, 3, 1, 1))
+        self.stages = nn.ModuleList([_DownBlock(width, wide), _DownBlock(wide, deep), *more])
         self.last = spectral_norm(nn.Conv2d(deep, deep, 3, 1, 1))
         self.linear = spectral_norm(nn.Linear(deep, 1))
         self.embedding = spectral_norm(nn.Linear(concepts + 4, deep))
@@ -35,12 +43,20 @@ class Discriminator(nn.Module):
             score: (N,) in [0, 1].
             modes: (N, K) weights of the normal modes, each row summing to 1.
         """
-        hidden = self.stem(F.pixel_unshuffle(images, 2))
+        hidden = self.stem(F.pixel_unshuffle(padded(images, self.step), self.step))
         for stage in self.stages:
             hidden = stage(hidden)
         pooled = F.leaky_relu(hidden + self.last(F.leaky_relu(hidden, 0.1)), 0.1).sum((2, 3))
         condition = torch.cat([(1 - score)[:, None] * modes, target_features(score)], 1)
         return self.linear(pooled)[:, 0] + (self.embedding(condition) * pooled).sum(1)
+
+
+def _further_stages(side: int) -> int:
+    """Stages beyond the first two that bring a grid of `side` down to about 4."""
+    stages = 0
+    while side > 24:
+        side, stages = side // 2, stages + 1
+    return stages
 
 
 class _DownBlock(nn.Module):

@@ -9,6 +9,9 @@ from torch.nn import functional as F
 from ifnormal.config import GeneratorConfig
 
 _LEAK = 0.02
+_SMALL = 48
+_LARGEST_STEP = 8
+_FINE = 16
 
 
 class Generator(nn.Module):
@@ -17,21 +20,36 @@ class Generator(nn.Module):
     Without normalisation (which costs ten times a convolution in bfloat16) the second convolution
     of each residual block starts small; the last layer starts at almost zero, so an untrained
     generator returns its input.
+
+    Larger images get a coarser grid for most of the work, so that a pixel costs no more than one
+    of a small image, and fine layers around it, so that edits stay sharp.
+
+    Args:
+        channels: C of the images.
+        concepts: K.
+        config: the widths and depths.
+        side: the longer side of the images; up to 48 pixels the network is the small one.
     """
 
-    def __init__(self, channels: int, concepts: int, config: GeneratorConfig) -> None:
+    def __init__(
+        self, channels: int, concepts: int, config: GeneratorConfig, side: int = 32
+    ) -> None:
         super().__init__()
         self.concepts, width, wide = concepts, config.width, 2 * config.width
         self.condition = nn.Sequential(
             nn.Linear(concepts + _TARGET_FEATURES, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU()
         )
-        self.stem = nn.Conv2d(4 * channels, width, 3, 1, 1)
+        self.step = _coarse_step(side)
+        self.multiple = 4 if side <= _SMALL else 4 * self.step
+        self.stem = nn.Conv2d(self.step**2 * channels, width, 3, 1, 1)
         self.down_blocks = _blocks(width, config.outer_blocks)
         self.down = nn.Conv2d(width, wide, 4, 2, 1)
         self.inner_blocks = _blocks(wide, config.inner_blocks)
         self.up = nn.Conv2d(wide, 4 * width, 3, 1, 1)
         self.up_blocks = _blocks(width, config.outer_blocks)
-        self.last = nn.Conv2d(width, 4 * channels, 3, 1, 1)
+        self.deeper = _Deeper(wide) if side > _SMALL else None
+        self.fine = _Fine(channels, width, self.step) if self.step > 2 else None
+        self.last = nn.Conv2d(_FINE if self.fine else width, 4 * channels, 3, 1, 1)
         nn.init.normal_(self.last.weight, std=1e-3)
         nn.init.zeros_(_bias(self.last))
 
@@ -59,16 +77,22 @@ class Generator(nn.Module):
     def edit(self, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """`forward` under a condition (N, 64) that need not be one of a target and a concept."""
         # The image itself stays in its own precision; only what the layers see takes theirs.
-        outer = self.stem(F.pixel_unshuffle(images, 2).to(self.stem.weight.dtype))
+        seen = padded(images.to(self.stem.weight.dtype), self.multiple)
+        outer = self.stem(F.pixel_unshuffle(seen, self.step))
         for block in self.down_blocks:
             outer = block(outer, condition)
         inner = self.down(F.silu(outer))
+        if self.deeper is not None:
+            inner = self.deeper(inner, condition)
         for block in self.inner_blocks:
             inner = block(inner, condition)
         hidden = F.pixel_shuffle(self.up(inner), 2) + outer
         for block in self.up_blocks:
             hidden = block(hidden, condition)
+        if self.fine is not None:
+            hidden = self.fine(seen, hidden, condition)
         offset = F.pixel_shuffle(self.last(F.silu(hidden)), 2)
+        offset = offset[..., : images.shape[2], : images.shape[3]]
         raw = images + offset.to(images.dtype)
         clamped = raw.clamp(0, 1)
         overshoot = raw - clamped
@@ -91,6 +115,55 @@ class ResidualBlock(nn.Module):
         scale, shift = self.film(condition)[:, :, None, None].chunk(2, 1)
         edited = F.silu(torch.addcmul(shift, self.first(F.silu(hidden)), 1 + scale))
         return hidden + self.second(edited)
+
+
+class _Deeper(nn.Module):
+    """A residual stage at half the resolution, so that an edit sees more of a larger image."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(width, width, 4, 2, 1)
+        self.blocks = _blocks(width, 2)
+        self.up = nn.Conv2d(width, 4 * width, 3, 1, 1)
+
+    def forward(self, hidden: Tensor, condition: Tensor) -> Tensor:
+        """(N, width, H, W) hidden, H and W even, and (N, 64) condition to the same shape."""
+        inner = self.down(F.silu(hidden))
+        for block in self.blocks:
+            inner = block(inner, condition)
+        return hidden + F.pixel_shuffle(self.up(F.silu(inner)), 2)
+
+
+class _Fine(nn.Module):
+    """Half-resolution layers beside the coarse grid: they see pixels, and sharpen its edits."""
+
+    def __init__(self, channels: int, width: int, step: int) -> None:
+        super().__init__()
+        self.factor = step // 2
+        self.stem = nn.Conv2d(4 * channels, _FINE, 3, 1, 1)
+        self.up = nn.Conv2d(width, self.factor**2 * _FINE, 3, 1, 1)
+        self.block = ResidualBlock(_FINE)
+
+    def forward(self, images: Tensor, coarse: Tensor, condition: Tensor) -> Tensor:
+        """(N, C, H, W) images and (N, width, H / step, W / step) to (N, 16, H / 2, W / 2)."""
+        seen = self.stem(F.pixel_unshuffle(images, 2))
+        hidden = seen + F.pixel_shuffle(self.up(F.silu(coarse)), self.factor)
+        refined: Tensor = self.block(hidden, condition)
+        return refined
+
+
+def _coarse_step(side: int) -> int:
+    """Pixels to a cell of the coarse grid, along each side: 2, from 96 pixels 4, from 192 8."""
+    step = 2
+    while side // step >= 48 and step < _LARGEST_STEP:
+        step *= 2
+    return step
+
+
+def padded(images: Tensor, multiple: int) -> Tensor:
+    """Images continued to the right and below, to sides that are multiples of `multiple`."""
+    right, below = -images.shape[3] % multiple, -images.shape[2] % multiple
+    return F.pad(images, (0, right, 0, below), mode="replicate") if right or below else images
 
 
 _TARGET_FEATURES = 4
