@@ -2,21 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
 from ifnormal.cli.verb import Options, Verb, add_run
+from ifnormal.config import (
+    ExplainConfig,
+    FitConfig,
+    Preprocessing,
+    fit_config,
+    preprocessing_config,
+)
+from ifnormal.errors import UserError
+from ifnormal.run_folder import OWN_IMAGES
+
+_OUT = Path("runs/explanation")
 
 
 def _explain(options: Options) -> None:
-    from ifnormal.stages import explain_stage, explanation_folder
+    config = ExplainConfig(**{field.name: options[field.name] for field in fields(ExplainConfig)})
+    if not options["images"]:
+        if config.detector is not None or config.explainer is not None:
+            raise UserError("Name the images to explain: files, or folders of them.")
+        _explain_run(options["run"])
+        return
+    out = options["out"] or _OUT
+    if config.detector is None and config.explainer is None:  # then by a run
+        config = replace(config, explainer=options["run"])
+        out = options["out"] or options["run"] / OWN_IMAGES
+    from ifnormal.own_images import explain_own_images
 
-    where = options["run"], options["images"], options["out"]
-    explanation = explain_stage(*where)
+    summary = explain_own_images(
+        options["images"],
+        config,
+        preprocessing_config(options["preprocessing"]),
+        fit_config(options["fit"]),
+        out,
+    )
+    counts = summary.counts
+    print(f"{counts.images:,} images read, {counts.flagged:,} flagged, {counts.skipped:,} skipped.")
+    print(
+        f"The detector accepts {counts.valid:,} of {counts.counterfactuals:,} counterfactuals of "
+        f"{counts.explained:,} images."
+    )
+    if summary.images_per_second:
+        print(f"{summary.images_per_second:,.1f} images/s")
+    if summary.report is None:
+        print(f"Other shards have to finish {summary.folder}; the last one writes the report.")
+    else:
+        print(f"Explanation: {summary.folder}")
+        print(f"Report: {summary.report}")
+
+
+def _explain_run(run: Path) -> None:
+    from ifnormal.stages import explain_stage
+
+    explanation = explain_stage(run)
     accepted, total = int(explanation.valid.sum()), explanation.valid.numel()
     print(f"The detector accepts {accepted} of {total} counterfactuals.")
-    print(f"Explanation: {explanation_folder(*where)}")
+    print(f"Explanation: {run / 'explanation'}")
 
 
 def _add_options(parser: ArgumentParser) -> None:
@@ -25,21 +71,24 @@ def _add_options(parser: ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="IMAGE",
-        help="image files and folders of images; without any, the run's test anomalies",
+        help="image files and folders of images; without any, a run's test anomalies",
     )
-    add_run(parser)
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="explanation/ goes here; without it, into the run's folder, and for given images into "
-        "its own-images/, of which ifnormal report makes a page",
+        help="the explanation, its report and the fitted explainer go here; without it, to "
+        f"{_OUT}, or into own-images/ of the run",
     )
+    add_run(parser)
+    parser.add_class_arguments(ExplainConfig)
+    parser.add_class_arguments(Preprocessing, "preprocessing")
+    parser.add_class_arguments(FitConfig, "fit")
 
 
 VERB = Verb(
     _explain,
     _add_options,
-    "[IMAGE ...] [--run DIR] [--out DIR]",
-    "explain the run's test anomalies, or images of yours",
+    "IMAGE ... --detector SPEC --normal DIR [--out DIR] [options]",
+    "explain images by a detector of yours, or the test anomalies of a run",
 )

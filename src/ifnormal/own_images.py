@@ -1,0 +1,191 @@
+"""A user's own images and detector: from its SPEC and normal images to an explanation folder.
+
+```
+OUT/config.json        options, versions, machine
+OUT/explainer/         explainer, what is known of its detector, checkpoint, losses
+OUT/explanation.json   the explanation, with images/ and, while it grows, parts/
+OUT/report.html        the report
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from torch import Tensor
+
+from ifnormal.config import ExplainConfig, FitConfig, Preprocessing
+from ifnormal.data.checking import BadImage, read_good_images
+from ifnormal.data.folder import find_images
+from ifnormal.data.given import Shape, default_shape
+from ifnormal.detectors.adapted import AdaptedDetector
+from ifnormal.detectors.detector import Detector
+from ifnormal.detectors.loading import load_detector
+from ifnormal.errors import UserError
+from ifnormal.explainer import Explainer
+from ifnormal.explanation_stream import Streaming, Summary, explain_images
+from ifnormal.run_folder import begin, clear, difference, read_config, require_writable
+from ifnormal.run_folder import update_config as record
+
+# What decides on the explainer; the other options may change from one call to the next.
+_DECISIVE = (
+    *("detector", "normal", "outliers", "black_box", "expect", "size", "channels"),
+    *("threshold", "false_alarm_rate", "higher_is", "seed"),
+)
+
+
+def explain_own_images(
+    images: Sequence[Path],
+    config: ExplainConfig,
+    preprocessing: Preprocessing,
+    fit: FitConfig,
+    out: Path,
+) -> Summary:
+    """Explain image files by a detector of the user's own; the same call again goes on.
+
+    Args:
+        images: files and folders.
+        config: the detector, the explainer and what to explain.
+        preprocessing: what the detector does to images before it scores them.
+        fit: how an explainer is fitted, where none is named.
+        out: folder of the explanation, its report and the fitted explainer.
+
+    Raises:
+        UserError: see `explainer_for` and `explain_images`.
+    """
+    files = find_images(images)  # first, as a misspelt name should not cost a training
+    explainer = explainer_for(config, preprocessing, fit, out)
+    how = Streaming(
+        which="all" if config.all else "flagged",
+        min_score=config.min_score,
+        on_bad=config.on_bad_image,
+        traversal_steps=config.traversal_steps,
+        index=config.index,
+        of=config.of,
+        fresh=config.fresh,
+    )
+    return explain_images(explainer, files, out, how)
+
+
+def explainer_for(
+    config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig, out: Path
+) -> Explainer:
+    """The explainer that the options name, or one fitted to the normal images that they name.
+
+    A fit that was broken off goes on from its last checkpoint in `out`; one that is finished is not
+    done again.
+
+    Raises:
+        UserError: an option is missing, a file cannot be used, or `out` holds an explainer that was
+            begun with other options.
+    """
+    if config.explainer is not None:
+        return _load(config)
+    if config.detector is None:
+        raise UserError(
+            "Name a detector with --detector, or an explainer that knows its own with --explainer; "
+            "ifnormal detectors lists what a detector can be."
+        )
+    if config.normal is None:
+        raise UserError(
+            "Name a folder of normal images with --normal, to fit an explainer to, or an explainer "
+            "that is fitted already with --explainer."
+        )
+    if config.of > 1:
+        raise UserError(
+            "Shards share one explainer; fit it first, without --of, and name its folder with "
+            "--explainer."
+        )
+    folder = out / "explainer"
+    _begin(config, preprocessing, fit, out)
+    if (folder / "explainer.json").exists():
+        return Explainer.load(folder, trust=config.trust)
+    return _fit(config, preprocessing, fit, folder)
+
+
+def _load(config: ExplainConfig) -> Explainer:
+    assert config.explainer is not None
+    folder = config.explainer
+    if not (folder / "explainer.json").exists() and (folder / "explainer").is_dir():
+        folder = folder / "explainer"  # a run, or what an earlier explain wrote
+    detector: Detector | None = None
+    if config.detector is not None:
+        detector = load_detector(config.detector, trust=config.trust)
+    elif not (folder / "detector").exists() and (folder.parent / "detector").is_dir():
+        detector = load_detector(str(folder.parent / "detector"), trust=config.trust)
+    return Explainer.load(folder, detector, trust=config.trust)
+
+
+def _begin(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig, out: Path) -> None:
+    """Record the options, or make sure that they are those of the first time."""
+    options = {
+        "explain": {name: getattr(config, name) for name in _DECISIVE},
+        "preprocessing": asdict(preprocessing),
+        "fit": asdict(fit),
+    }
+    begin(out)
+    if (out / "config.json").exists() and not config.fresh:
+        changed = difference(read_config(out), options)
+        if changed:
+            raise UserError(
+                f"{out} was begun with {changed}; give the same options as then, another folder, "
+                "or --fresh to begin anew."
+            )
+        return
+    require_writable(out)
+    clear(out, "detector")
+    record(out, options, fresh=True)
+
+
+def _fit(
+    config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig, folder: Path
+) -> Explainer:
+    assert config.detector is not None
+    assert config.normal is not None
+    normal_files = find_images([config.normal])
+    detector = load_detector(
+        config.detector,
+        trust=config.trust,
+        shape=_shape(config, normal_files),
+        preprocessing=preprocessing,
+        threshold=config.threshold,
+        higher_is=None if config.higher_is == "auto" else config.higher_is,
+        black_box=config.black_box,
+    )
+    if isinstance(detector, AdaptedDetector):
+        detector = detector.at(_shape(config, normal_files, detector.model.input_shape))
+    normal, skipped = _read(normal_files, detector.shape, config)
+    outliers = None
+    if config.outliers is not None:
+        outliers, more = _read(find_images([config.outliers]), detector.shape, config)
+        skipped += more
+    explainer = Explainer(detector, fit)
+    explainer.fit(
+        normal,
+        outliers,
+        config.seed,
+        folder,
+        resume=(folder / "checkpoint.json").exists(),
+        false_alarm_rate=config.false_alarm_rate,
+    )
+    if skipped:
+        explainer.facts["skipped_training_images"] = [asdict(bad) for bad in skipped]
+    explainer.save(folder)
+    return explainer
+
+
+def _shape(
+    config: ExplainConfig, files: list[Path], takes: tuple[int | None, ...] = (None, None, None)
+) -> Shape:
+    """What the options say of size and channels, the rest from the first image."""
+    channels, height, width = default_shape(files, (takes[0], takes[1], takes[2]))
+    size = config.size if isinstance(config.size, tuple) else (config.size, config.size)
+    return config.channels or channels, size[0] or height, size[1] or width
+
+
+def _read(files: list[Path], shape: Shape, config: ExplainConfig) -> tuple[Tensor, list[BadImage]]:
+    """Images to train with, and the files that are none."""
+    read = read_good_images(files, shape, config.on_bad_image)
+    return read.images, list(read.skipped)
