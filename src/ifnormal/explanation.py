@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,20 @@ class Explanation:
 
     def __len__(self) -> int:
         return self.anomalies.shape[0]
+
+    def select(self, rows: Sequence[int]) -> Explanation:
+        """The anomalies of these rows, which rise, with all that belongs to them."""
+        kept, followed = list(rows), [n for n in rows if n < len(self.traversals)]
+        per_anomaly = ("anomalies", "counterfactuals", "scores_before", "scores_after")
+        own = ("concept_probabilities", "own_scores_before", "own_scores_after")
+        ways = ("traversals", "traversal_scores", "own_traversal_scores")
+        return replace(
+            self,
+            **{name: getattr(self, name)[kept] for name in (*per_anomaly, *own)},
+            **{name: getattr(self, name)[followed] for name in ways},
+            names=tuple(self.names[n] for n in kept),
+            refined=tuple(self.refined[n] for n in kept) if self.refined else (),
+        )
 
     def save(self, folder: Path) -> None:
         """Write the PNGs (`images/`) and `explanation.json` into `folder`.

@@ -43,6 +43,7 @@ from ifnormal.explanation_parts import (
     write_part,
 )
 from ifnormal.pixels import quantize
+from ifnormal.printable import printable
 from ifnormal.progress import Progress
 from ifnormal.report import write_report
 from ifnormal.run_folder import require_writable, versions
@@ -203,8 +204,7 @@ def _explain_part(
     own, scores = own_scores(detector, log_odds), log_odds.sigmoid()
     places = _places(files, rows, read.names)
     usable = torch.isfinite(own) & torch.isfinite(scores)
-    if not bool(usable.all()):
-        skipped += _unscored(read.names, own, usable, how)
+    skipped += _unscored(read.names, own, usable, "it", how)
     flagged = scores > detector.threshold
     chosen = (usable & _wanted(detector, own, flagged, how)).nonzero().flatten().tolist()
     explained: dict[int, ExplainedImage] = {}
@@ -222,7 +222,12 @@ def _explain_part(
             explanation, scores_before=scores[chosen], own_scores_before=own[chosen]
         )
         explanation = improve(explanation) if improve else explanation
-        entries = explanation.write_images(folder, [places[n] for n in chosen])
+        lowest = _lowest(explanation)
+        skipped += _unscored(explanation.names, lowest, lowest.isfinite(), "an edit of it", how)
+        whole = lowest.isfinite().nonzero().flatten().tolist()
+        usable[[n for n in chosen if n not in {chosen[row] for row in whole}]] = False
+        chosen = [chosen[row] for row in whole]
+        entries = explanation.select(whole).write_images(folder, [places[n] for n in chosen])
         explained = dict(zip(chosen, entries, strict=True))
     images = [
         explained.get(n)
@@ -241,20 +246,28 @@ def _wanted(detector: Detector, own: Tensor, flagged: Tensor, how: Streaming) ->
     return torch.ones_like(flagged) if how.which == "all" else flagged
 
 
+def _lowest(explanation: Explanation) -> Tensor:
+    """(N,) the lowest own score of all edits of an image; NaN if one is NaN, -inf if one is inf."""
+    lowest = torch.zeros(len(explanation))
+    for scores in (explanation.own_scores_after, explanation.own_traversal_scores):
+        flat = scores.flatten(1)
+        finite = torch.where(flat == torch.inf, -torch.inf, flat)
+        if flat.shape[1]:
+            rows = slice(len(scores))
+            lowest[rows] = torch.minimum(lowest[rows], finite.amin(1))
+    return lowest
+
+
 def _unscored(
-    names: Sequence[str], own: Tensor, usable: Tensor, how: Streaming
+    names: Sequence[str], scores: Tensor, usable: Tensor, what: str, how: Streaming
 ) -> list[SkippedImage]:
     """Images that the detector has no finite score for; they cannot be listed with one."""
     rows = (~usable).nonzero().flatten().tolist()
-    if how.on_bad == "error":
-        raise UserError(
-            f"The detector gives {names[rows[0]]!r} the score {float(own[rows[0]])}; leave the "
-            "image out or let it be skipped."
-        )
-    return [
-        SkippedImage(names[n], f"the detector gives it no finite score ({float(own[n])})")
-        for n in rows
-    ]
+    reasons = {n: f"the detector gives {what} no finite score ({float(scores[n])})" for n in rows}
+    if rows and how.on_bad == "error":
+        name = printable(names[rows[0]])
+        raise UserError(f"{name} cannot be explained ({reasons[rows[0]]}); leave it out.")
+    return [SkippedImage(names[n], reasons[n]) for n in rows]
 
 
 def _places(files: Sequence[Path], rows: range, names: Sequence[str]) -> list[int]:
