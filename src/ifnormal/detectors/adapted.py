@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -112,6 +113,12 @@ class AdaptedDetector(nn.Module):
     def freeze(self) -> AdaptedDetector:
         """Evaluation mode, no gradient to the weights; itself."""
         return self.eval().requires_grad_(False)
+
+    def save(self, folder: Path) -> None:
+        """Write `detector.json`, see `ifnormal.detectors.saving`; the model stays where it is."""
+        from ifnormal.detectors.saving import save_adapted
+
+        save_adapted(self, folder)
 
     def calibrated(
         self,

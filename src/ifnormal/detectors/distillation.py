@@ -150,6 +150,7 @@ class Distillation:
 
         Raises:
             DivergenceError: the surrogate's loss became NaN or infinite.
+            UserError: the black box, or else the surrogate, does not tell normal from outlier.
         """
         for answered in self._known.values():
             answered.ask(self.queries)
@@ -160,6 +161,7 @@ class Distillation:
         for _ in range(self.config.steps):
             self._learn(optimizer, latest=False)
             schedule.step()
+        self._require_told_apart()
         self.surrogate.keep_reader()
 
     def refresh(self, edited: Tensor, step: int, steps: int) -> None:
@@ -273,6 +275,24 @@ class Distillation:
         self._latest.restore(folder, facts["parts"])
         self.queries.used = facts["used"]
         self.refreshes, self.last_refresh = facts["refreshes"], facts["last_refresh"]
+
+    def _require_told_apart(self) -> None:
+        normal, outliers = (self._known[name] for name in ("normal", "outliers"))
+        low, high = normal.log_odds.median().sigmoid(), outliers.log_odds.median().sigmoid()
+        if low >= high:
+            raise UserError(
+                f"The detector gives its outliers no higher scores ({high:.3f}) than normal images "
+                f"({low:.3f}); train it longer, or give outliers that it flags."
+            )
+        low, high = (
+            self._log_odds(known.images[known.rows[:1024].to(known.images.device)]).median()
+            for known in (normal, outliers)
+        )
+        if low >= high:
+            raise UserError(
+                "The surrogate has not learned to tell outliers from normal images as the detector "
+                "does; give it a larger surrogate.query_budget or more surrogate.steps."
+            )
 
     def _allowed(self, share: float) -> int:
         """Queries that may be spent by this share of the steps."""

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from ifnormal.config import Preprocessing
 from ifnormal.detectors.adapted import adapt
-from ifnormal.detectors.adapters import ADAPTERS, AdapterOptions, Features
+from ifnormal.detectors.adapters import AdapterOptions, Features, adapter_of_spec
 from ifnormal.detectors.detector import Detector
+from ifnormal.detectors.saving import FORMAT, load_adapted
 from ifnormal.detectors.score_model import HigherIs
 from ifnormal.detectors.trained import TrainedDetector
-from ifnormal.errors import UserError
+from ifnormal.storage import read_json
 
 
 def load_detector(
@@ -37,24 +38,22 @@ def load_detector(
         UserError: the SPEC has no known form, or what it names cannot be loaded.
     """
     spec = str(spec)
-    folder = Path(spec)
-    if folder.is_dir():
-        inner = folder if (folder / "detector.json").exists() else folder / "detector"
-        return TrainedDetector.load(inner)
-    options = AdapterOptions(trust, black_box or None, features)
-    for adapter in ADAPTERS:
-        if adapter.takes_spec(spec):
-            model = adapter.load(spec, options)
-            model.spec = spec
-            return adapt(
-                model,
-                shape=shape,
-                preprocessing=preprocessing,
-                threshold_own=threshold,
-                higher_is=higher_is,
-            )
-    forms = [adapter.spec for adapter in ADAPTERS if adapter.spec]
-    raise UserError(
-        f"{spec} is no detector that ifnormal knows; give {', '.join(forms)} or a folder that "
-        "train-detector wrote."
+    if Path(spec).is_dir():
+        return _from_folder(Path(spec), trust)
+    model = adapter_of_spec(spec).load(spec, AdapterOptions(trust, black_box or None, features))
+    model.spec = spec
+    return adapt(
+        model,
+        shape=shape,
+        preprocessing=preprocessing,
+        threshold_own=threshold,
+        higher_is=higher_is,
     )
+
+
+def _from_folder(folder: Path, trust: bool) -> Detector:
+    """A detector that ifnormal wrote, in the folder or in `detector/` of a run."""
+    inner = folder if (folder / "detector.json").exists() else folder / "detector"
+    if read_json(inner / "detector.json").get("format") == FORMAT:
+        return load_adapted(inner, trust=trust)
+    return TrainedDetector.load(inner)

@@ -5,14 +5,27 @@ The order is the order of trying: the more special before the more general.
 
 from typing import Any
 
-from ifnormal.detectors.adapters import onnx_file, python_function, python_object, torch_module
+from ifnormal.detectors.adapters import (
+    anomalib_model,
+    estimator,
+    exported_program,
+    onnx_file,
+    python_function,
+    python_object,
+    torch_module,
+    torchscript,
+)
 from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions, Features
 from ifnormal.errors import UserError
 
 ADAPTERS: tuple[Adapter, ...] = (
     onnx_file.ADAPTER,
+    exported_program.ADAPTER,
+    torchscript.ADAPTER,
     python_object.ADAPTER,
+    anomalib_model.ADAPTER,
     torch_module.ADAPTER,
+    estimator.ADAPTER,
     python_function.ADAPTER,
 )
 
@@ -32,4 +45,20 @@ def adapter_of(model: Any, name: str = "The detector") -> Adapter:
     )
 
 
-__all__ = ["ADAPTERS", "Adapter", "AdapterOptions", "Features", "adapter_of"]
+def adapter_of_spec(spec: str) -> Adapter:
+    """The adapter of what was typed on the command line.
+
+    Raises:
+        UserError: it has no known form.
+    """
+    for adapter in ADAPTERS:
+        if adapter.takes_spec(spec):
+            return adapter
+    forms = [adapter.spec for adapter in ADAPTERS if adapter.spec]
+    raise UserError(
+        f"{spec} is no detector that ifnormal knows; give {', '.join(forms)}, or a folder that "
+        "train-detector wrote."
+    )
+
+
+__all__ = ["ADAPTERS", "Adapter", "AdapterOptions", "Features", "adapter_of", "adapter_of_spec"]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions
 from ifnormal.detectors.adapters.batching import in_batches_of, takes_batches
+from ifnormal.detectors.adapters.failure import first_line
 from ifnormal.detectors.adapters.features import LayerInput, from_function
 from ifnormal.detectors.adapters.onnx_graph import (
     input_shape,
@@ -55,9 +56,9 @@ def load_onnx(spec: str, options: AdapterOptions) -> ScoreModel:
     path = Path(spec)
     model = _read(path)
     batch, channels, height, width = input_shape(model, spec)
-    shape, output = (channels, height, width), score_output(model, spec)
-    engine = _engine(path, output, batch, spec)
-    facts = {"output": output, "opset": max(o.version for o in model.opset_import)}
+    shape, chosen = (channels, height, width), score_output(model, spec)
+    engine = _engine(path, chosen, batch, spec)
+    facts = {"output": chosen, "opset": max(o.version for o in model.opset_import)}
     if options.black_box:
 
         def by_engine(images: Tensor) -> tuple[Tensor, None]:
@@ -66,13 +67,17 @@ def load_onnx(spec: str, options: AdapterOptions) -> ScoreModel:
         return ScoreModel(
             by_engine, _NAME, black_box=True, input_shape=shape, file=path, facts=facts
         )
-    only = only_output(model, output)
-    ending = without_ending(only, output)
+    only = only_output(model, chosen)
+    ending = without_ending(only, chosen)
     module = _convert(only, spec)
     layer = None if callable(options.features) else LayerInput(module, options.features)
 
     def scoring(images: Tensor) -> tuple[Tensor, Tensor | None]:
-        scores = scores_of(module(images), len(images), spec)
+        with warnings.catch_warnings():
+            # The converter indexes with lists, which torch warns of at every run.
+            warnings.simplefilter("ignore", UserWarning)
+            output = module(images)
+        scores = scores_of(output, len(images), spec)
         if callable(options.features):
             return scores, from_function(options.features, images)
         return scores, layer.take(len(images)) if layer is not None else None
@@ -101,15 +106,12 @@ def _try(
     channels, height, width = shape
     generator = torch.Generator().manual_seed(0)
     size = (2 * (batch or 1), channels or 3, height or _SIDE, width or _SIDE)
-    with warnings.catch_warnings():
-        # The converter's code makes torch warn, of each thing once: here, where nobody minds.
-        warnings.simplefilter("ignore")
-        try:
-            return takes_batches(scoring, torch.rand(size, generator=generator))
-        except Exception as error:  # a converted graph fails in its own ways
-            if None in (height, width) and not isinstance(error, NotImplementedError):
-                return True  # the size was guessed; real images will tell
-            raise _not_differentiable(spec, error) from None
+    try:
+        return takes_batches(scoring, torch.rand(size, generator=generator))
+    except Exception as error:  # a converted graph fails in its own ways
+        if None in (height, width) and not isinstance(error, NotImplementedError):
+            return True  # the size was guessed; real images will tell
+        raise _not_differentiable(spec, error) from None
 
 
 def _read(path: Path) -> ModelProto:
@@ -122,7 +124,7 @@ def _read(path: Path) -> ModelProto:
         raise UserError(f"{path} does not exist; name an ONNX file.") from None
     except Exception as error:  # protobuf, checker and file errors have no common class
         raise UserError(
-            f"{path} cannot be read as ONNX ({_first_line(error)}); export it again."
+            f"{path} cannot be read as ONNX ({first_line(error)}); export it again."
         ) from None
     return model
 
@@ -140,7 +142,7 @@ def _engine(path: Path, output: str, batch: int | None, name: str) -> Callable[[
         )
     except Exception as error:  # onnxruntime's errors are made in C++ and share no class
         raise UserError(
-            f"onnxruntime cannot run {path} ({_first_line(error)}); export it again."
+            f"onnxruntime cannot run {path} ({first_line(error)}); export it again."
         ) from None
     entry = session.get_inputs()[0]
     numbers = {"tensor(float16)": torch.float16, "tensor(double)": torch.float64}.get(
@@ -181,7 +183,7 @@ def _convert(model: ModelProto, spec: str) -> nn.Module:
 
 def _not_differentiable(spec: str, error: Exception) -> UserError:
     found = re.search(r"operation_type='(\w+)', version=(\d+)", str(error))
-    what = f"the operator {found[1]} of version {found[2]}" if found else _first_line(error)
+    what = f"the operator {found[1]} of version {found[2]}" if found else first_line(error)
     return UserError(
         f"{spec} cannot be made differentiable, onnx2torch does not know {what}; export it with "
         "an older opset_version (13 to 17) or as .pt2, or explain it as a black box "
@@ -190,11 +192,6 @@ def _not_differentiable(spec: str, error: Exception) -> UserError:
         else f"{spec} cannot be made differentiable by onnx2torch ({what}); export it as .pt2, or "
         "explain it as a black box (black_box=True, --black-box)."
     )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 @contextmanager

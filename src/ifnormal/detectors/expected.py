@@ -1,0 +1,145 @@
+"""Expected scores: what a user's own program gives images, which the detector has to give too."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ifnormal.errors import UserError
+
+_OF_SPREAD, _OF_SIZE = 0.05, 1e-3
+_CAUSES = (
+    "the usual causes are another interpolation on resizing, another mean and std, RGB against BGR, "
+    "a value range of 0..255 against 0..1, or images edited smaller than the model takes them"
+)
+
+
+def read_expected(path: Path) -> dict[str, float]:
+    """Read a CSV file of two columns, path and score; a line of headings is passed over.
+
+    Returns:
+        Score by path, with forward slashes, in the file's order.
+
+    Raises:
+        UserError: the file is missing, or a line is not a path and a finite number.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{path} cannot be read ({reason}); name a CSV file of path,score."
+        ) from None
+    found: dict[str, float] = {}
+    for number, row in enumerate(csv.reader(text.splitlines()), 1):
+        if not row or not any(cell.strip() for cell in row):
+            continue
+        score = _number(row[1]) if len(row) >= 2 else None
+        if score is None and number == 1 and len(row) >= 2:
+            continue  # headings
+        if score is None:
+            raise UserError(
+                f"{path}, line {number}, is not a path and a finite score: {','.join(row)[:80]!r}; "
+                "write one image a line as path,score."
+            )
+        found[row[0].strip().replace("\\", "/")] = score
+    if not found:
+        raise UserError(f"{path} holds no scores; write one image a line as path,score.")
+    return found
+
+
+def match_expected(expected: Mapping[str, float], names: Sequence[str]) -> dict[int, float]:
+    """Expected scores by the number of the image, for those images that have one.
+
+    A path matches the name that ends as it does or that it ends as, part by part; where several
+    do, the one with most parts in common.
+    """
+    by_file: dict[str, list[str]] = {}
+    for path in expected:
+        by_file.setdefault(PurePosixPath(path).name, []).append(path)
+    matched = {}
+    for place, name in enumerate(names):
+        candidates = by_file.get(PurePosixPath(name.replace("\\", "/")).name, [])
+        common = sorted(((_common(path, name), path) for path in candidates), reverse=True)
+        # The same file name in two folders is told apart by its folder, or not at all.
+        if common and (len(common) == 1 or common[0][0] > common[1][0]):
+            matched[place] = expected[common[0][1]]
+    return matched
+
+
+def check_expected(
+    scores: Tensor, names: Sequence[str], expected: Mapping[str, float], detector: str
+) -> dict[str, Any]:
+    """Compare the detector's own scores (N,) of images with the user's.
+
+    Returns:
+        JSON facts: number of images compared, largest and mean difference, tolerance, correlation.
+
+    Raises:
+        UserError: no image has an expected score, or scores differ by more than 5 % of the spread
+            of the expected ones.
+    """
+    matched = match_expected(expected, names)
+    if not matched:
+        raise UserError(
+            f"None of the {len(expected)} expected scores is for one of the {len(names)} images; the "
+            f"first are {next(iter(expected))} and {names[0] if names else 'none'}: use the paths "
+            "or the names of the same files."
+        )
+    places = list(matched)
+    wanted = torch.tensor([matched[place] for place in places], dtype=torch.float64)
+    got = scores.double().cpu()[places]
+    spread = float(wanted.max() - wanted.min())
+    tolerance = _OF_SPREAD * spread + _OF_SIZE * float(wanted.abs().max())
+    difference = (got - wanted).abs()
+    worst, correlation = int(difference.argmax()), _correlation(got, wanted)
+    if float(difference.max()) > tolerance:
+        share = float((difference <= tolerance).double().mean())
+        raise UserError(
+            f"{detector} scores {names[places[worst]]} {float(got[worst]):.6g}, but "
+            f"{float(wanted[worst]):.6g} is expected; {share:.0%} of {len(places)} images are "
+            f"within {tolerance:.3g}, and the correlation is {correlation:.3f}: {_CAUSES}."
+        )
+    return {
+        "images": len(places),
+        "largest": float(difference.max()),
+        "mean": float(difference.mean()),
+        "tolerance": tolerance,
+        "correlation": correlation,
+    }
+
+
+def _common(path: str, name: str) -> int:
+    """How many parts two paths have in common, from their end."""
+    pairs = zip(
+        reversed(PurePosixPath(path).parts),
+        reversed(PurePosixPath(name.replace("\\", "/")).parts),
+        strict=False,
+    )
+    count = 0
+    for first, second in pairs:
+        if first != second:
+            break
+        count += 1
+    return count
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _correlation(first: Tensor, second: Tensor) -> float:
+    """Pearson's; 0 where either does not vary."""
+    first, second = first - first.mean(), second - second.mean()
+    size = float(first.norm() * second.norm())
+    return float(first @ second) / size if size > 0 else 0.0

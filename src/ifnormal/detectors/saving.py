@@ -1,0 +1,126 @@
+"""Adapted detectors in a folder: how to find the model again, and that it is the same one."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ifnormal.config import preprocessing_config
+from ifnormal.detectors.adapted import AdaptedDetector
+from ifnormal.detectors.adapters import AdapterOptions, adapter_of, adapter_of_spec
+from ifnormal.detectors.score_map import ScoreMap
+from ifnormal.detectors.score_model import ScoreModel
+from ifnormal.errors import UserError
+from ifnormal.storage import read_json, write_json
+
+FORMAT = "ifnormal.adapted-detector"
+_VERSION = 1
+
+
+def save_adapted(detector: AdaptedDetector, folder: Path) -> None:
+    """Write `detector.json`: the SPEC, the hash of the model's file, and the calibration.
+
+    The model itself stays where it is.
+    """
+    file = detector.model.file
+    facts = {
+        "format": FORMAT,
+        "version": _VERSION,
+        "adapter": detector.model.name,
+        "spec": detector.model.spec,
+        "file": None if file is None else file.resolve().as_posix(),
+        "sha256": None if file is None else hash_of(file),
+        "black_box": detector.is_black_box,
+        "higher_is": detector.higher_is,
+        "shape": detector.shape,
+        "preprocessing": asdict(detector.preprocessing),
+        "score_map": asdict(detector.score_map) if detector.is_calibrated else None,
+        "own_threshold": detector.own_threshold,
+        "has_own_threshold": detector.has_own_threshold,
+        "checks": detector.checks,
+    }
+    write_json(folder / "detector.json", facts)
+
+
+def load_adapted(folder: Path, *, trust: bool = False, model: Any = None) -> AdaptedDetector:
+    """Read what `save_adapted` wrote, and the model that it names.
+
+    Args:
+        folder: with a `detector.json`.
+        trust: a file that runs code when it is loaded may do so.
+        model: the model, where it was a Python object without a SPEC.
+
+    Raises:
+        UserError: the folder or the model is missing, changed, or not trusted.
+    """
+    facts = read_json(folder / "detector.json")
+    if facts.get("format") != FORMAT or facts.get("version") != _VERSION:
+        raise UserError(f"{folder}/detector.json is no adapted detector of format 1; wrap it anew.")
+    try:
+        found = _find(facts, folder, trust, model)
+        found.higher_is = facts["higher_is"]
+        channels, height, width = facts["shape"]
+        map_ = facts["score_map"]
+        detector = AdaptedDetector(
+            found,
+            (channels, height, width),
+            preprocessing_config(facts["preprocessing"]),
+            None if map_ is None else ScoreMap(**map_),
+            facts["own_threshold"] if map_ is not None or facts["has_own_threshold"] else None,
+        )
+        detector.has_own_threshold = bool(facts["has_own_threshold"])
+        detector.checks = dict(facts["checks"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{folder}/detector.json is damaged ({type(error).__name__}: {error}); wrap the "
+            "detector anew."
+        ) from None
+    return detector
+
+
+def _find(facts: dict[str, Any], folder: Path, trust: bool, model: Any) -> ScoreModel:
+    options = AdapterOptions(trust, bool(facts["black_box"]) or None)
+    if model is not None:
+        return model if isinstance(model, ScoreModel) else adapter_of(model).wrap(model, options)
+    spec = facts["spec"]
+    if not spec:
+        raise UserError(
+            f"The detector of {folder} was a Python object, the {facts['adapter']}; give it again "
+            "beside the folder, or wrap it as package.module:attribute."
+        )
+    if facts["file"] is None:
+        found = adapter_of_spec(spec).load(spec, options)
+    else:
+        path = _present(facts, folder)
+        digest = hash_of(path)
+        if digest != facts["sha256"]:
+            raise UserError(
+                f"{path} has changed since it was wrapped (its checksum is {digest[:12]}, not "
+                f"{str(facts['sha256'])[:12]}); restore it, or fit an explainer to the new one."
+            )
+        found = adapter_of_spec(str(path)).load(str(path), options)
+    found.spec = spec
+    return found
+
+
+def _present(facts: dict[str, Any], folder: Path) -> Path:
+    """The model's file: where it was, as it was typed, or beside `detector.json`."""
+    places = [Path(facts["file"]), Path(facts["spec"]), folder / Path(facts["file"]).name]
+    for path in places:
+        if path.is_file():
+            return path
+    raise UserError(
+        f"The model {facts['spec']} of {folder} is gone; put it back to {facts['file']} or into "
+        "that folder."
+    )
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
