@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ifnormal.report.gallery import Card, make_cards
+from ifnormal.report.cards import Card, make_cards
 from ifnormal.report.run import Run
 from ifnormal.report.verdict import normal_share, truth_share
-from ifnormal.report.wording import percent
+from ifnormal.report.wording import percent, printable
 
 LIMIT = 6
 BUDGET = 700_000
@@ -23,16 +23,15 @@ class Contrast:
 
 def make_contrast(run: Run) -> Contrast | None:
     """The contrast section; None if the run has no gradient edits."""
-    if run.gradient is None or len(run.gradient) == 0:
+    if run.gradient is None or not run.gradient.explained:
         return None
-    cards = make_cards(run.gradient, run.gradient_truth, LIMIT, budget=BUDGET)
-    places = {name: n for n, name in reversed(list(enumerate(run.explanation.names, start=1)))}
+    gradient = run.gradient
+    cards = make_cards(gradient, gradient.explained, run.gradient_truth, LIMIT, budget=BUDGET)
+    shown = reversed(run.explanation.explained)
+    places = {printable(entry.name): entry.number for entry in shown}
     return Contrast(
-        paragraphs=_paragraphs(run, float(run.gradient.valid.float().mean())),
-        cards=[
-            replace(card, number=places.get(name, 0))
-            for card, name in zip(cards, run.gradient.names, strict=False)
-        ],
+        paragraphs=_paragraphs(run, gradient.accepted or 0.0),
+        cards=[replace(card, number=places.get(card.name, 0)) for card in cards],
     )
 
 

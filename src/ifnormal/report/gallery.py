@@ -1,154 +1,263 @@
-"""The gallery: one card an anomaly, with its counterfactuals, what changed and who agrees."""
+"""The gallery's data: a thumbnail and a few facts of each image, and the details of one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice, repeat
+from math import isfinite
+from typing import Any
+from urllib.parse import quote
 
-from torch import Tensor
-
-from ifnormal.explanation import Explanation
+from ifnormal.report.colour_change import difference
+from ifnormal.report.listing import Edit, Entry, Listing, most_anomalous_first
+from ifnormal.report.page_json import page_json
 from ifnormal.report.picture import (
-    Picture,
-    difference_picture,
-    heatmap_picture,
-    image_picture,
-    strip_picture,
+    LARGEST_DIFFERENCE_SIDE,
+    THUMBNAIL_SIDE,
+    Pixels,
+    data_uri,
+    frames_of,
+    heatmap_pixels,
+    image_uri,
+    is_small,
+    read_pixels,
+    shrink,
+    strip_uri,
 )
 from ifnormal.report.run import Truth
-from ifnormal.report.wording import concept_name, percent, score, shortened
+from ifnormal.report.wording import concept_name, printable
 
-# Characters of data URIs; with the rest of the page the file stays well under 6 MB.
-BUDGET = 4_500_000
-
-
-@dataclass(frozen=True)
-class Strip:
-    """A traversal: frames side by side, with the score measured on each."""
-
-    picture: Picture
-    scores: Sequence[float]
-
-    @property
-    def labels(self) -> Sequence[str]:
-        """The scores as written under the frames."""
-        return [score(value) for value in self.scores]
+# More would be no page but an archive; explanation.json lists them all.
+SHOWN = 2_000
+# Characters of the details that the page holds itself.
+BUDGET = 24_000_000
+# Images whose pictures are in memory together.
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class Edit:
-    """One counterfactual of one anomaly.
+class Gallery:
+    """Everything the page's script shows, as JSON texts.
 
     Attributes:
-        concept: its letter.
-        pictures: the counterfactual, then what changed.
-        score: the detector's score of it.
-        valid: the detector no longer flags it.
-        recognised: how sure the concept classifier is of this concept; empty with one concept.
-        verdict: what the judge sees in it, if one was asked.
-        is_normal: whether that is normal; None if no judge was asked.
-        strip: the way there, if it was recorded.
+        index: facts of the whole, and of each image those that filters and thumbnails need.
+        details: (number, JSON) of each explained image that is shown.
+        shown: explained images in it.
+        unexplained: other images in it, which have no picture.
+        beside: explained images whose pictures stay in the folder beside the page.
+        pixels: (width, height) of the images; None if there are none.
+        pixelated: show pixels as squares.
     """
 
-    concept: str
-    pictures: Sequence[Picture]
-    score: float
-    valid: bool
-    recognised: str
-    verdict: str
-    is_normal: bool | None
-    strip: Strip | None
+    index: str
+    details: Sequence[tuple[int, str]]
+    shown: int
+    unexplained: int
+    beside: int
+    pixels: tuple[int, int] | None
+    pixelated: bool
 
 
 @dataclass(frozen=True)
-class Card:
-    """One anomaly and its edits."""
+class _Loaded:
+    """The pictures of one image, read once for all that is made of them."""
 
-    number: int
-    name: str
-    pictures: Sequence[Picture]
-    score: float
-    edits: Sequence[Edit]
-
-    @property
-    def weight(self) -> int:
-        """Characters of its pictures."""
-        pictures = [*self.pictures, *(picture for edit in self.edits for picture in edit.pictures)]
-        strips = [edit.strip.picture for edit in self.edits if edit.strip]
-        return sum(len(picture.src) for picture in [*pictures, *strips])
+    anomaly: Pixels
+    heatmap: Pixels | None
+    edits: Sequence[Pixels]
 
 
-def make_cards(
-    explanation: Explanation,
+@dataclass(frozen=True)
+class _Shown:
+    """What the page shows of one image."""
+
+    thumbnail: str
+    detail: str | None
+    size: tuple[int, int]
+    is_small: bool
+
+
+def make_gallery(
+    listing: Listing,
     truth: Truth | None,
-    limit: int,
-    heatmaps: Tensor | None = None,
+    beside: str,
+    writing: Mapping[str, Any],
+    limit: int = SHOWN,
     budget: int = BUDGET,
-) -> list[Card]:
-    """The first anomalies as cards: at least one, at most `limit`, as many as `budget` allows.
+) -> Gallery:
+    """Thumbnails of all, details of as many as `budget` allows; the most anomalous first.
+
+    Pictures are read and written one image after the other: memory goes with what the page holds.
 
     Args:
-        explanation: what to show.
-        truth: the judge's verdicts, aligned with it.
-        limit: the most cards.
-        heatmaps: (N, H, W) in [0, 1], where the detector looks; adds a picture to each card.
-        budget: characters of data URIs.
+        listing: the images.
+        truth: the judge's verdicts.
+        beside: where the pictures lie, seen from the page, such as "explanation/".
+        writing: how the script writes scores.
+        limit: the most explained images, and the most others.
+        budget: characters of JSON with pictures in it; those of the rest are only named.
     """
-    cards: list[Card] = []
-    spent = 0
-    for n in range(min(limit, len(explanation))):
-        card = _card(explanation, truth, heatmaps, n)
-        spent += card.weight
-        if cards and spent > budget:
-            break
-        cards.append(card)
-    return cards
+    ordered = most_anomalous_first(listing)
+    explained = list(islice((entry for entry in ordered if entry.edits), limit))
+    others = list(islice((entry for entry in ordered if not entry.edits), limit))
+    images: list[dict[str, Any]] = []
+    details: list[tuple[int, str]] = []
+    left, linked = budget, 0
+    size: tuple[int, int] | None = None
+    small = True
+    for entry, shown in zip(explained, _pictures(listing, explained, truth, budget), strict=True):
+        if size is None:
+            size, small = shown.size, shown.is_small
+        images.append({**_facts(entry), "thumb": shown.thumbnail})
+        if linked or shown.detail is None or len(shown.detail) > left:
+            linked += 1
+            details.append((entry.number, page_json(_linked_detail(entry, truth, beside))))
+        else:
+            left -= len(shown.detail)
+            details.append((entry.number, shown.detail))
+    images += [_facts(entry) for entry in others]
+    index = {
+        "threshold": listing.threshold,
+        "calibratedThreshold": listing.calibrated_threshold,
+        "higherIs": listing.higher_is,
+        "writing": writing,
+        "concepts": [concept_name(k) for k in range(listing.concepts)],
+        "targets": listing.targets,
+        "size": size,
+        "pixelated": small,
+        "images": images,
+    }
+    return Gallery(page_json(index), details, len(explained), len(others), linked, size, small)
 
 
-def _card(explanation: Explanation, truth: Truth | None, heatmaps: Tensor | None, n: int) -> Card:
-    name = shortened(explanation.names[n])
-    pictures = [image_picture(explanation.anomalies[n], "Anomaly", f"Anomaly {n + 1}: {name}")]
-    if heatmaps is not None:
-        alt = f"Heatmap: where the detector looks in anomaly {n + 1}"
-        pictures.append(heatmap_picture(heatmaps[n], "Heatmap", alt))
-    return Card(
-        number=n + 1,
-        name=name,
-        pictures=pictures,
-        score=float(explanation.scores_before[n]),
-        edits=[_edit(explanation, truth, n, k) for k in range(explanation.concepts)],
+def _pictures(
+    listing: Listing, entries: Sequence[Entry], truth: Truth | None, budget: int
+) -> Iterator[_Shown]:
+    """What the page shows of each image, in order; without details once `budget` is spent.
+
+    Reading and writing pictures leaves Python to others, so a few threads share it.
+    """
+
+    def show(entry: Entry, with_detail: bool) -> _Shown:
+        loaded = _load(listing, entry, with_detail)
+        return _Shown(
+            thumbnail=_thumbnail(loaded.anomaly),
+            detail=page_json(_detail(listing, entry, truth, loaded)) if with_detail else None,
+            size=(loaded.anomaly.shape[1], loaded.anomaly.shape[0]),
+            is_small=is_small(loaded.anomaly),
+        )
+
+    left = budget
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:
+        for start in range(0, len(entries), _AT_ONCE):
+            part = entries[start : start + _AT_ONCE]
+            for shown in threads.map(show, part, repeat(left > 0)):
+                left -= len(shown.detail or "")
+                yield shown
+
+
+def _load(listing: Listing, entry: Entry, with_edits: bool) -> _Loaded:
+    folder = listing.folder
+    return _Loaded(
+        anomaly=read_pixels(folder, str(entry.file)),
+        heatmap=read_pixels(folder, entry.heatmap) if with_edits and entry.heatmap else None,
+        edits=[read_pixels(folder, edit.file) for edit in entry.edits] if with_edits else [],
     )
 
 
-def _edit(explanation: Explanation, truth: Truth | None, n: int, k: int) -> Edit:
-    before, after = explanation.anomalies[n], explanation.counterfactuals[n, k]
-    concept, valid = concept_name(k), bool(explanation.valid[n, k])
-    verdict = shortened(truth.verdicts[n][k]) if truth else ""
-    alone = explanation.concepts == 1
-    title = "Counterfactual" if alone else f"Concept {concept}"
-    alt = f"Counterfactual of anomaly {n + 1}" + ("" if alone else f", concept {concept}")
-    seen = f"; the judge sees {verdict}" if verdict else ""
-    outcome = "accepted by the detector" if valid else "still flagged by the detector"
-    return Edit(
-        concept=concept,
-        pictures=[
-            image_picture(after, title, f"{alt}: {outcome}{seen}"),
-            difference_picture(before, after, "Difference", f"What changed in it: {alt}"),
+def _facts(entry: Entry) -> dict[str, Any]:
+    return {
+        "n": entry.number,
+        "name": printable(entry.name),
+        "score": entry.score,
+        "calibrated": entry.calibrated,
+        "outcome": entry.outcome,
+        "valid": [int(edit.valid) for edit in entry.edits],
+    }
+
+
+def _thumbnail(anomaly: Pixels) -> str:
+    return data_uri(shrink(anomaly, THUMBNAIL_SIDE), exact=is_small(anomaly))
+
+
+def _detail(listing: Listing, entry: Entry, truth: Truth | None, loaded: _Loaded) -> dict[str, Any]:
+    """The pictures of one image as data URIs."""
+
+    def pictures(edit: Edit, after: Pixels) -> dict[str, Any]:
+        changed = difference(loaded.anomaly, after)
+        return {
+            "image": image_uri(after),
+            "difference": image_uri(changed, LARGEST_DIFFERENCE_SIDE),
+            "way": None if edit.way is None else strip_uri(_frames(listing, edit.way.file)),
+        }
+
+    heatmap = None if loaded.heatmap is None else heatmap_pixels(loaded.heatmap)
+    return {
+        "image": image_uri(loaded.anomaly),
+        "heatmap": None if heatmap is None else image_uri(heatmap, LARGEST_DIFFERENCE_SIDE),
+        "edits": [
+            {**_edit_facts(entry, edit, truth), **pictures(edit, after)}
+            for edit, after in zip(entry.edits, loaded.edits, strict=True)
         ],
-        score=float(explanation.scores_after[n, k]),
-        valid=valid,
-        recognised="" if alone else percent(float(explanation.concept_probabilities[n, k, k])),
-        verdict=verdict,
-        is_normal=truth.is_normal[n][k] if truth else None,
-        strip=_strip(explanation, n, k, alt),
-    )
+    }
 
 
-def _strip(explanation: Explanation, n: int, k: int, alt: str) -> Strip | None:
-    frames = explanation.traversal_targets.shape[0]
-    if n >= explanation.traversals.shape[0] or frames < 2:
-        return None
-    label = "The way there"
-    alt = f"{frames} steps from anomaly {n + 1} to it: {alt}"
-    picture = strip_picture(explanation.traversals[n, k], label, alt)
-    return Strip(picture, explanation.traversal_scores[n, k].tolist())
+def _linked_detail(entry: Entry, truth: Truth | None, beside: str) -> dict[str, Any]:
+    """The pictures of one image by their place beside the page."""
+
+    def link(file: str) -> str:
+        return quote(beside + file)
+
+    return {
+        "linked": True,
+        "image": link(str(entry.file)),
+        "heatmap": None,
+        "edits": [
+            {
+                **_edit_facts(entry, edit, truth),
+                "image": link(edit.file),
+                "difference": None,
+                "way": None if edit.way is None else link(edit.way.file),
+            }
+            for edit in entry.edits
+        ],
+    }
+
+
+def _frames(listing: Listing, file: str) -> list[Pixels]:
+    strip = read_pixels(listing.folder, file)
+    return frames_of(strip, len(listing.targets), str(listing.folder / file))
+
+
+def _edit_facts(entry: Entry, edit: Edit, truth: Truth | None) -> dict[str, Any]:
+    judged = truth.of(entry.number, edit.concept) if truth else None
+    return {
+        "concept": edit.concept,
+        "score": edit.score,
+        "calibrated": edit.calibrated,
+        "valid": edit.valid,
+        "probabilities": [round(value, 4) for value in edit.probabilities],
+        "scores": edit.way.scores if edit.way else [],
+        "calibratedScores": edit.way.calibrated if edit.way else [],
+        "refined": None if edit.refined is None else _refinement(edit.refined),
+        "judge": None if judged is None else {"normal": judged.is_normal, "sees": judged.verdict},
+    }
+
+
+def _refinement(refined: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a refinement, as short words and a score."""
+    before = refined.get("score_before")
+    known = isinstance(before, int | float) and not isinstance(before, bool) and isfinite(before)
+    return {
+        "why": printable(str(refined.get("why") or "")),
+        "scoreBefore": before if known else None,
+    }
+
+
+def details_html(gallery: Gallery) -> Iterator[str]:
+    """The details as one data block each, so that a browser reads only those that are opened."""
+    for number, detail in gallery.details:
+        yield f'<script type="application/json" id="detail-{number}">{detail}</script>\n'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
@@ -11,13 +11,33 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ifnormal.report.wording import counted, score
+from ifnormal.report.wording import counted
+
+STYLES = ("style.css", "gallery.css", "detail.css", "concepts.css", "print.css")
+# The first runs before anything is drawn, the others when all but the details are there.
+EARLY = "early.js"
+SCRIPTS = ("scores.js", "filter.js", "gallery.js", "panel.js", "detail.js", "keys.js", "paper.js")
+# Where the details of the anomalies go: last, so that the page is drawn before they are read.
+_DETAILS = "<!-- details -->"
 
 
-def render(values: Mapping[str, Any]) -> bytes:
+def render(
+    values: Mapping[str, Any],
+    score: Callable[[float], str],
+    index: str,
+    details: Iterable[str],
+    links: bool,
+) -> bytes:
     """Fill in `page/report.html.j2`, as UTF-8.
 
-    Everything in `values` is escaped; only our own style sheet and script go in as they are.
+    Everything in `values` is escaped; only our own style sheet and scripts and the JSON texts,
+    which are harmless in HTML as they are, go in without.
+
+    Args:
+        values: what the templates ask for.
+        score: writes a detector score.
+        index, details: see `ifnormal.report.gallery`.
+        links: allow pictures from files beside the page.
     """
     environment = Environment(
         loader=PackageLoader("ifnormal.report", "page"),
@@ -29,26 +49,35 @@ def render(values: Mapping[str, Any]) -> bytes:
     environment.globals.update(
         score=score, counted=counted, percentage=lambda share: f"{100 * share:.1f}%"
     )
-    style, script = _text("style.css"), _text("slider.js")
+    style = "\n".join(_text(name) for name in STYLES)
+    early, script = _text(EARLY), "\n".join(['"use strict";', *map(_text, SCRIPTS)])
     html = environment.get_template("report.html.j2").render(
-        # Markup: these two are files of this package, not data.
+        # Markup: these are files of this package and JSON without a character of HTML.
         **values,
         style=Markup(style),
+        early=Markup(early),
         script=Markup(script),
-        policy=policy(style, script),
+        index=Markup(index),
+        policy=policy(style, [early, script], links),
     )
+    head, _, tail = html.rpartition(_DETAILS)
     # Names from a file system may hold surrogates, which have no UTF-8.
-    return html.encode("utf-8", errors="backslashreplace")
+    return b"".join(
+        part.encode("utf-8", errors="backslashreplace") for part in [head, *details, tail]
+    )
 
 
-def policy(style: str, script: str) -> str:
-    """A content security policy under which only this style, this script and data: images run."""
+def policy(style: str, scripts: Iterable[str], links: bool) -> str:
+    """A content security policy under which only this style, these scripts and data: images run.
+
+    Pictures beside the page are "self" where it is served, and of the scheme file: where it is not.
+    """
     return "; ".join(
         [
             "default-src 'none'",
-            "img-src data:",
+            "img-src data:" + (" 'self' file:" if links else ""),
             f"style-src '{_digest(style)}'",
-            f"script-src '{_digest(script)}'",
+            "script-src " + " ".join(f"'{_digest(script)}'" for script in scripts),
             "base-uri 'none'",
             "form-action 'none'",
         ]

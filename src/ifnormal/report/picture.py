@@ -1,29 +1,34 @@
-"""Pictures inside the page: PNG data URIs, film strips, and what changed between two images."""
+"""Pictures inside the page: read from the folder, made small, written as data URIs."""
 
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
-import torch
-from PIL import Image
-from torch import Tensor
-from torch.nn.functional import interpolate
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, features
 
-from ifnormal.pixels import png_bytes, quantize, to_float
+from ifnormal.errors import UserError
+from ifnormal.report.colour_change import BRIGHTER, difference
 
-# Up to this side the pixels themselves are the subject and are shown as squares.
+Pixels = NDArray[np.uint8]
+
+# Up to this side the pixels themselves are the subject: kept bit for bit and shown as squares.
 PIXELATED_SIDE = 48
-# Larger images would only be scaled down by the browser; a page of a few MB opens at once.
-LARGEST_SIDE = 192
+# Larger ones would only be scaled down by the browser; a page of a few MB opens at once.
+LARGEST_SIDE = 256
+LARGEST_FRAME_SIDE = 128
 LARGEST_DIFFERENCE_SIDE = 128
-LARGEST_FRAME_SIDE = 72
-
-# Vermilion, blue and purple stay apart for colour-blind readers; the style sheet's legend has them.
-BRIGHTER, DARKER, RECOLOURED = (213, 94, 0), (38, 112, 200), (170, 75, 160)
-# Below 1 faint changes are lifted to where one can see them; the caption says so.
-DIFFERENCE_GAMMA = 0.75
+THUMBNAIL_SIDE = 88
+QUALITY = 80
+# No image format that browsers show goes further.
+_WEBP_LIMIT = 16_383
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,8 @@ class Picture:
         kind: "image", "difference", "heatmap" or "strip"; the style sheet knows them.
         label: the few words above it.
         alt: what a reader who cannot see it should know.
-        src: a PNG data URI.
-        width, height: in pixels of the PNG.
+        src: a data URI.
+        width, height: in pixels of the data.
         pixelated: show its pixels as squares.
     """
 
@@ -48,77 +53,116 @@ class Picture:
     pixelated: bool
 
 
-def image_picture(image: Tensor, label: str, alt: str) -> Picture:
-    """One (C, H, W) uint8 image."""
-    image = _shrink(image[None], LARGEST_SIDE)[0]
-    return _picture("image", label, alt, png_bytes(image), image)
+def read_pixels(folder: Path, file: str) -> Pixels:
+    """A PNG of an explanation folder as (H, W, 3) uint8; a grey one has three equal channels.
 
-
-def strip_picture(frames: Tensor, label: str, alt: str) -> Picture:
-    """(T, C, H, W) uint8 frames side by side in one image, so that a slider needs no other."""
-    frames = _shrink(frames, LARGEST_FRAME_SIDE)
-    strip = torch.cat(list(frames), dim=-1)
-    return _picture("strip", label, alt, png_bytes(strip), frames[0], width=strip.shape[-1])
-
-
-def heatmap_picture(heatmap: Tensor, label: str, alt: str) -> Picture:
-    """One (H, W) map with values in [0, 1], as opacity over the page."""
-    heatmap = heatmap.float().clamp(0, 1)
-    colour = torch.tensor(BRIGHTER).view(3, 1, 1) / 255
-    image = quantize(torch.cat([colour.expand(3, *heatmap.shape), heatmap[None]]))
-    image = _shrink(image[None], LARGEST_DIFFERENCE_SIDE)[0]
-    return _picture("heatmap", label, alt, _rgba_bytes(image), image)
-
-
-def difference_picture(before: Tensor, after: Tensor, label: str, alt: str) -> Picture:
-    """What changed between two (C, H, W) uint8 images; see `difference`."""
-    image = _shrink(difference(before, after)[None], LARGEST_DIFFERENCE_SIDE)[0]
-    return _picture("difference", label, alt, _rgba_bytes(image), image)
-
-
-def difference(before: Tensor, after: Tensor) -> Tensor:
-    """What changed between two (C, H, W) uint8 images, as (4, H, W) uint8 red, green, blue, alpha.
-
-    A signed mean over channels would lose the commonest edit of all: yellow turned into cyan takes
-    red away and adds as much blue. So a pixel's largest channel (its value, as in HSV) tells how
-    much it became brighter or darker, and the rest of its change counts as recoloured. Opacity is
-    the largest change of any channel, lifted by `DIFFERENCE_GAMMA`.
+    Raises:
+        UserError: it is missing or damaged.
     """
-    old, new = to_float(before), to_float(after)
-    change = (new - old).abs().amax(dim=0)
-    value = new.amax(dim=0) - old.amax(dim=0)
-    parts = torch.stack([value.clamp(min=0), (-value).clamp(min=0), change - value.abs()])
-    weights = parts.clamp(min=0) / parts.clamp(min=0).sum(dim=0).clamp(min=1e-6)
-    colours = torch.tensor([BRIGHTER, DARKER, RECOLOURED]) / 255
-    colour = torch.einsum("phw,pc->chw", weights, colours)
-    return quantize(torch.cat([colour, change.pow(DIFFERENCE_GAMMA)[None]]))
+    try:
+        with Image.open(folder / file) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        reason = "it is missing" if isinstance(error, FileNotFoundError) else "it is damaged"
+        raise UserError(
+            f"{folder / file} cannot be shown ({reason}); explain the images again."
+        ) from None
 
 
-def _shrink(images: Tensor, side: int) -> Tensor:
-    height, width = images.shape[-2:]
+def frames_of(strip: Pixels, frames: int, path: str = "a traversal") -> list[Pixels]:
+    """The frames of a (H, T·W, 3) strip, from left to right."""
+    if strip.shape[1] % frames:
+        raise UserError(
+            f"{path} is {strip.shape[1]} pixels wide, which are no {frames} frames; explain the "
+            "images again."
+        )
+    return np.split(strip, frames, axis=1)
+
+
+def image_uri(pixels: Pixels, side: int = LARGEST_SIDE) -> str:
+    """An (H, W, 3 or 4) picture: exact while small, otherwise at most `side` long and lossy."""
+    return data_uri(shrink(pixels, side), exact=is_small(pixels))
+
+
+def strip_uri(frames: Sequence[Pixels], side: int = LARGEST_FRAME_SIDE) -> str:
+    """Frames side by side in one image, so that a slider needs no other."""
+    exact = is_small(frames[0])
+    return data_uri(np.concatenate([shrink(frame, side) for frame in frames], axis=1), exact)
+
+
+def heatmap_pixels(heatmap: Pixels) -> Pixels:
+    """A grey (H, W, 3) map as opacity of one colour, (H, W, 4)."""
+    colour = np.broadcast_to(np.array(BRIGHTER, np.uint8), heatmap.shape)
+    return np.concatenate([colour, heatmap[..., :1]], axis=-1)
+
+
+def image_picture(pixels: Pixels, label: str, alt: str) -> Picture:
+    """One image."""
+    return _picture("image", label, alt, image_uri(pixels), pixels)
+
+
+def difference_picture(before: Pixels, after: Pixels, label: str, alt: str) -> Picture:
+    """What changed between two images; see `difference`."""
+    changed = difference(before, after)
+    return _picture("difference", label, alt, image_uri(changed, LARGEST_DIFFERENCE_SIDE), changed)
+
+
+def heatmap_picture(heatmap: Pixels, label: str, alt: str) -> Picture:
+    """Where the detector looks."""
+    pixels = heatmap_pixels(heatmap)
+    return _picture("heatmap", label, alt, image_uri(pixels, LARGEST_DIFFERENCE_SIDE), pixels)
+
+
+def strip_picture(frames: Sequence[Pixels], label: str, alt: str, side: int) -> Picture:
+    """A traversal as a film strip."""
+    small = shrink(frames[0], side)
+    size = (small.shape[0], small.shape[1] * len(frames))
+    return Picture(
+        "strip", label, alt, strip_uri(frames, side), size[1], size[0], is_small(frames[0])
+    )
+
+
+def is_small(pixels: Pixels) -> bool:
+    """Whether its pixels are shown as squares, and therefore as they are."""
+    return bool(max(pixels.shape[:2]) <= PIXELATED_SIDE)
+
+
+def shrink(pixels: Pixels, side: int) -> Pixels:
+    """The picture with its longer side at most `side`."""
+    height, width = pixels.shape[:2]
     factor = side / max(height, width)
     if factor >= 1:
-        return images
-    size = (max(1, round(height * factor)), max(1, round(width * factor)))
-    smaller = interpolate(to_float(images), size, mode="bilinear", antialias=True)
-    return quantize(smaller)
+        return pixels
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
-def _rgba_bytes(image: Tensor) -> bytes:
+def data_uri(pixels: Pixels, exact: bool) -> str:
+    """As WebP where Pillow was built with it and the picture is not too wide for it, else PNG."""
+    kind, options = "png", dict[str, Any]()
+    if _has_webp() and max(pixels.shape[:2]) <= _WEBP_LIMIT:
+        kind = "webp"
+        lossless = {"lossless": True, "quality": 0, "method": 0, "exact": False}
+        options = lossless if exact else {"quality": QUALITY, "alpha_quality": 80, "method": 2}
     buffer = BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return f"data:image/{kind};base64,{b64encode(buffer.getvalue()).decode()}"
 
 
-def _picture(
-    kind: str, label: str, alt: str, png: bytes, image: Tensor, width: int | None = None
-) -> Picture:
+@cache
+def _has_webp() -> bool:
+    return bool(features.check("webp"))
+
+
+def _picture(kind: str, label: str, alt: str, src: str, pixels: Pixels) -> Picture:
+    side = LARGEST_SIDE if kind == "image" else LARGEST_DIFFERENCE_SIDE
+    factor = min(1.0, side / max(pixels.shape[:2]))
     return Picture(
         kind=kind,
         label=label,
         alt=alt,
-        src="data:image/png;base64," + b64encode(png).decode(),
-        width=width or image.shape[-1],
-        height=image.shape[-2],
-        pixelated=max(image.shape[-2:]) <= PIXELATED_SIDE,
+        src=src,
+        width=max(1, round(pixels.shape[1] * factor)),
+        height=max(1, round(pixels.shape[0] * factor)),
+        pixelated=is_small(pixels),
     )

@@ -1,34 +1,44 @@
-"""write_report: a run folder as one HTML file that can be mailed, opened anywhere and printed."""
+"""write_report: an explanation as one HTML file that can be mailed, opened anywhere and printed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import ifnormal
+from ifnormal.report.cards import make_cards
+from ifnormal.report.concept_cards import make_concept_cards
+from ifnormal.report.concept_effects import measure_effects
 from ifnormal.report.contrast import make_contrast
 from ifnormal.report.curves import HEIGHT, WIDTH, make_curves
 from ifnormal.report.figures import PER_CONCEPT, make_rows, mean
-from ifnormal.report.gallery import make_cards
+from ifnormal.report.gallery import BUDGET, SHOWN, Gallery, details_html, make_gallery
+from ifnormal.report.listing import Listing, most_anomalous_first
 from ifnormal.report.making import make_groups
 from ifnormal.report.page import render
 from ifnormal.report.run import Run, read_run
+from ifnormal.report.score_writing import ScoreWriting, score_writing
 from ifnormal.report.verdict import make_verdict
-from ifnormal.report.wording import concept_name, duration, listing, score
+from ifnormal.report.wording import concept_name, duration, listing, printable
 from ifnormal.storage import write_atomic
 
 FILE = "report.html"
 CARDS = 24
+SKIPPED = 1_000
 
 
-def write_report(run: Path, cards: int = CARDS) -> Path:
-    """Write `report.html` into a run folder, from whatever the folder holds.
+def write_report(run: Path, cards: int = CARDS, shown: int = SHOWN, budget: int = BUDGET) -> Path:
+    """Write `report.html` into a folder, from whatever the folder holds.
 
     Args:
-        run: a folder with `explanation/` and, all optional, `gradient/`, `truth.json`,
-            `metrics.json`, `config.json`, `detector/losses.jsonl`, `explainer/losses.jsonl`.
-        cards: the most anomalies shown; large images may leave room for fewer.
+        run: a folder with `explanation.json`, or one with `explanation/` and, all optional,
+            `gradient/`, `truth.json`, `metrics.json`, `config.json`, `detector/losses.jsonl`,
+            `explainer/losses.jsonl`.
+        cards: the most anomalies that are printed; large images may leave room for fewer.
+        shown: the most explained images in the gallery, and the most others.
+        budget: characters of pictures that the page itself holds for the gallery's details.
 
     Returns:
         The path of the report.
@@ -37,33 +47,56 @@ def write_report(run: Path, cards: int = CARDS) -> Path:
         UserError: there is no explanation, or a file that is there cannot be understood.
     """
     run = Path(run)
-    return write_atomic(run / FILE, render(_values(read_run(run), cards)))
+    read = read_run(run)
+    beside = read.explanation.folder.relative_to(run).as_posix()
+    writing = score_writing(read.explanation)
+    gallery = make_gallery(
+        read.explanation,
+        read.truth,
+        "" if beside == "." else f"{beside}/",
+        asdict(writing),
+        limit=shown,
+        budget=budget,
+    )
+    page = render(
+        _values(read, gallery, writing, cards),
+        score=writing,
+        index=gallery.index,
+        details=details_html(gallery),
+        links=gallery.beside > 0,
+    )
+    return write_atomic(run / FILE, page)
 
 
-def _values(run: Run, cards: int) -> dict[str, Any]:
+def _values(run: Run, gallery: Gallery, writing: ScoreWriting, cards: int) -> dict[str, Any]:
     from ifnormal.metrics import METRICS
 
     explanation = run.explanation
-    config = run.config or explanation.facts
+    config = run.config or {**explanation.facts, "detector": dict(explanation.detector)}
     unlisted = {
         key: value
         for key, value in run.metrics.items()
         if key.removesuffix(PER_CONCEPT) not in METRICS
     }
     trainings = [(title, make_curves(lines)) for title, lines in run.losses.items()]
+    explained = [entry for entry in most_anomalous_first(explanation) if entry.edits]
     return {
         "version": ifnormal.__version__,
         "run": run,
         "explanation": explanation,
         "verdict": make_verdict(run),
-        "cards": make_cards(
-            explanation, run.truth, cards, heatmaps=getattr(explanation, "heatmaps", None)
-        ),
-        "total": len(explanation),
+        "gallery": gallery,
+        "cards": make_cards(explanation, explained, run.truth, cards),
+        "explained": len(explained),
+        "others": len(explanation.entries) - len(explained),
         "concepts": explanation.concepts,
         "concept_letters": listing([concept_name(k) for k in range(explanation.concepts)]),
-        "threshold": score(explanation.threshold),
-        "targets": [f"{target:.0%}" for target in explanation.traversal_targets.tolist()],
+        "concept_cards": make_concept_cards(explanation, measure_effects(explanation)),
+        "threshold": writing(explanation.threshold),
+        "accepted_if": _accepted_if(explanation),
+        "skipped": [
+            (printable(path), printable(reason)) for path, reason in explanation.skipped[:SKIPPED]
+        ],
         "contrast": make_contrast(run),
         "rows": make_rows(run.metrics, METRICS),
         "trainings": [(title, curves) for title, curves in trainings if curves],
@@ -72,6 +105,10 @@ def _values(run: Run, cards: int) -> dict[str, Any]:
         "made": _made(config, run.metrics),
         "groups": make_groups({**config, "further facts of the figures": unlisted}),
     }
+
+
+def _accepted_if(explanation: Listing) -> str:
+    return "rises to {} or above" if explanation.higher_is == "normal" else "falls to {} or below"
 
 
 def _made(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

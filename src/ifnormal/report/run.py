@@ -9,10 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from ifnormal.errors import UserError
-from ifnormal.explanation import Explanation
+from ifnormal.report.listing import Listing, read_listing
+from ifnormal.report.wording import printable
 from ifnormal.storage import read_json
 
 LOSSES = {"detector": "Detector", "explainer": "Explainer"}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the judge says of one counterfactual: would a person call it normal, and what it is."""
+
+    is_normal: bool
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -20,12 +29,19 @@ class Truth:
     """What a judge who never saw the detector says of each counterfactual.
 
     Attributes:
-        is_normal: N rows of K: would a person call it normal?
-        verdicts: N rows of K: what the judge sees, in words.
+        is_normal: a row of K for each explained image: would a person call it normal?
+        verdicts: the same, what the judge sees, in words.
+        rows: which row is of the image with this number.
     """
 
     is_normal: Sequence[Sequence[bool]]
     verdicts: Sequence[Sequence[str]]
+    rows: Mapping[int, int]
+
+    def of(self, number: int, concept: int) -> Judged:
+        """The verdict on the counterfactual of an image, both by number."""
+        row = self.rows[number]
+        return Judged(self.is_normal[row][concept], self.verdicts[row][concept])
 
 
 @dataclass(frozen=True)
@@ -44,9 +60,9 @@ class Run:
     """
 
     name: str
-    explanation: Explanation
+    explanation: Listing
     truth: Truth | None
-    gradient: Explanation | None
+    gradient: Listing | None
     gradient_truth: Truth | None
     metrics: Mapping[str, Any]
     config: Mapping[str, Any]
@@ -54,30 +70,30 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run folder.
+    """Read a run folder, or any other with an explanation in it or in its `explanation/`.
 
     Raises:
         UserError: there is no explanation in it, or a file that is there cannot be understood.
     """
-    explanation = Explanation.load(folder / "explanation")
-    if len(explanation) == 0:
-        raise UserError(f"{folder / 'explanation'} explains no anomaly; explain at least one.")
-    has_gradient = (folder / "gradient" / "explanation.json").is_file()
-    gradient = Explanation.load(folder / "gradient") if has_gradient else None
+    is_run = (folder / "explanation" / "explanation.json").is_file()
+    alone = not is_run and (folder / "explanation.json").is_file()
+    explanation = read_listing(folder if alone else folder / "explanation")
+    has_gradient = not alone and (folder / "gradient" / "explanation.json").is_file()
+    gradient = read_listing(folder / "gradient") if has_gradient else None
     path = folder / "truth.json"
-    truth = _read_optional(path)
+    truth = {} if alone else _read_optional(path)
     return Run(
-        name=folder.resolve().name,
+        name=printable(folder.resolve().name),
         explanation=explanation,
         truth=_truth(path, truth, "", explanation),
         gradient=gradient,
         gradient_truth=_truth(path, truth, "gradient_", gradient) if gradient else None,
-        metrics=_read_optional(folder / "metrics.json"),
-        config=_read_optional(folder / "config.json"),
+        metrics={} if alone else _read_optional(folder / "metrics.json"),
+        config={} if alone else _read_optional(folder / "config.json"),
         losses={
             title: rows
             for part, title in LOSSES.items()
-            if (rows := _read_lines(folder / part / "losses.jsonl"))
+            if not alone and (rows := _read_lines(folder / part / "losses.jsonl"))
         },
     )
 
@@ -86,13 +102,12 @@ def _read_optional(path: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
-def _truth(
-    path: Path, truth: Mapping[str, Any], prefix: str, explanation: Explanation
-) -> Truth | None:
+def _truth(path: Path, truth: Mapping[str, Any], prefix: str, explanation: Listing) -> Truth | None:
     is_normal, verdicts = truth.get(f"{prefix}is_normal"), truth.get(f"{prefix}verdicts")
     if is_normal is None:
         return None
-    shape = (len(explanation), explanation.concepts)
+    explained = explanation.explained
+    shape = (len(explained), explanation.concepts)
     if verdicts is None:
         verdicts = [[""] * shape[1]] * shape[0]
     for key, table in (("is_normal", is_normal), ("verdicts", verdicts)):
@@ -103,7 +118,8 @@ def _truth(
             )
     return Truth(
         is_normal=[[bool(value) for value in row] for row in is_normal],
-        verdicts=[[str(value) for value in row] for row in verdicts],
+        verdicts=[[printable(str(value)) for value in row] for row in verdicts],
+        rows={entry.number: row for row, entry in enumerate(explained)},
     )
 
 

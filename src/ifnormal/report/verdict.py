@@ -39,7 +39,15 @@ def make_verdict(run: Run) -> Verdict:
     # One concept cannot show two reasons; that is no failure of it.
     several = run.explanation.concepts > 1
     answer = (_reasons(reasons, ways) if several else []) + _agreement(accepted, normal)
-    headlines = [Headline("of the edits are accepted by the detector", percent(accepted))]
+    headlines = []
+    if len(run.explanation.explained) < len(run.explanation.entries):
+        answer = [*_flagged(run), *answer]
+    if not run.metrics:
+        found = f"{run.explanation.flagged:,} of {len(run.explanation.entries):,}"
+        headlines.append(Headline("images are flagged", found))
+    if accepted is not None:
+        says = "of the edits are accepted by the detector"
+        headlines.append(Headline(says, percent(accepted)))
     if normal is not None:
         headlines.append(Headline("are normal to a judge who never met it", percent(normal)))
     if ways is not None and several:
@@ -53,10 +61,10 @@ def make_verdict(run: Run) -> Verdict:
     return Verdict([" ".join(answer), " ".join(_setting(run))], headlines)
 
 
-def accepted_share(run: Run) -> float:
-    """The share of counterfactuals that the detector accepts."""
+def accepted_share(run: Run) -> float | None:
+    """The share of counterfactuals that the detector accepts; None where there are none."""
     share = _share(run, "validity")
-    return float(run.explanation.valid.float().mean()) if share is None else share
+    return run.explanation.accepted if share is None else share
 
 
 def normal_share(run: Run) -> float | None:
@@ -101,7 +109,19 @@ def _reasons(reasons: float | None, ways: float | None) -> list[str]:
     return [found, kept]
 
 
-def _agreement(accepted: float, normal: float | None) -> list[str]:
+def _flagged(run: Run) -> list[str]:
+    images, flagged = len(run.explanation.entries), run.explanation.flagged
+    if images == 1:
+        return [f"The image is {'' if flagged else 'not '}flagged."]
+    if flagged == 0:
+        return [f"None of the {counted(images)} images is flagged."]
+    many = counted(flagged).capitalize()
+    return [f"{many} of the {counted(images)} images {'is' if flagged == 1 else 'are'} flagged."]
+
+
+def _agreement(accepted: float | None, normal: float | None) -> list[str]:
+    if accepted is None:
+        return []
     only = "" if accepted >= HALF else "only "
     first = f"The detector accepts {only}{percent(accepted)} of the counterfactuals"
     if normal is None:
@@ -116,13 +136,13 @@ def _agreement(accepted: float, normal: float | None) -> list[str]:
 
 
 def _setting(run: Run) -> list[str]:
-    n, k = len(run.explanation), run.explanation.concepts
+    n, k = len(run.explanation.explained), run.explanation.concepts
     setup = run.config.get("setup")
     normal = setup.get("normal") if isinstance(setup, dict) else None
     sentences = [f"Normal here is {normal}."] if isinstance(normal, str) and normal else []
     sentences.append(
         f"{counted(n)} {'anomaly was' if n == 1 else 'anomalies were'} explained".capitalize()
-        + (f", each with {counted(k)} counterfactuals." if k > 1 else ".")
+        + (f", each with {counted(k)} counterfactuals." if k > 1 and n else ".")
     )
     auroc = mean(run.metrics.get("detector_auroc"))
     if auroc is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from math import isfinite
 
 NOT_MEASURED = "–"
@@ -20,6 +21,21 @@ def concept_name(concept: int) -> str:
 def shortened(text: str) -> str:
     """A stranger's text, cut where it is longer than anybody reads."""
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """A stranger's text as one line that is UTF-8 and not endless.
+
+    Names from a file system may hold surrogates, line breaks and other control characters.
+    """
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return shortened("".join(c if c.isprintable() or c == " " else _visible(c) for c in text))
+
+
+def _visible(character: str) -> str:
+    if unicodedata.category(character) in ("Cf", "Zs"):  # joiners of many scripts, wide spaces
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 def counted(count: int) -> str:

@@ -1,0 +1,166 @@
+"""Cards on paper, and where no script runs: an anomaly, its edits, what changed, who agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ifnormal.report.listing import Edit, Entry, Listing
+from ifnormal.report.picture import (
+    Picture,
+    difference_picture,
+    frames_of,
+    heatmap_picture,
+    image_picture,
+    read_pixels,
+    strip_picture,
+)
+from ifnormal.report.run import Truth
+from ifnormal.report.wording import concept_name, percent, printable
+
+# Characters of data URIs; the gallery's own pictures come on top.
+BUDGET = 2_500_000
+STRIP_SIDE = 72
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A traversal: frames side by side, with the score measured on each."""
+
+    picture: Picture
+    scores: Sequence[float]
+
+
+@dataclass(frozen=True)
+class EditCard:
+    """One counterfactual of one anomaly.
+
+    Attributes:
+        concept: its letter.
+        pictures: the counterfactual, then what changed.
+        score: the detector's score of it, in the user's own units.
+        calibrated: the same in [0, 1].
+        valid: the detector no longer flags it.
+        recognised: how sure the concept classifier is of this concept; empty with one concept.
+        verdict: what the judge sees in it, if one was asked.
+        is_normal: whether that is normal; None if no judge was asked.
+        strip: the way there, if it was recorded.
+        refined: a refinement changed it.
+    """
+
+    concept: str
+    pictures: Sequence[Picture]
+    score: float
+    calibrated: float
+    valid: bool
+    recognised: str
+    verdict: str
+    is_normal: bool | None
+    strip: Strip | None
+    refined: bool
+
+
+@dataclass(frozen=True)
+class Card:
+    """One anomaly and its edits."""
+
+    number: int
+    name: str
+    pictures: Sequence[Picture]
+    score: float
+    calibrated: float
+    flagged: bool
+    edits: Sequence[EditCard]
+
+    @property
+    def weight(self) -> int:
+        """Characters of its pictures."""
+        pictures = [*self.pictures, *(picture for edit in self.edits for picture in edit.pictures)]
+        strips = [edit.strip.picture for edit in self.edits if edit.strip]
+        return sum(len(picture.src) for picture in [*pictures, *strips])
+
+
+def make_cards(
+    listing: Listing,
+    entries: Sequence[Entry],
+    truth: Truth | None,
+    limit: int,
+    budget: int = BUDGET,
+) -> list[Card]:
+    """The first entries as cards: at least one, at most `limit`, as many as `budget` allows.
+
+    Args:
+        listing: where the pictures are.
+        entries: explained images, in the order in which they are to be shown.
+        truth: the judge's verdicts.
+        limit: the most cards.
+        budget: characters of data URIs.
+    """
+    cards: list[Card] = []
+    spent = 0
+    for entry in entries[:limit]:
+        card = _card(listing, entry, truth)
+        spent += card.weight
+        if cards and spent > budget:
+            break
+        cards.append(card)
+    return cards
+
+
+def _card(listing: Listing, entry: Entry, truth: Truth | None) -> Card:
+    name, before = printable(entry.name), read_pixels(listing.folder, str(entry.file))
+    pictures = [image_picture(before, "Anomaly", f"Anomaly {entry.number}: {name}")]
+    if entry.heatmap is not None:
+        alt = f"Heatmap: where the detector looks in anomaly {entry.number}"
+        heatmap = read_pixels(listing.folder, entry.heatmap)
+        pictures.append(heatmap_picture(heatmap, "Heatmap", alt))
+
+    def edit_card(edit: Edit) -> EditCard:
+        judged = truth.of(entry.number, edit.concept) if truth else None
+        after = read_pixels(listing.folder, edit.file)
+        concept, alone = concept_name(edit.concept), listing.concepts == 1
+        alt = f"Counterfactual of anomaly {entry.number}" + (
+            "" if alone else f", concept {concept}"
+        )
+        outcome = "accepted by the detector" if edit.valid else "still flagged by the detector"
+        seen = f"; the judge sees {judged.verdict}" if judged and judged.verdict else ""
+        sure = edit.probabilities[edit.concept] if not alone and edit.probabilities else None
+        return EditCard(
+            concept=concept,
+            pictures=[
+                image_picture(
+                    after,
+                    "Counterfactual" if alone else f"Concept {concept}",
+                    f"{alt}: {outcome}{seen}",
+                ),
+                difference_picture(before, after, "Difference", f"What changed in it: {alt}"),
+            ],
+            score=edit.score,
+            calibrated=edit.calibrated,
+            valid=edit.valid,
+            recognised="" if sure is None else percent(sure),
+            verdict=judged.verdict if judged else "",
+            is_normal=judged.is_normal if judged else None,
+            strip=_strip(listing, entry, edit, alt),
+            refined=edit.refined is not None,
+        )
+
+    return Card(
+        number=entry.number,
+        name=name,
+        pictures=pictures,
+        score=entry.score,
+        calibrated=entry.calibrated,
+        flagged=entry.flagged,
+        edits=[edit_card(edit) for edit in entry.edits],
+    )
+
+
+def _strip(listing: Listing, entry: Entry, edit: Edit, alt: str) -> Strip | None:
+    if edit.way is None:
+        return None
+    path = str(listing.folder / edit.way.file)
+    count = len(listing.targets)
+    frames = frames_of(read_pixels(listing.folder, edit.way.file), count, path)
+    alt = f"{count} steps from anomaly {entry.number} to it: {alt}"
+    return Strip(strip_picture(frames, "The way there", alt, STRIP_SIDE), edit.way.scores)

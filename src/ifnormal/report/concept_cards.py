@@ -1,0 +1,170 @@
+"""A card for each concept: what it does, in pictures and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ifnormal.report.colour_change import paint
+from ifnormal.report.concept_effects import Effect, Hue
+from ifnormal.report.listing import Listing
+from ifnormal.report.picture import (
+    LARGEST_DIFFERENCE_SIDE,
+    Picture,
+    image_picture,
+    image_uri,
+    is_small,
+    read_pixels,
+    shrink,
+)
+from ifnormal.report.wording import concept_name, percent, printable
+
+# Names of the colour circle, each from 15° before to 15° behind its own angle.
+_HUES = (
+    *("red", "orange", "yellow", "yellow-green", "green", "blue-green"),
+    *("cyan", "sky blue", "blue", "violet", "magenta", "pink"),
+)
+_GREY = 0.08  # below this chroma a hue means nothing
+_MIXED = 0.5  # below this unity the hues point everywhere
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An anomaly and its edit, side by side."""
+
+    number: int
+    before: Picture
+    after: Picture
+
+
+@dataclass(frozen=True)
+class ConceptCard:
+    """What one concept does.
+
+    Attributes:
+        letter: its name.
+        summary: one sentence.
+        pairs: typical ones.
+        change: the mean difference map.
+        figures: (title, value, remark) of each figure.
+        measured: how many pairs they are of.
+    """
+
+    letter: str
+    summary: str
+    pairs: Sequence[Pair]
+    change: Picture
+    figures: Sequence[tuple[str, str, str]]
+    measured: int
+
+
+def make_concept_cards(listing: Listing, effects: Sequence[Effect]) -> list[ConceptCard]:
+    """One card an effect."""
+    return [_card(listing, effect) for effect in effects]
+
+
+def _card(listing: Listing, effect: Effect) -> ConceptCard:
+    letter = concept_name(effect.concept)
+    change, kinds = effect.mean_change
+    strongest = float(change.max())
+    pixels = paint(change / max(strongest, 1e-6), kinds)
+    small = shrink(pixels, LARGEST_DIFFERENCE_SIDE)
+    map_picture = Picture(
+        kind="difference",
+        label=f"Mean change, up to {percent(strongest)}",
+        alt=f"Where concept {letter} changes the images on average",
+        src=image_uri(pixels, LARGEST_DIFFERENCE_SIDE),
+        width=small.shape[1],
+        height=small.shape[0],
+        pixelated=is_small(pixels),
+    )
+    pairs = []
+    for entry, edit in effect.typical:
+        name = printable(entry.name)
+        before = read_pixels(listing.folder, str(entry.file))
+        after = read_pixels(listing.folder, edit.file)
+        pairs.append(
+            Pair(
+                entry.number,
+                image_picture(before, "Before", f"Before: anomaly {entry.number}, {name}"),
+                image_picture(after, "After", f"After: concept {letter} of anomaly {entry.number}"),
+            )
+        )
+    return ConceptCard(
+        letter=letter,
+        summary=_summary(effect),
+        pairs=pairs,
+        change=map_picture,
+        figures=_figures(effect),
+        measured=effect.measured,
+    )
+
+
+def _summary(effect: Effect) -> str:
+    """The largest kind of change, and the colour it ends in if it has one."""
+    brighter, darker, recoloured = effect.kinds
+    if effect.area[1] == 0 and sum(effect.kinds) == 0:
+        return "Changes nothing."
+    before, after = effect.hue
+    area = f"in {percent(effect.area[1])} of the image"
+    if recoloured >= max(brighter, darker):
+        same = _named(after) == _named(before)
+        towards = "" if same or _named(after) in ("grey", "mixed") else f" to {_named(after)}"
+        return f"Mostly recolours{towards}, {area}."
+    if min(brighter, darker) > 0.6 * max(brighter, darker):
+        return f"Erases and draws in equal measure, {area}."
+    return f"Mostly makes {'brighter' if brighter > darker else 'darker'}, {area}."
+
+
+def _figures(effect: Effect) -> list[tuple[str, str, str]]:
+    low, middle, high = effect.area
+    brighter, darker, recoloured = effect.kinds
+    before, after = effect.hue
+    old, new = effect.brightness
+    soft, sharp = effect.edges
+    relative = (sharp - soft) / soft if soft else 0.0
+    return [
+        ("Accepted", percent(effect.valid), f"of {effect.measured:,} edits"),
+        (
+            "Edited area",
+            percent(middle),
+            f"of the image; {percent(low)} to {percent(high)} for most",
+        ),
+        (
+            "Kind of change",
+            _largest(effect.kinds),
+            f"brighter {percent(brighter)}, darker {percent(darker)}, "
+            f"recoloured {percent(recoloured)}",
+        ),
+        ("Hue", *_hues(before, after)),
+        ("Brightness", f"{percent(old)} → {percent(new)}", "mean of the edited pixels"),
+        ("Edges", f"{relative:+.0%}".replace("-", "−").replace("%", " %"), "strength of contours"),
+    ]
+
+
+def _largest(kinds: Sequence[float]) -> str:
+    if not sum(kinds):
+        return "none"
+    return ("brighter", "darker", "recoloured")[int(np.argmax(kinds))]
+
+
+def _named(hue: Hue) -> str:
+    if hue.colour < _GREY:
+        return "grey"
+    if hue.unity < _MIXED:
+        return "mixed"
+    return _HUES[round(hue.degrees / 30) % 12]
+
+
+def _hues(before: Hue, after: Hue) -> tuple[str, str]:
+    """The change of hue in words, and in degrees where there is one."""
+    old, new = _named(before), _named(after)
+    angles = [
+        f"{title} {hue.degrees:.0f}°"
+        for title, hue, name in (("before", before, old), ("after", after, new))
+        if name not in ("grey", "mixed")
+    ]
+    words = old if old == new else f"{old} → {new}"
+    return words, ", ".join(angles) or "no one hue"

@@ -1,0 +1,64 @@
+// Which images are shown, and in which order.
+const filters = {
+  outcome: byId("filter-outcome"),
+  sort: byId("sort"),
+  low: byId("score-low"),
+  high: byId("score-high"),
+  name: byId("filter-name"),
+};
+const ORDERS = {
+  anomalous: (a, b) => a.place - b.place,
+  normal: (a, b) => b.place - a.place,
+  name: (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }) || a.n - b.n,
+  input: (a, b) => a.n - b.n,
+};
+
+// The page lists explained images first, then the others, each by score: one order of all.
+[...index.images]
+  .sort((a, b) => b.calibrated - a.calibrated)
+  .forEach((image, place) => { image.place = place; });
+
+function hasOutcome(image, wanted) {
+  if (wanted === "every") return true;
+  return wanted === "flagged" ? image.outcome !== "unflagged" : image.outcome === wanted;
+}
+
+function matchingImages() {
+  const wanted = filters.outcome.value;
+  const low = filters.low.value === "" ? -Infinity : Number(filters.low.value);
+  const high = filters.high.value === "" ? Infinity : Number(filters.high.value);
+  const name = filters.name.value.trim().toLocaleLowerCase();
+  return index.images
+    .filter((image) => hasOutcome(image, wanted)
+      && image.score >= low && image.score <= high
+      && image.name.toLocaleLowerCase().includes(name))
+    .sort(ORDERS[filters.sort.value]);
+}
+
+function isFiltered() {
+  const [first] = filters.outcome.options;
+  return filters.outcome.value !== first.value
+    || [filters.low, filters.high, filters.name].some((input) => input.value !== "");
+}
+
+function clearFilters() {
+  filters.outcome.selectedIndex = 0;
+  for (const input of [filters.low, filters.high, filters.name]) input.value = "";
+}
+
+// Only choices that find something, each with how many; the first one that does is chosen.
+function prepareFilters() {
+  for (const option of [...filters.outcome.options]) {
+    const count = index.images.filter((image) => hasOutcome(image, option.value)).length;
+    option.textContent += ` (${count.toLocaleString("en")})`;
+    if (count === 0) option.remove();
+  }
+  filters.outcome.selectedIndex = 0;
+  const scores = index.images.map((image) => image.score);
+  const low = scores.reduce((a, b) => Math.min(a, b), Infinity);
+  const high = scores.reduce((a, b) => Math.max(a, b), -Infinity);
+  if (scores.length) {
+    filters.low.placeholder = writeScore(low);
+    filters.high.placeholder = writeScore(high);
+  }
+}
