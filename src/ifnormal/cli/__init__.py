@@ -18,6 +18,7 @@ from ifnormal.cli.parsing import make_parser, sentence, underscored
 from ifnormal.cli.verb import Options
 from ifnormal.cli.verbs import VERBS
 from ifnormal.errors import UserError
+from ifnormal.printable import printable
 
 _FAILED, _INTERRUPTED, _BROKEN_PIPE = 2, 130, 1
 
@@ -73,7 +74,7 @@ def _values(options: Options) -> dict[str, Any]:
 
 
 def _fail(sentence: str, code: int) -> int:
-    print(f"ifnormal: {' '.join(sentence.split())}", file=sys.stderr)
+    print(f"ifnormal: {printable(' '.join(sentence.split()))}", file=sys.stderr)
     return code
 
 

@@ -17,10 +17,13 @@ from ifnormal.data.images import LabelledImages, Split
 from ifnormal.errors import UserError
 from ifnormal.printable import printable
 
-# The formats every build of Pillow reads; other files in a folder are no images to us.
-SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+# What is read, and what users take for an image and would miss. Other files in a folder are no
+# images to us.
+READ = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
+SUFFIXES = frozenset((*READ, ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng"))
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def _images_below(folder: Path) -> list[Path]:
         waiting = sorted(links)
     if not images:
         raise UserError(
-            f"{printable(str(folder))} holds no images ({', '.join(sorted(SUFFIXES))}); "
+            f"{printable(str(folder))} holds no images ({', '.join(READ)}); "
             "name a folder that does."
         )
     return sorted(images)

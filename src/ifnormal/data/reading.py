@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from io import SEEK_CUR, SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile
 
 from ifnormal.data.opening import RefusedError, UnreadableImageError, open_file
 from ifnormal.errors import UserError
@@ -51,6 +52,7 @@ _TURNS = {
 }
 _PHOTOMETRIC, _BITS, _TILE_WIDTH, _TILE_LENGTH = 262, 258, 322, 323  # tags of TIFF
 _LONGEST_REASON = 120
+_BLOCK = 2**20
 
 # Filters of warnings belong to the whole process.
 _quiet = threading.Lock()
@@ -152,17 +154,53 @@ def _file(source: Path | bytes) -> BinaryIO:
 def _opened(file: BinaryIO) -> ImageFile.ImageFile:
     try:
         opened = Image.open(file, formats=_FORMATS)
-    except UnidentifiedImageError:
-        file.seek(0)
-        start = file.read(12)
-        kind = next((kind for sign, kind in _SIGNATURES if start.startswith(sign)), None)
-        if kind is None or (kind == "WebP" and start[8:] != b"WEBP"):
-            raise RefusedError("no known image format") from None
-        raise RefusedError(f"a {kind} whose header is damaged or of an unknown kind") from None
     except Image.DecompressionBombError:
         raise RefusedError(_too_many()) from None
+    except OSError as error:
+        if error.errno is not None or "truncated" in str(error).lower():
+            raise
+        raise RefusedError(_what_it_seems(file)) from None
     _require_bearable(opened)
+    if opened.format == "PNG":
+        _require_sound(file)
     return opened
+
+
+def _what_it_seems(file: BinaryIO) -> str:
+    """The reason for not opening a file, by its first bytes."""
+    size = file.seek(0, SEEK_END)
+    file.seek(0)
+    start = file.read(12)
+    kind = next((kind for sign, kind in _SIGNATURES if start.startswith(sign)), None)
+    if start[4:8] == b"ftyp":
+        return "it is a HEIC, AVIF or video file; convert it to PNG or JPEG"
+    if kind is None or (kind == "WebP" and start[8:] != b"WEBP"):
+        return "it is of no known image format"
+    if kind == "WebP" and int.from_bytes(start[4:8], "little") + 8 > size:
+        return "it is truncated"
+    return f"it is a {kind} that is damaged or of an unknown kind"
+
+
+def _require_sound(file: BinaryIO) -> None:
+    """Compare the checksums of a PNG's pixels, which Pillow does not, and take it up again."""
+    before = file.tell()
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        left, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind == b"IEND":
+            break
+        if kind != b"IDAT":
+            file.seek(left + 4, SEEK_CUR)
+            continue
+        checksum = zlib.crc32(kind)
+        while left and (block := file.read(min(left, _BLOCK))):
+            checksum, left = zlib.crc32(block, checksum), left - len(block)
+        stored = file.read(4)
+        if len(stored) < 4:
+            raise RefusedError("it is truncated")
+        if checksum != int.from_bytes(stored, "big"):
+            raise RefusedError("it is damaged: its pixels do not match their checksum")
+    file.seek(before)
 
 
 def _require_bearable(opened: ImageFile.ImageFile) -> None:
@@ -171,15 +209,17 @@ def _require_bearable(opened: ImageFile.ImageFile) -> None:
     if width * height > MAX_PIXELS:
         raise RefusedError(_too_many())
     if max(width, height) > MAX_SIDE:
-        raise RefusedError(f"a side of {max(width, height):,} pixels, more than {MAX_SIDE:,}")
+        raise RefusedError(
+            f"one of its sides has {max(width, height):,} pixels, more than {MAX_SIDE:,}"
+        )
     tags = getattr(opened, "tag_v2", {})
     tile = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)
     if not all(isinstance(side, int) for side in tile) or tile[0] * tile[1] > MAX_PIXELS:
-        raise RefusedError(f"tiles of more than {MAX_PIXELS:,} pixels")
+        raise RefusedError(f"it has tiles of more than {MAX_PIXELS:,} pixels")
 
 
 def _too_many() -> str:
-    return f"more than {MAX_PIXELS:,} pixels, which may be a decompression bomb"
+    return f"it has more than {MAX_PIXELS:,} pixels, which may be a decompression bomb"
 
 
 def _reason(error: Exception) -> str:
@@ -191,6 +231,8 @@ def _reason(error: Exception) -> str:
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     if "truncated" in text.lower():
         return "it is truncated"
+    if "Decompressed data too large" in text:
+        return "its text or colour profile would fill too much memory"
     text = printable(text)[:_LONGEST_REASON].rstrip(". ")
     return f"it is damaged: {text}" if text else f"it is damaged: {type(error).__name__}"
 

@@ -1,7 +1,17 @@
 """The verbs of the command line, one file each. A new one is a file and a line here."""
 
 from ifnormal.cli.verb import Verb
-from ifnormal.cli.verbs import app, demo, evaluate, explain, export, fit, report, train_detector
+from ifnormal.cli.verbs import (
+    app,
+    check_data,
+    demo,
+    evaluate,
+    explain,
+    export,
+    fit,
+    report,
+    train_detector,
+)
 
 VERBS: dict[str, Verb] = {
     "demo": demo.VERB,
@@ -10,6 +20,7 @@ VERBS: dict[str, Verb] = {
     "explain": explain.VERB,
     "evaluate": evaluate.VERB,
     "report": report.VERB,
+    "check-data": check_data.VERB,
     "app": app.VERB,
     "export": export.VERB,
 }

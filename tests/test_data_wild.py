@@ -1,0 +1,543 @@
+"""Images from the wild: nothing good is lost, nothing bad does harm, everything bad is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile, TiffImagePlugin
+
+from ifnormal.cli import main
+from ifnormal.data import opening, reading
+from ifnormal.data.checking import BadImage, iterate_images, read_good_images
+from ifnormal.data.folder import READ, SUFFIXES, ImageFolder, find_images, read_images
+from ifnormal.data.opening import UnreadableImageError
+from ifnormal.data.reading import decode, image_facts
+from ifnormal.data.survey import survey
+from ifnormal.errors import UserError
+from ifnormal.printable import printable
+from wild_corpus import (
+    BOMBS,
+    CASES,
+    MODES,
+    NAMES,
+    PLACES,
+    RED,
+    Bad,
+    Case,
+    Good,
+    encoded,
+    picture,
+    write,
+)
+
+GOOD = [case for case in CASES if isinstance(case, Good)]
+BAD = [case for case in CASES if isinstance(case, Bad)]
+SHAPE = (3, 8, 8)
+
+
+def named(case: Case) -> str:
+    return ascii(case.name)[1:-1][:40]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every file of the corpus."""
+    folder = tmp_path_factory.mktemp("wild")
+    for case in CASES:
+        write(case, folder)
+    return folder
+
+
+@contextmanager
+def peak_megabytes() -> Iterator[list[float]]:
+    """The most memory that the process came to hold inside, above what it held before."""
+    reset = Path("/proc/self/clear_refs")
+    if not os.access(reset, os.W_OK):
+        pytest.skip("the system does not tell peaks of memory")
+    reset.write_text("5")
+    before, peak = _resident("VmRSS"), [0.0]
+    yield peak
+    peak[0] = _resident("VmHWM") - before
+
+
+def _resident(key: str) -> float:
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(key))
+    return int(line.split()[1]) / 1024
+
+
+class TestCorpus:
+    def test_is_large_and_has_no_name_twice(self) -> None:
+        assert len(GOOD) >= 60
+        assert len(BAD) >= 60
+        assert len({case.name for case in CASES}) == len(CASES)
+
+    @pytest.mark.parametrize("case", GOOD, ids=named)
+    def test_good(self, case: Good, corpus: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        path = corpus / case.name
+        image = decode(path, 3, "it")
+        assert image.shape == (3, *case.size)
+        assert np.abs(image[:, 0, 0].astype(int) - case.corner).max() <= case.within
+        assert np.array_equal(decode(path.read_bytes(), 3, "it"), image)
+        assert decode(path, 1, "it", (5, 7)).shape == (1, 5, 7)
+        facts = image_facts(path, "it")
+        assert (facts.height, facts.width) == case.size
+        assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.parametrize("case", BAD, ids=named)
+    def test_bad(self, case: Bad, corpus: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        begun = time.process_time()
+        with pytest.raises(UnreadableImageError, match=r"^it cannot be read as an image") as raised:
+            decode(corpus / case.name, 3, "it", (8, 8))
+        assert time.process_time() - begun < 1
+        assert case.reason in raised.value.reason
+        assert raised.value.reason in str(raised.value)
+        assert printable(raised.value.reason) == raised.value.reason
+        assert len(raised.value.reason) < 150
+        assert capfd.readouterr() == ("", "")
+
+    def test_nothing_good_is_lost_and_everything_bad_is_named(self, corpus: Path) -> None:
+        read = read_good_images(find_images([corpus]), SHAPE)
+        good = sorted(case.name for case in GOOD)
+        # An empty folder is no image, whatever its name; a suffix may be none of an image's.
+        bad = {
+            case.name: case.reason
+            for case in BAD
+            if case.name != "folder.png" and Path(case.name).suffix in SUFFIXES
+        }
+        assert sorted(Path(name).name for name in read.names) == good
+        assert read.images.shape == (len(good), *SHAPE)
+        skipped = {Path(found.path).name: found.reason for found in read.skipped}
+        assert skipped.keys() == bad.keys()
+        assert all(bad[name] in reason for name, reason in skipped.items())
+        first = read.names.index((corpus / "plain.png").as_posix())
+        assert read.images[first, :, 0, 0].tolist() == list(RED)
+
+    def test_half_turned_photographs_lie_right(self, corpus: Path) -> None:
+        for turn in range(1, 9):
+            image = decode(corpus / f"turned {turn}.jpg", 3, "it").astype(int)
+            quarters = [image[:, 8, 8], image[:, 8, 40], image[:, 24, 8], image[:, 24, 40]]
+            assert [bool(quarter[0] > 100) for quarter in quarters] == [True, False, False, False]
+
+
+class TestBombs:
+    @pytest.mark.parametrize("case", BOMBS, ids=named)
+    def test_take_no_memory(self, case: Bad, corpus: Path) -> None:
+        with peak_megabytes() as peak, pytest.raises(UnreadableImageError):
+            decode(corpus / case.name, 3, "it", (8, 8))
+        assert peak[0] < 32
+
+    def test_are_refused_before_their_pixels(
+        self, corpus: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def decoded(*_: Any) -> None:
+            pytest.fail("pixels were decoded")
+
+        for kind in (ImageFile.ImageFile, TiffImagePlugin.TiffImageFile):
+            monkeypatch.setattr(kind, "load_prepare", decoded)
+        refused = [case for case in BOMBS if "long" not in case.name]
+        for case in refused:
+            with pytest.raises(UnreadableImageError):
+                decode(corpus / case.name, 3, "it")
+        with pytest.raises(pytest.fail.Exception, match="pixels were decoded"):
+            decode(corpus / "plain.png", 3, "it")
+
+    def test_the_limits_are_inclusive(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reading, "MAX_PIXELS", 24)
+        assert decode(encoded(picture()), 1, "it").shape == (1, 4, 6)
+        monkeypatch.setattr(reading, "MAX_PIXELS", 23)
+        with pytest.raises(UserError, match="more than 23 pixels"):
+            decode(encoded(picture()), 1, "it")
+        monkeypatch.undo()
+        monkeypatch.setattr(reading, "MAX_SIDE", 5)
+        with pytest.raises(UserError, match="one of its sides has 6 pixels, more than 5"):
+            decode(encoded(picture()), 1, "it")
+
+    def test_a_photograph_of_sixty_megapixels_is_no_bomb(self, tmp_path: Path) -> None:
+        Image.new("1", (9504, 6336)).save(tmp_path / "camera.png")
+        assert image_facts(tmp_path / "camera.png", "it").width == 9504
+
+
+class TestPlaces:
+    def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        os.mkfifo(tmp_path / "pipe.png")
+        regular = os.stat(__file__)  # noqa: PTH116
+        monkeypatch.setattr(opening.Path, "stat", lambda *_, **__: regular)
+        with pytest.raises(UserError, match="it is a pipe"):
+            decode(tmp_path / "pipe.png", 3, "it")
+
+    @pytest.mark.parametrize("case", PLACES, ids=named)
+    def test_named_explicitly(self, case: Bad, tmp_path: Path) -> None:
+        path = write(case, tmp_path)
+        if path.is_dir():
+            with pytest.raises(UserError, match="holds no images"):
+                find_images([path])
+        else:
+            assert find_images([path]) == [path]
+            (skipped,) = read_good_images([path], SHAPE).skipped
+            assert case.reason in skipped.reason
+
+    def test_files_that_may_not_be_read(self) -> None:
+        with TemporaryDirectory() as name, _as_nobody(Path(name)) as drop:
+            folder = Path(name)
+            closed = folder / "closed.png"
+            closed.write_bytes(encoded(picture()))
+            (folder / "open.png").write_bytes(encoded(picture()))
+            (folder / "inner").mkdir()
+            (folder / "inner" / "lost.png").write_bytes(encoded(picture()))
+            for path in (closed, folder / "inner"):
+                path.chmod(0)
+            drop()
+            read = read_good_images(find_images([folder]), SHAPE)
+            with pytest.raises(UserError, match=r"closed\.png cannot be read .*Permission denied"):
+                read_images([closed], SHAPE)
+        assert [Path(path).name for path in read.names] == ["open.png"]
+        assert [(Path(bad.path).name, bad.reason) for bad in read.skipped] == [
+            ("closed.png", "Permission denied"),
+            ("inner", "Permission denied"),
+        ]
+
+    def test_a_disk_that_fails(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Failing(BytesIO):
+            def read(self, *_: Any) -> bytes:
+                raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(reading, "open_file", lambda _: Failing())
+        (skipped,) = read_good_images([tmp_path / "a.png"], SHAPE).skipped
+        assert skipped.reason == "it is damaged: Input/output error"
+
+    def test_too_little_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def starved(*_: Any, **__: Any) -> None:
+            raise MemoryError
+
+        monkeypatch.setattr(reading, "_eight_bit", starved)
+        with pytest.raises(UserError, match="not enough memory"):
+            decode(encoded(picture()), 3, "it")
+
+
+@contextmanager
+def _as_nobody(folder: Path) -> Iterator[Callable[[], None]]:
+    """Root may read everything: be somebody else from the call of what is given until the end."""
+    folder.chmod(0o755)
+    root = os.geteuid() == 0
+    try:
+        yield lambda: os.seteuid(65534) if root else None
+    finally:
+        if root:
+            os.seteuid(0)
+        for path in folder.rglob("*"):
+            path.chmod(0o755)
+
+
+class TestFolders:
+    def test_links_are_followed_once_and_loops_end(self, tmp_path: Path) -> None:
+        (tmp_path / "real" / "deep").mkdir(parents=True)
+        write(Good("a.png", encoded(picture())), tmp_path / "real" / "deep")
+        (tmp_path / "elsewhere").mkdir()
+        write(Good("b.png", encoded(picture())), tmp_path / "elsewhere")
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        (folder / "a link").symlink_to(tmp_path / "real")
+        (folder / "another").symlink_to(tmp_path / "real" / "deep")
+        (folder / "z").mkdir()
+        (folder / "z" / "up").symlink_to(folder)
+        (folder / "z" / "self").symlink_to("self")
+        (folder / "m").symlink_to(folder / "z")
+        write(Good("c.png", encoded(picture())), folder / "z")
+        (folder / "y").symlink_to(tmp_path / "elsewhere")
+        names = [path.relative_to(folder).as_posix() for path in find_images([folder])]
+        assert names == ["a link/deep/a.png", "y/b.png", "z/c.png"]
+
+    def test_folders_with_the_name_of_an_image_are_folders(self, tmp_path: Path) -> None:
+        (tmp_path / "x.png").mkdir()
+        inner = write(Good("y.png", encoded(picture())), tmp_path / "x.png")
+        assert find_images([tmp_path]) == [inner]
+        assert find_images([tmp_path / "x.png"]) == [inner]
+
+    def test_hidden_files_are_read_only_when_named(self, tmp_path: Path) -> None:
+        hidden = write(Good(".hidden.png", encoded(picture())), tmp_path)
+        seen = write(Good("seen.png", encoded(picture())), tmp_path)
+        assert find_images([tmp_path]) == [seen]
+        assert find_images([hidden, seen]) == [hidden, seen]
+
+    def test_other_files_are_passed_over_but_read_when_named(self, tmp_path: Path) -> None:
+        image = write(Good("picture.dat", encoded(picture())), tmp_path)
+        with pytest.raises(UserError, match="holds no images"):
+            find_images([tmp_path])
+        assert len(read_good_images(find_images([image]), SHAPE)) == 1
+        (tmp_path / "photo.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+        assert [path.name for path in find_images([tmp_path])] == ["photo.HEIC"], "not lost unseen"
+
+    def test_every_suffix_that_is_read_can_be_written(self, tmp_path: Path) -> None:
+        kinds = {".apng": "PNG", ".jpe": "JPEG", ".pgm": "PPM", ".pbm": "PPM", ".pnm": "PPM"}
+        for suffix in READ:
+            picture().save(tmp_path / f"it{suffix}", kinds.get(suffix))
+        assert len(read_good_images(find_images([tmp_path]), SHAPE)) == len(READ)
+
+    def test_an_image_folder_may_leave_bad_ones_out(self, tmp_path: Path) -> None:
+        for name, content in {
+            "a/1.png": b"",
+            "a/2.png": encoded(picture()),
+            "b/1.png": b"x",
+        }.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(content)
+        read = ImageFolder(tmp_path, (4, 4), on_bad="skip").read("train")
+        assert read.labels.tolist() == [0]
+        assert read.class_names == ("a", "b")
+        assert read.images[0, :, 0, 0].tolist() == list(RED)
+        assert [Path(bad.path).relative_to(tmp_path).as_posix() for bad in read.skipped] == [
+            "a/1.png",
+            "b/1.png",
+        ]
+        with pytest.raises(UserError, match=r"1\.png cannot be read .*it is empty"):
+            ImageFolder(tmp_path, (4, 4)).read("train")
+
+
+class TestBatches:
+    def test_are_of_the_same_files_whatever_is_bad(self, tmp_path: Path) -> None:
+        files = []
+        for number in range(7):
+            content = b"" if number in (1, 2, 3) else encoded(picture("L", color=number))
+            files.append(write(Good(f"{number}.png", content), tmp_path))
+        batches = list(iterate_images(files, (1, 4, 6), 2))
+        assert [[int(image[0, 0, 0]) for image in batch.images] for batch in batches] == [
+            [0],
+            [],
+            [4, 5],
+            [6],
+        ]
+        assert batches[1].images.shape == (0, 1, 4, 6)
+        assert batches[1].skipped == tuple(
+            BadImage(files[number].as_posix(), "it is empty") for number in (2, 3)
+        )
+        whole = read_good_images(files, (1, 4, 6))
+        assert torch.equal(torch.cat([batch.images for batch in batches]), whole.images)
+        assert whole.images.untyped_storage().nbytes() == whole.images.numel()
+
+    def test_stop_at_a_bad_file_if_that_is_wanted(self, tmp_path: Path) -> None:
+        bad = write(Bad("\x1b[1mbad.png", b"", ""), tmp_path)
+        with pytest.raises(UserError, match=r"\\x1b\[1mbad\.png cannot be read .*it is empty"):
+            next(iterate_images([bad], SHAPE, 4, "error"))
+        with pytest.raises(UserError, match="2 are needed"):
+            read_good_images([bad], (2, 8, 8))
+        with pytest.raises(UserError, match="batch size"):
+            next(iterate_images([bad], SHAPE, 0))
+
+    def test_memory_is_constant(self, tmp_path: Path) -> None:
+        """600 images of 256 x 256 are 118 MB, a batch of 8 of them 1.6 MB."""
+        image = write(Good("one.png", encoded(picture(size=(256, 256)))), tmp_path)
+        with peak_megabytes() as peak:
+            count = sum(len(batch) for batch in iterate_images([image] * 600, (3, 256, 256), 8))
+        assert count == 600
+        assert peak[0] < 16
+
+    def test_reading_in_threads_changes_nothing(self, corpus: Path) -> None:
+        paths = [corpus / case.name for case in MODES]
+        alone = [decode(path, 3, "it").tolist() for path in paths]
+        before = list(warnings.filters)
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda path: decode(path, 3, "it").tolist(), paths * 3))
+        assert together == alone * 3
+        assert list(warnings.filters) == before
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "PNG": {},
+    "JPEG": {"quality": 60},
+    "GIF": {},
+    "WEBP": {},
+    "BMP": {},
+    "PPM": {},
+    "TIFF": {},
+    "LZW": {"format": "TIFF", "compression": "tiff_lzw"},
+    "DEFLATE": {"format": "TIFF", "compression": "tiff_adobe_deflate"},
+    "JPEG in TIFF": {"format": "TIFF", "compression": "jpeg"},
+    "ANIMATION": {"format": "WEBP", "save_all": True, "append_images": [picture(size=(11, 13))]},
+    "MPO": {"save_all": True, "append_images": [picture(size=(11, 13))]},
+}
+START = {
+    kind: encoded(
+        Image.fromarray(np.arange(13 * 11 * 3, dtype=np.uint8).reshape(13, 11, 3)),
+        **{"kind": options.get("format", kind)},
+        **{key: value for key, value in options.items() if key != "format"},
+    )
+    for kind, options in KINDS.items()
+}
+
+
+class TestAnyBytes:
+    """Whatever the bytes are, there is an image or one sentence, and soon."""
+
+    def read(self, content: bytes) -> None:
+        begun = time.process_time()
+        try:
+            image = decode(content, 3, "it", (8, 8))
+        except UserError as error:
+            assert str(error).startswith("it cannot be read as an image (")  # noqa: PT017
+            assert "\n" not in str(error)  # noqa: PT017
+        else:
+            assert image.shape == (3, 8, 8)
+        assert time.process_time() - begun < 2
+
+    @settings(max_examples=300)
+    @given(content=st.binary(max_size=300), start=st.sampled_from(["", *START]))
+    def test_arbitrary(self, content: bytes, start: str) -> None:
+        self.read(START[start][:12] + content if start else content)
+
+    @settings(max_examples=600)
+    @given(kind=st.sampled_from(sorted(START)), seed=st.integers(0, 2**32))
+    def test_damaged(self, kind: str, seed: int) -> None:
+        rng = random.Random(seed)
+        content = bytearray(START[kind])
+        for _ in range(rng.randint(0, 6)):
+            # Headers are where lies do harm.
+            where = rng.randrange(min(len(content), rng.choice([64, 256, 10**9])))
+            content[where] = rng.choice([0, 0xFF, 0x7F, 0x80, rng.randrange(256)])
+        if rng.random() < 0.4:
+            del content[rng.randrange(len(content)) :]
+        if rng.random() < 0.1:
+            at = rng.randrange(len(content) + 1)
+            content[at:at] = rng.randbytes(rng.randint(1, 40))
+        self.read(bytes(content))
+
+    @pytest.mark.parametrize("kind", sorted(START))
+    def test_cut_anywhere(self, kind: str) -> None:
+        whole = START[kind]
+        for length in range(0, len(whole), max(1, len(whole) // 60)):
+            self.read(whole[:length])
+
+
+class TestSurvey:
+    def test_counts_by_hand(self, tmp_path: Path) -> None:
+        contents = {
+            "a.png": encoded(picture(size=(8, 8))),
+            "b.png": encoded(picture(size=(8, 8))),
+            "c.png": encoded(picture("L", color=1, size=(16, 16))),
+            "d.jpg": encoded(picture(size=(4, 2)), "JPEG"),
+            "e.png": encoded(picture(size=(8, 8))),
+            "f.png": b"",
+        }
+        for name, content in contents.items():
+            (tmp_path / name).write_bytes(content)
+        told: list[tuple[int, int]] = []
+        found = survey(find_images([tmp_path]), lambda *counts: told.append(counts))
+        assert told == [(1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 1)]
+        assert found.good == 5
+        assert [bad.reason for bad in found.bad] == ["it is empty"]
+        assert found.formats == {"PNG": 4, "JPEG": 1}
+        assert found.modes == {"RGB": 4, "L": 1}
+        assert found.sizes == {(8, 8): 3, (16, 16): 1, (2, 4): 1}
+        assert [[Path(path).name for path in group] for group in found.same] == [
+            ["a.png", "b.png", "e.png"]
+        ]
+        assert found.scaling((8, 8)) == {"kept": 3, "reduced": 1, "enlarged": 1, "stretched": 1}
+        assert found.scaling((4, 8)) == {"kept": 0, "reduced": 4, "enlarged": 1, "stretched": 4}
+
+
+class TestCheckData:
+    def run(self, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+        code = main(["check-data", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    def test_lists_the_bad_and_counts_the_good(
+        self, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        target = tmp_path / "found.json"
+        code, out, err = self.run(capsys, corpus, "--size", 32, "--json", target)
+        assert (code, err) == (0, "")
+        found = json.loads(target.read_text())
+        assert out.startswith(f"{len(GOOD)} of {found['files']} images can be read.")
+        assert found["good"] == len(GOOD) == sum(found["formats"].values())
+        assert sum(size["images"] for size in found["sizes"]) == len(GOOD)
+        assert [out.count(f"/{case.name}: ") for case in BOMBS if "float" not in case.name] == [
+            1
+        ] * len(BOMBS)
+        assert f"{corpus}/half.png: it is truncated\n" in out
+        assert {"path": f"{corpus}/half.png", "reason": "it is truncated"} in found["bad"]
+        assert found["scaling"]["to"] == [32, 32]
+        assert "Brought to 32 x 32: 0 kept" in out
+
+    def test_hostile_names_do_nothing_to_the_terminal(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for case in NAMES:
+            (tmp_path / case.name).write_bytes(b"x")
+        code, out, err = self.run(capsys, tmp_path, "--json", tmp_path / "found.json")
+        assert code == 2
+        assert all(line.isprintable() for line in (out + err).split("\n"))
+        assert out.count(": it is of no known image format\n") == len(NAMES)
+        assert "\\x1b[2J\\x1b]0;title\\x07.png" in out
+        assert "日本語 картинка ملف.png" in out
+        assert err.startswith(f"ifnormal: {len(NAMES)} of {len(NAMES)} images cannot be read, ")
+        assert err.count("\n") == 1
+        paths = [bad["path"] for bad in json.loads((tmp_path / "found.json").read_text())["bad"]]
+        assert sorted(os.listdir(tmp_path)) == sorted(  # noqa: PTH208
+            ["found.json", *(Path(path).name for path in paths)]
+        )
+
+    def test_exit_codes(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write(Good("good.png", encoded(picture())), tmp_path)
+        assert self.run(capsys, tmp_path, "--on-bad-image", "error")[::2] == (0, "")
+        write(Bad("bad.png", b"", ""), tmp_path)
+        assert self.run(capsys, tmp_path)[::2] == (0, "")
+        code, out, err = self.run(capsys, tmp_path, "--on-bad-image", "error")
+        assert code == 2
+        assert "1 of 2 images can be read.\n" in out
+        assert err == (
+            f"ifnormal: 1 of 2 images cannot be read, the first is {tmp_path}/bad.png "
+            "(it is empty); restore them or leave them out.\n"
+        )
+        code, out, err = self.run(capsys, tmp_path / "gone")
+        assert code == 2
+        assert "No such file or directory" in err
+
+    def test_mistakes_are_named(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "a\x1b[1m").mkdir()
+        assert "a\\x1b[1m holds no images" in self.run(capsys, tmp_path / "a\x1b[1m")[2]
+        write(Good("good.png", encoded(picture())), tmp_path)
+        for size in ("0", "wide", "[8]", "[8,0]", "-4"):
+            code, out, err = self.run(capsys, tmp_path, "--size", size)
+            assert (code, out) == (2, "")
+            assert err.startswith("ifnormal: --size ")
+        assert "Brought to 8 x 9: " in self.run(capsys, tmp_path, "--size", "[8,9]")[1]
+
+
+def test_printable_writes_out_what_a_terminal_would_act_on() -> None:
+    assert printable("straße/日本.png") == "straße/日本.png"
+    assert printable("a\nb\x1b[2J\u202e\udcff") == r"a\nb\x1b[2J\u202e\udcff"
+    assert printable(printable("\x07\t")) == r"\x07\t"
+
+
+@pytest.mark.skipif("IFNORMAL_DATA" not in os.environ, reason="needs real images")
+def test_real_photographs_read_from_files_as_from_their_table(tmp_path: Path) -> None:
+    from ifnormal.data.parquet import ParquetImages
+
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folder = Path(os.environ["IFNORMAL_DATA"]) / "mvtec_bottle"
+    if not folder.is_dir():
+        pytest.skip("needs mvtec_bottle")
+    table = parquet.read_table(folder / "test-00000-of-00001.parquet", columns=["image"])
+    for number, image in enumerate(table.column("image").to_pylist()):
+        (tmp_path / f"{number:03}.png").write_bytes(image["bytes"])
+    (tmp_path / "010 half.png").write_bytes(image["bytes"][:1500])
+    read = read_good_images(find_images([tmp_path]), (3, 128, 128))
+    assert torch.equal(read.images, ParquetImages(folder).read("test").images)
+    assert [Path(bad.path).name for bad in read.skipped] == ["010 half.png"]
