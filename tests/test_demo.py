@@ -239,11 +239,11 @@ class TestBeginningAnew:
 
 class TestExplain:
     def test_own_images(self, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        picture = run / "explanation" / "images" / "0001_anomaly.png"
+        picture = run / "explanation" / "images" / "000001_anomaly.png"
         figures = (run / "metrics.json").read_bytes()
         assert command("explain", picture, "--run", run) == 0
         assert "of 2 counterfactuals" in capsys.readouterr().out
-        assert len(Explanation.load(run / "own-images" / "explanation")) == 1
+        assert len(Explanation.load(run / "own-images")) == 1
         assert command("report", run / "own-images") == 0
         assert (run / "own-images" / "report.html").is_file()
         assert (run / "metrics.json").read_bytes() == figures, "these are of the test anomalies"
@@ -253,22 +253,22 @@ class TestExplain:
         pictures = run / "explanation" / "images"
         assert command("explain", pictures, "--run", run, "--out", tmp_path / "photos") == 0
         count = len(list(pictures.glob("*.png")))
-        assert len(Explanation.load(tmp_path / "photos" / "explanation")) == count
+        assert len(Explanation.load(tmp_path / "photos")) == count
 
     def test_own_images_do_not_replace_what_is_measured(
         self, run: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        picture = run / "explanation" / "images" / "0001_anomaly.png"
+        picture = run / "explanation" / "images" / "000001_anomaly.png"
         assert command("explain", picture, "--run", run, "--out", run) == 2
         assert "name another folder with --out" in capsys.readouterr().err
 
     def test_only_the_test_anomalies_are_measured(
         self, run: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        picture = run / "explanation" / "images" / "0001_anomaly.png"
+        picture = run / "explanation" / "images" / "000001_anomaly.png"
         assert command("explain", picture, "--run", run) == 0
         shutil.rmtree(run / "explanation")
-        shutil.copytree(run / "own-images" / "explanation", run / "explanation")
+        shutil.copytree(run / "own-images", run / "explanation")
         assert command("evaluate", "--run", run) == 2
         assert "run ifnormal explain" in capsys.readouterr().err
 

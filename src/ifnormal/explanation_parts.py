@@ -226,13 +226,14 @@ def _require_ours(folder: Path) -> None:
         path = folder / name
         if path.exists() and _format(path) != form:
             raise UserError(
-                f"{folder} already holds {name}, which ifnormal did not write; name another folder."
+                f"{folder} already holds {name}, which ifnormal did not write; name another folder "
+                "with --out."
             )
     ours = (folder / _PARTS / _JOB).exists() or (folder / DOCUMENT).exists()
     if not ours and (folder / REPORT).exists():
         raise UserError(
             f"{folder} already holds {REPORT}, which is of no explanation there; name another "
-            "folder."
+            "folder with --out."
         )
 
 

@@ -31,18 +31,18 @@ _EXPLANATION = rf"(explanation{_TENSORS}|images/{PICTURE.pattern}|parts/(job|par
 # The judge depends on the images alone, so only a new detector, which may have others, outdates it.
 _MADE_BY = {
     "detector": rf"(detector/detector|judge/judge){_TENSORS}|detector/losses\.jsonl",
-    "fit": rf"explainer/(explainer|checkpoint){_TENSORS}|explainer/losses\.jsonl"
-    rf"|{OWN_IMAGES}/(explanation/{_EXPLANATION}|report\.html)",
+    "fit": rf"explainer/(explainer|checkpoint|detector/detector){_TENSORS}|explainer/losses\.jsonl"
+    rf"|{OWN_IMAGES}/((explanation/)?{_EXPLANATION}|report\.html)",
     "explain": rf"explanation/{_EXPLANATION}",
     "evaluate": rf"gradient/{_EXPLANATION}|truth\.json|metrics\.json",
     "report": r"report\.html",
 }
 # Deepest first, so that each is empty when its turn comes.
 _FOLDERS = (
-    *(f"{OWN_IMAGES}/explanation/{name}" for name in ("images", "parts")),
-    *(f"{OWN_IMAGES}/explanation", OWN_IMAGES),
+    *(f"{OWN_IMAGES}/{name}" for name in ("explanation/images", "explanation", "images", "parts")),
+    OWN_IMAGES,
     *("explanation/images", "explanation", "gradient/images", "gradient"),
-    *("explainer", "judge", "detector", "."),
+    *("explainer/detector", "explainer", "judge", "detector", "."),
 )
 
 

@@ -5,7 +5,7 @@ config.json    options, seeds, versions, commit, machine, seconds a stage
 detector/      detector, losses
 explainer/     explainer, checkpoint, losses
 explanation/   images, scores
-own-images/    explanation/ of images that were given by name
+own-images/    explanation and report of images that were given by name
 judge/         the independent judge
 gradient/      plain pixel-gradient counterfactuals, for contrast
 truth.json     the judge's verdicts
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,9 +27,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ifnormal.config import DataConfig, DetectorConfig, FitConfig, data_config, require_seed
+from ifnormal.config import DATA_PATHS, DataConfig, DetectorConfig, FitConfig, data_config, require_seed
 from ifnormal.data import load_setup
-from ifnormal.data.folder import read_images
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.trained import TrainedDetector
@@ -45,7 +44,6 @@ from ifnormal.metrics.normality_auroc import auroc
 from ifnormal.metrics.truth import truth
 from ifnormal.report import write_report
 from ifnormal.run_folder import (
-    OWN_IMAGES,
     begin,
     clear,
     difference,
@@ -83,8 +81,9 @@ def train_detector_stage(
     begun = time.perf_counter()
     require_seed(seed)
     begin(run)
-    if data.data_root is not None:  # the later stages may be run from elsewhere
-        data = replace(data, data_root=data.data_root.expanduser().absolute())
+    for name in DATA_PATHS:  # the later stages may be run from elsewhere
+        if (path := getattr(data, name)) is not None:
+            data = replace(data, **{name: path.expanduser().absolute()})
     setup = load_setup(data, seed)
     clear(run, "detector")
     options = {"data": asdict(data), "detector": asdict(config), "seed": seed}
@@ -127,43 +126,17 @@ def fit_stage(
     return explainer
 
 
-def explanation_folder(run: Path, images: Sequence[Path] = (), out: Path | None = None) -> Path:
-    """Where `explain_stage` saves.
-
-    Given images have a folder of their own, so as not to take the place of what is measured.
-    """
-    return (out or (run / OWN_IMAGES if images else run)) / "explanation"
-
-
-def explain_stage(run: Path, images: Sequence[Path] = (), out: Path | None = None) -> Explanation:
-    """Explain the setup's test anomalies, or the given image files and folders.
+def explain_stage(run: Path) -> Explanation:
+    """Explain the setup's test anomalies: `explanation/`.
 
     Args:
         run: holds a detector and an explainer.
-        images: files and folders; none for the test anomalies.
-        out: `explanation/` goes here; by default the run, or its `own-images/` for given images.
     """
-    begun, target = time.perf_counter(), explanation_folder(run, images, out)
-    measured = target.resolve() == (run / "explanation").resolve()
-    if images and measured:
-        raise UserError(
-            f"{target} is for the test anomalies, from which the figures come; "
-            "name another folder with --out or leave it out."
-        )
-    detector = _detector(run)
-    explainer = _explainer(run, detector)
+    begun, target = time.perf_counter(), run / "explanation"
+    explainer = _explainer(run, _detector(run))
     require_writable(target)
-    names: Sequence[str]
-    if images:
-        anomalies, names = read_images(images, detector.shape)
-    else:
-        anomalies = (setup := _setup(run)).test_anomalies
-        names = _names(setup)
-    explanation = explainer.explain(anomalies, names)
-    if not measured:
-        explanation.save(target)
-        say_done("explain", begun)
-        return explanation
+    setup = _setup(run)
+    explanation = explainer.explain(setup.test_anomalies, _names(setup))
     with timed(run, "explain", begun):
         clear(run, "explain")
         explanation.save(target)
