@@ -7,6 +7,7 @@ whatever its surrogate got wrong. After: how far the surrogate can be believed (
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from ifnormal.detectors.surrogate import Surrogate
 from ifnormal.errors import DivergenceError, UserError
 from ifnormal.optimizer_state import optimizer_tensors, restore_optimizer
 from ifnormal.pixels import to_float
+from ifnormal.progress import Progress
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -35,6 +37,7 @@ _BYTES, _LATEST = 2**29, 20_000
 _HELD_OUT, _BETWEEN, _FRESH = 512, 20_000, 1024
 # Fewer queries at once are not worth a lesson; they are saved up.
 _LEAST = 16
+_ASKED, _REPORT_EVERY = 512, 25
 
 
 @dataclass(frozen=True)
@@ -84,11 +87,12 @@ class _Answered:
     rows: Tensor
     log_odds: Tensor = field(default_factory=lambda: torch.zeros(0))
 
-    def ask(self, queries: Queries) -> None:
-        parts = [
-            queries.ask(self.images[rows.to(self.images.device)]) for rows in self.rows.split(4096)
-        ]
-        self.log_odds = torch.cat(parts) if parts else self.log_odds
+    def ask(self, queries: Queries) -> Iterator[int]:
+        """Fill `log_odds`, yielding how many there are while it goes on."""
+        for rows in self.rows.split(_ASKED):
+            answers = queries.ask(self.images[rows.to(self.images.device)])
+            self.log_odds = torch.cat([self.log_odds, answers])
+            yield len(self.log_odds)
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(len(self.rows), (count,), generator=generator)
@@ -145,22 +149,27 @@ class Distillation:
         self._latest = LatestAnswers(shape, max(1, min(_LATEST, _BYTES // size, left)))
         self._optimizer = self._new_optimizer(config.refresh_learning_rate)
 
-    def begin(self, log: Path | None = None) -> None:
+    def begin(self) -> None:
         """Ask for what is to be known beforehand, and learn it; features are fixed from here on.
 
         Raises:
             DivergenceError: the surrogate's loss became NaN or infinite.
             UserError: the black box, or else the surrogate, does not tell normal from outlier.
         """
-        for answered in self._known.values():
-            answered.ask(self.queries)
+        with Progress("asking the detector", self.plan.before) as progress:
+            for answered in self._known.values():
+                for _ in answered.ask(self.queries):
+                    progress.report(self.queries.used, {})
         optimizer = self._new_optimizer(self.config.learning_rate)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, self.config.learning_rate, total_steps=self.config.steps
         )
-        for _ in range(self.config.steps):
-            self._learn(optimizer, latest=False)
-            schedule.step()
+        with Progress("surrogate", self.config.steps) as progress:
+            for step in range(1, self.config.steps + 1):
+                loss = self._learn(optimizer, latest=False)
+                schedule.step()
+                if step % _REPORT_EVERY == 0:
+                    progress.report(step, {"loss": loss})
         self._require_told_apart()
         self.surrogate.keep_reader()
 
@@ -314,8 +323,11 @@ class Distillation:
             return torch.zeros(0)
         return in_batches(self.surrogate.log_odds, images.to(self._fabric.device))
 
-    def _learn(self, optimizer: torch.optim.Optimizer, latest: bool) -> None:
-        """One lesson: half of it the latest answers or images between, half training images."""
+    def _learn(self, optimizer: torch.optim.Optimizer, latest: bool) -> float:
+        """One lesson, half of it training images, the rest images between and latest answers.
+
+        Returns the loss before.
+        """
         size, random, known = self.config.batch_size, self._random, self._known
         between = size // 4 if latest else size // 2
         shares = {"between": between if known["between"].rows.numel() else 0}
@@ -340,6 +352,7 @@ class Distillation:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         scorer.requires_grad_(False)
+        return loss.item()
 
     def _new_optimizer(self, rate: float) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
