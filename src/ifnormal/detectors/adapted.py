@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ifnormal.config import Preprocessing
-from ifnormal.detectors.adapters import AdapterOptions, Features, adapter_of
+from ifnormal.detectors.adapters import AdapterOptions, Features, adapter_of, named
 from ifnormal.detectors.adapters.features import described
 from ifnormal.detectors.calibration import threshold_at
 from ifnormal.detectors.detector import in_batches
@@ -226,6 +226,7 @@ def adapt(
     """
     if not isinstance(model, ScoreModel):
         model = adapter_of(model).wrap(model, AdapterOptions(True, black_box, features))
+        model.features = named(features)
     if higher_is is not None:
         model.higher_is = higher_is
     threshold = model.threshold if threshold_own is None else threshold_own

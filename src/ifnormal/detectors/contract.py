@@ -131,9 +131,9 @@ def _check_alone(
         worst = int((alone - scores[: len(few)]).abs().argmax())
         raise UserError(
             f"{name} scores an image {float(alone[worst]):.6g} alone and "
-            f"{float(scores[worst]):.6g} in a batch of {len(floats)}; it must not mix the images of "
-            "a batch: put batch normalisation into evaluation mode, or take no minimum, maximum or "
-            "mean over the batch."
+            f"{float(scores[worst]):.6g} in a batch of {len(floats)}; it must not mix the images: "
+            "put batch normalisation into evaluation mode, or take no minimum, maximum or mean "
+            "over the batch."
         )
     return largest
 
@@ -168,8 +168,8 @@ def _check_gradient(detector: AdaptedDetector, floats: Tensor, name: str) -> tup
             (slope,) = torch.autograd.grad(log_odds.sum(), given, allow_unused=True)
     if slope is None:
         raise UserError(
-            f"{name} gives scores that do not depend on the images by any torch operation, so there "
-            "is no gradient to follow; compute in torch throughout, without detach() or no_grad(), "
+            f"{name} gives scores that do not depend on the images by any torch operation, so "
+            "there is no gradient; compute in torch throughout, without detach() or no_grad(), "
             "or declare it a black box (black_box=True, --black-box)."
         )
     norms = slope.flatten(1).double().norm(dim=1)

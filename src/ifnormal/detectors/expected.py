@@ -15,8 +15,8 @@ from ifnormal.errors import UserError
 
 _OF_SPREAD, _OF_SIZE = 0.05, 1e-3
 _CAUSES = (
-    "the usual causes are another interpolation on resizing, another mean and std, RGB against BGR, "
-    "a value range of 0..255 against 0..1, or images edited smaller than the model takes them"
+    "the usual causes are another interpolation on resizing, another mean and std, RGB against "
+    "BGR, a value range of 0..255 against 0..1, or images edited smaller than the model takes them"
 )
 
 
@@ -88,9 +88,9 @@ def check_expected(
     matched = match_expected(expected, names)
     if not matched:
         raise UserError(
-            f"None of the {len(expected)} expected scores is for one of the {len(names)} images; the "
-            f"first are {next(iter(expected))} and {names[0] if names else 'none'}: use the paths "
-            "or the names of the same files."
+            f"None of the {len(expected)} expected scores is for one of the {len(names)} images; "
+            f"the first are {next(iter(expected))} and {names[0] if names else 'none'}: use the "
+            "paths or the names of the same files."
         )
     places = list(matched)
     wanted = torch.tensor([matched[place] for place in places], dtype=torch.float64)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ifnormal.config import Preprocessing
 from ifnormal.detectors.adapted import adapt
-from ifnormal.detectors.adapters import AdapterOptions, Features, adapter_of_spec
+from ifnormal.detectors.adapters import AdapterOptions, Features, adapter_of_spec, named
 from ifnormal.detectors.detector import Detector
 from ifnormal.detectors.saving import FORMAT, load_adapted
 from ifnormal.detectors.score_model import HigherIs
@@ -41,7 +41,7 @@ def load_detector(
     if Path(spec).is_dir():
         return _from_folder(Path(spec), trust)
     model = adapter_of_spec(spec).load(spec, AdapterOptions(trust, black_box or None, features))
-    model.spec = spec
+    model.spec, model.features = spec, named(features)
     return adapt(
         model,
         shape=shape,

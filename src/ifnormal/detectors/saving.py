@@ -9,7 +9,14 @@ from typing import Any
 
 from ifnormal.config import preprocessing_config
 from ifnormal.detectors.adapted import AdaptedDetector
-from ifnormal.detectors.adapters import AdapterOptions, adapter_of, adapter_of_spec
+from ifnormal.detectors.adapters import (
+    FUNCTION,
+    AdapterOptions,
+    Features,
+    adapter_of,
+    adapter_of_spec,
+    named,
+)
 from ifnormal.detectors.score_map import ScoreMap
 from ifnormal.detectors.score_model import ScoreModel
 from ifnormal.errors import UserError
@@ -33,6 +40,7 @@ def save_adapted(detector: AdaptedDetector, folder: Path) -> None:
         "file": None if file is None else file.resolve().as_posix(),
         "sha256": None if file is None else hash_of(file),
         "black_box": detector.is_black_box,
+        "features": detector.model.features,
         "higher_is": detector.higher_is,
         "shape": detector.shape,
         "preprocessing": asdict(detector.preprocessing),
@@ -44,13 +52,17 @@ def save_adapted(detector: AdaptedDetector, folder: Path) -> None:
     write_json(folder / "detector.json", facts)
 
 
-def load_adapted(folder: Path, *, trust: bool = False, model: Any = None) -> AdaptedDetector:
+def load_adapted(
+    folder: Path, *, trust: bool = False, model: Any = None, features: Features | None = None
+) -> AdaptedDetector:
     """Read what `save_adapted` wrote, and the model that it names.
 
     Args:
         folder: with a `detector.json`.
         trust: a file that runs code when it is loaded may do so.
-        model: the model, where it was a Python object without a SPEC.
+        model: the model, where it was a Python object without a SPEC; or the SPEC of the same one
+            in another place.
+        features: the function of features, where there was one.
 
     Raises:
         UserError: the folder or the model is missing, changed, or not trusted.
@@ -59,7 +71,7 @@ def load_adapted(folder: Path, *, trust: bool = False, model: Any = None) -> Ada
     if facts.get("format") != FORMAT or facts.get("version") != _VERSION:
         raise UserError(f"{folder}/detector.json is no adapted detector of format 1; wrap it anew.")
     try:
-        found = _find(facts, folder, trust, model)
+        found = _find(facts, folder, trust, model, features)
         found.higher_is = facts["higher_is"]
         channels, height, width = facts["shape"]
         map_ = facts["score_map"]
@@ -80,10 +92,23 @@ def load_adapted(folder: Path, *, trust: bool = False, model: Any = None) -> Ada
     return detector
 
 
-def _find(facts: dict[str, Any], folder: Path, trust: bool, model: Any) -> ScoreModel:
-    options = AdapterOptions(trust, bool(facts["black_box"]) or None)
+def _find(
+    facts: dict[str, Any], folder: Path, trust: bool, model: Any, features: Features | None
+) -> ScoreModel:
+    if isinstance(model, ScoreModel):
+        return model
+    if isinstance(model, str | Path):
+        file = str(model) if Path(model).is_file() else None
+        facts, model = {**facts, "spec": str(model), "file": file}, None
+    if facts["features"] == FUNCTION and not callable(features):
+        raise UserError(
+            f"The detector of {folder} took its features from a function; give features again."
+        )
+    options = AdapterOptions(trust, bool(facts["black_box"]) or None, features or facts["features"])
     if model is not None:
-        return model if isinstance(model, ScoreModel) else adapter_of(model).wrap(model, options)
+        found = adapter_of(model).wrap(model, options)
+        found.features = named(options.features)
+        return found
     spec = facts["spec"]
     if not spec:
         raise UserError(
@@ -101,7 +126,7 @@ def _find(facts: dict[str, Any], folder: Path, trust: bool, model: Any) -> Score
                 f"{str(facts['sha256'])[:12]}); restore it, or fit an explainer to the new one."
             )
         found = adapter_of_spec(str(path)).load(str(path), options)
-    found.spec = spec
+    found.spec, found.features = spec, named(options.features)
     return found
 
 

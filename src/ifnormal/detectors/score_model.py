@@ -55,6 +55,7 @@ class ScoreModel(nn.Module):
         self.black_box, self.higher_is, self.threshold = black_box, higher_is, threshold
         self.input_shape, self.file, self.reference = input_shape, file, reference
         self.ending, self.facts = ending or Ending(), facts or {}
+        self.features: str | None = None  # how the user named them, to be found again
         if module is not None:
             module.eval()
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ifnormal.compute import channels_last, make_fabric
 from ifnormal.config import DetectorConfig
 from ifnormal.data.setup import AnomalySetup
+from ifnormal.detectors.augmentation import is_wanted, vary
 from ifnormal.detectors.calibration import calibrate, threshold_at
 from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.objective import DetectorObjective
@@ -57,7 +58,7 @@ def train_detector(
     )
     with Progress(f"detector ({objective.name})", config.steps, log) as progress:
         for step in range(1, config.steps + 1):
-            images, is_outlier = _batch(setup, objective, config.batch_size, generator)
+            images, is_outlier = _batch(setup, objective, config, generator)
             images, is_outlier = images.to(fabric.device), is_outlier.to(fabric.device)
             with fabric.autocast():
                 outputs, _ = detector.backbone(channels_last(images))
@@ -104,14 +105,20 @@ def _finish(detector: TrainedDetector, setup: AnomalySetup) -> TrainedDetector:
 
 
 def _batch(
-    setup: AnomalySetup, objective: DetectorObjective, size: int, generator: torch.Generator
+    setup: AnomalySetup,
+    objective: DetectorObjective,
+    config: DetectorConfig,
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Images (N, C, H, W) in [0, 1], shifted by up to two pixels, and which are outliers (N,)."""
+    """Images (N, C, H, W) in [0, 1], a little varied or shifted, and which are outliers (N,)."""
+    size = config.batch_size
     count = size // 2 if objective.needs_outliers else 0
     images = _draw(setup.train_normal, size - count, generator)
     if count:
         images = torch.cat([images, _draw(setup.outliers, count, generator)])
     is_outlier = torch.arange(size) >= size - count
+    if is_wanted(config, len(setup.train_normal)):
+        return vary(to_float(images), config, generator), is_outlier
     dx, dy = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=generator).tolist()
     padded = F.pad(to_float(images), (_SHIFT, _SHIFT, _SHIFT, _SHIFT))
     height, width = images.shape[2:]

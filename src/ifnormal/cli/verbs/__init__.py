@@ -5,6 +5,7 @@ from ifnormal.cli.verbs import (
     app,
     check_data,
     demo,
+    detectors,
     evaluate,
     explain,
     export,
@@ -21,6 +22,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": evaluate.VERB,
     "report": report.VERB,
     "check-data": check_data.VERB,
+    "detectors": detectors.VERB,
     "app": app.VERB,
     "export": export.VERB,
 }

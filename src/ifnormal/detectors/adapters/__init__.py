@@ -15,7 +15,7 @@ from ifnormal.detectors.adapters import (
     torch_module,
     torchscript,
 )
-from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions, Features
+from ifnormal.detectors.adapters.adapter import FUNCTION, Adapter, AdapterOptions, Features, named
 from ifnormal.errors import UserError
 
 ADAPTERS: tuple[Adapter, ...] = (
@@ -61,4 +61,13 @@ def adapter_of_spec(spec: str) -> Adapter:
     )
 
 
-__all__ = ["ADAPTERS", "Adapter", "AdapterOptions", "Features", "adapter_of", "adapter_of_spec"]
+__all__ = [
+    "ADAPTERS",
+    "FUNCTION",
+    "Adapter",
+    "AdapterOptions",
+    "Features",
+    "adapter_of",
+    "adapter_of_spec",
+    "named",
+]

@@ -14,6 +14,14 @@ from ifnormal.detectors.score_model import ScoreModel
 Features = Callable[[Tensor], Any] | str
 
 
+FUNCTION = "<function>"
+
+
+def named(features: Features | None) -> str | None:
+    """Features as they are saved: the name of a submodule, or that they were a function."""
+    return features if features is None or isinstance(features, str) else FUNCTION
+
+
 @dataclass(frozen=True)
 class AdapterOptions:
     """What a user says about a model beside the model itself.

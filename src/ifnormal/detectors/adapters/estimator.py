@@ -52,8 +52,8 @@ def wrap_estimator(estimator: Any, options: AdapterOptions) -> ScoreModel:
             scores = scores_of(np.asarray(score(rows), np.float64), len(images), label)
         except ValueError as error:
             raise UserError(
-                f"{label} does not take {rows.shape[1]} numbers an image ({first_line(error)}); it was "
-                "fitted on images of another size, or on features: give those as features=."
+                f"{label} does not take {rows.shape[1]} numbers an image ({first_line(error)}); it "
+                "was fitted on images of another size, or on features: give those as features=."
             ) from None
         if features is None:
             return scores, None

@@ -46,8 +46,8 @@ def load_program(spec: str, options: AdapterOptions) -> ScoreModel:
             program = torch.export.load(path)
     except Exception as error:  # torch's own, of any kind, for another version or a damaged file
         raise UserError(
-            f"{spec} cannot be loaded by torch {torch.__version__} ({first_line(error)}); export it "
-            "again with this version."
+            f"{spec} cannot be loaded by torch {torch.__version__} ({first_line(error)}); export "
+            "it again with this version."
         ) from None
     model = wrap_program(program, options, spec)
     model.file = path

@@ -1,0 +1,58 @@
+"""Mild variation of few training images, so that a detector does not learn them by heart.
+
+Normal images and outliers are varied alike: what the variation itself looks like is no clue.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ifnormal.config import DetectorConfig
+
+_FEW = 2000
+_SHIFT = 0.06
+
+
+def is_wanted(config: DetectorConfig, normal: int) -> bool:
+    """Whether to vary: as configured or, for "auto", with fewer than 2,000 normal images."""
+    return normal < _FEW if config.augment == "auto" else config.augment == "on"
+
+
+def vary(images: Tensor, config: DetectorConfig, rng: torch.Generator) -> Tensor:
+    """Turn, resize, shift, maybe mirror, and change brightness and contrast, each in its own way.
+
+    Args:
+        images: (N, C, H, W) float in [0, 1].
+        config: how much.
+        rng: decides what is done to each.
+
+    Returns:
+        (N, C, H, W) in [0, 1]; the rim is continued outwards.
+    """
+    count, _, height, width = images.shape
+
+    def within(reach: float) -> Tensor:
+        return (2 * torch.rand(count, generator=rng) - 1) * reach
+
+    def sign(mirrored: bool) -> Tensor:
+        flipped = torch.rand(count, generator=rng) < (0.5 if mirrored else 0.0)
+        return torch.where(flipped, -1.0, 1.0)
+
+    angle, scale = within(math.radians(config.turn)), torch.exp(within(config.resize))
+    across = sign(config.flip in ("horizontal", "both")) / scale
+    down = sign(config.flip in ("vertical", "both")) / scale
+    rows = [
+        torch.stack(
+            [angle.cos() * across, -angle.sin() * down * height / width, within(_SHIFT)], 1
+        ),
+        torch.stack([angle.sin() * across * width / height, angle.cos() * down, within(_SHIFT)], 1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    contrast = torch.exp(within(config.brightness))[:, None, None, None]
+    brightness = within(config.brightness)[:, None, None, None]
+    return ((moved - 0.5) * contrast + 0.5 + brightness).clamp(0, 1)
