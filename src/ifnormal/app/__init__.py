@@ -1,1 +1,1 @@
-"""The live what-if page. Without gradio only `what_if.py` and `figures.py` can be used."""
+"""The live what-if page. Only `page.py` and `serving.py` need gradio, the extra `app`."""

@@ -9,12 +9,12 @@ import gradio as gr
 from torch import Tensor
 
 from ifnormal.app import figures
-from ifnormal.app.what_if import edit, edit_every_way, read_upload, scored, units
+from ifnormal.app.uploads import read_upload, take_contents
+from ifnormal.app.what_if import edit, edit_every_way, scored, units
 from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.report.wording import concept_name
 
-LARGEST_UPLOAD = 32 * 2**20
 CSS = (Path(__file__).parent / "page.css").read_text()
 _HOURS = 3600
 _TITLE = "What would have to change in this image for the detector to call it normal?"
@@ -88,22 +88,3 @@ def make_page(explainer: Explainer, uploads: Path) -> gr.Blocks:
                 look, [image, target, concept], [panel], trigger_mode="always_last", **quietly
             )
     return page
-
-
-def take_contents(path: str | None, uploads: Path) -> bytes:
-    """The bytes of an upload, which is removed from disk at once.
-
-    Raises:
-        UserError: there is no file, it is too large, or it is no upload.
-    """
-    if path is None or not Path(path).resolve().is_relative_to(uploads.resolve()):
-        raise UserError("There is no file; drop an image in.")
-    file = Path(path)
-    try:
-        if file.stat().st_size > LARGEST_UPLOAD:
-            raise UserError(
-                f"The file is larger than {LARGEST_UPLOAD // 2**20} MB; drop a smaller image in."
-            )
-        return file.read_bytes()
-    finally:
-        file.unlink(missing_ok=True)

@@ -52,7 +52,8 @@ def served(explainer: Explainer, port: int) -> Iterator[str]:
         from starlette.middleware import Middleware
 
         from ifnormal.app.gate import gate
-        from ifnormal.app.page import CSS, LARGEST_UPLOAD, make_page
+        from ifnormal.app.page import CSS, make_page
+        from ifnormal.app.uploads import LARGEST_UPLOAD
 
         page = make_page(explainer, Path(uploads))
         hosts = frozenset(f"{name}:{port}" for name in (HOST, "localhost"))

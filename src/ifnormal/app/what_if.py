@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ifnormal.data.reading import decode
 from ifnormal.detectors.detector import Detector, higher_is, in_batches, own_scores, own_threshold
 from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
@@ -47,24 +46,6 @@ class Units:
 def units(detector: Detector) -> Units:
     """The detector's own units."""
     return Units(own_threshold(detector), higher_is(detector))
-
-
-def read_upload(content: bytes, shape: tuple[int, int, int]) -> Tensor:
-    """A stranger's file as the (C, H, W) uint8 image that the detector takes.
-
-    Raises:
-        UserError: it is no image, damaged or larger than any picture, or the detector takes neither
-            grey nor colour images.
-    """
-    channels, height, width = shape
-    if channels not in (1, 3):
-        raise UserError(
-            f"Image files have 1 or 3 channels, but the detector takes {channels}; "
-            "use a detector of grey or RGB images."
-        )
-    return torch.from_numpy(
-        decode(content, 1 if channels == 1 else 3, "The file", (height, width)).copy()
-    )
 
 
 def scored(detector: Detector, images: Tensor) -> list[Scored]:

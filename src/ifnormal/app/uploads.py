@@ -1,0 +1,50 @@
+"""Uploads: a stranger's file becomes an image and does not stay on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ifnormal.data.reading import decode
+from ifnormal.errors import UserError
+
+LARGEST_UPLOAD = 32 * 2**20
+
+
+def take_contents(path: str | None, uploads: Path) -> bytes:
+    """The bytes of an upload, which is removed from disk at once.
+
+    Raises:
+        UserError: there is no file, it is too large, or it is no upload.
+    """
+    if path is None or not Path(path).resolve().is_relative_to(uploads.resolve()):
+        raise UserError("There is no file; drop an image in.")
+    file = Path(path)
+    try:
+        if file.stat().st_size > LARGEST_UPLOAD:
+            raise UserError(
+                f"The file is larger than {LARGEST_UPLOAD // 2**20} MB; drop a smaller image in."
+            )
+        return file.read_bytes()
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def read_upload(content: bytes, shape: tuple[int, int, int]) -> Tensor:
+    """A stranger's file as the (C, H, W) uint8 image that the detector takes.
+
+    Raises:
+        UserError: it is no image, damaged or larger than any picture, or the detector takes neither
+            grey nor colour images.
+    """
+    channels, height, width = shape
+    if channels not in (1, 3):
+        raise UserError(
+            f"Image files have 1 or 3 channels, but the detector takes {channels}; "
+            "use a detector of grey or RGB images."
+        )
+    return torch.from_numpy(
+        decode(content, 1 if channels == 1 else 3, "The file", (height, width)).copy()
+    )
