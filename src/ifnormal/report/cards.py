@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ifnormal.report.listing import Edit, Entry, Listing
+from ifnormal.explanation_document import Counterfactual
+from ifnormal.report.listing import Entry, Listing
 from ifnormal.report.picture import (
     Picture,
     difference_picture,
@@ -16,7 +17,7 @@ from ifnormal.report.picture import (
     strip_picture,
 )
 from ifnormal.report.run import Truth
-from ifnormal.report.wording import concept_name, percent, printable
+from ifnormal.report.wording import concept_name, percent, short_line
 
 # Characters of data URIs; the gallery's own pictures come on top.
 BUDGET = 2_500_000
@@ -108,23 +109,23 @@ def make_cards(
 
 
 def _card(listing: Listing, entry: Entry, truth: Truth | None) -> Card:
-    name, before = printable(entry.name), read_pixels(listing.folder, str(entry.file))
+    name, before = short_line(entry.image.path), read_pixels(listing.folder, str(entry.image.file))
     pictures = [image_picture(before, "Anomaly", f"Anomaly {entry.number}: {name}")]
     if entry.heatmap is not None:
         alt = f"Heatmap: where the detector looks in anomaly {entry.number}"
         heatmap = read_pixels(listing.folder, entry.heatmap)
         pictures.append(heatmap_picture(heatmap, "Heatmap", alt))
 
-    def edit_card(edit: Edit) -> EditCard:
-        judged = truth.of(entry.number, edit.concept) if truth else None
+    def edit_card(edit: Counterfactual) -> EditCard:
+        judged = truth.of(entry, edit.concept) if truth else None
         after = read_pixels(listing.folder, edit.file)
-        concept, alone = concept_name(edit.concept), listing.concepts == 1
+        concept, alone = concept_name(edit.concept), listing.head.concepts == 1
         alt = f"Counterfactual of anomaly {entry.number}" + (
             "" if alone else f", concept {concept}"
         )
         outcome = "accepted by the detector" if edit.valid else "still flagged by the detector"
         seen = f"; the judge sees {judged.verdict}" if judged and judged.verdict else ""
-        sure = edit.probabilities[edit.concept] if not alone and edit.probabilities else None
+        sure = None if alone else edit.concept_probabilities[edit.concept]
         return EditCard(
             concept=concept,
             pictures=[
@@ -136,7 +137,7 @@ def _card(listing: Listing, entry: Entry, truth: Truth | None) -> Card:
                 difference_picture(before, after, "Difference", f"What changed in it: {alt}"),
             ],
             score=edit.score,
-            calibrated=edit.calibrated,
+            calibrated=edit.calibrated_score,
             valid=edit.valid,
             recognised="" if sure is None else percent(sure),
             verdict=judged.verdict if judged else "",
@@ -149,18 +150,18 @@ def _card(listing: Listing, entry: Entry, truth: Truth | None) -> Card:
         number=entry.number,
         name=name,
         pictures=pictures,
-        score=entry.score,
-        calibrated=entry.calibrated,
-        flagged=entry.flagged,
+        score=entry.image.score,
+        calibrated=entry.image.calibrated_score,
+        flagged=entry.image.flagged,
         edits=[edit_card(edit) for edit in entry.edits],
     )
 
 
-def _strip(listing: Listing, entry: Entry, edit: Edit, alt: str) -> Strip | None:
-    if edit.way is None:
+def _strip(listing: Listing, entry: Entry, edit: Counterfactual, alt: str) -> Strip | None:
+    if edit.traversal is None:
         return None
-    path = str(listing.folder / edit.way.file)
-    count = len(listing.targets)
-    frames = frames_of(read_pixels(listing.folder, edit.way.file), count, path)
+    path = str(listing.folder / edit.traversal.file)
+    count = len(listing.head.traversal_targets)
+    frames = frames_of(read_pixels(listing.folder, edit.traversal.file), count, path)
     alt = f"{count} steps from anomaly {entry.number} to it: {alt}"
-    return Strip(strip_picture(frames, "The way there", alt, STRIP_SIDE), edit.way.scores)
+    return Strip(strip_picture(frames, "The way there", alt, STRIP_SIDE), edit.traversal.scores)

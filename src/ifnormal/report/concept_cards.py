@@ -19,7 +19,7 @@ from ifnormal.report.picture import (
     read_pixels,
     shrink,
 )
-from ifnormal.report.wording import concept_name, percent, printable
+from ifnormal.report.wording import concept_name, percent, short_line
 
 # Names of the colour circle, each from 15° before to 15° behind its own angle.
 _HUES = (
@@ -82,8 +82,8 @@ def _card(listing: Listing, effect: Effect) -> ConceptCard:
     )
     pairs = []
     for entry, edit in effect.typical:
-        name = printable(entry.name)
-        before = read_pixels(listing.folder, str(entry.file))
+        name = short_line(entry.image.path)
+        before = read_pixels(listing.folder, str(entry.image.file))
         after = read_pixels(listing.folder, edit.file)
         pairs.append(
             Pair(

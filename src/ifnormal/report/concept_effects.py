@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ifnormal.explanation_document import Counterfactual
 from ifnormal.report.colour_change import change_parts, largest
-from ifnormal.report.listing import Edit, Entry, Listing
+from ifnormal.report.listing import Entry, Listing
 from ifnormal.report.picture import Pixels, read_pixels
 
-# More anomalies would move no figure that anybody reads; these are taken evenly over all.
-MEASURED = 2_000
 TYPICAL = 4
 # A pixel counts as edited from this change of a channel on, as a share of its range.
 EDITED = 0.1
@@ -61,7 +60,7 @@ class Effect:
     brightness: tuple[float, float]
     edges: tuple[float, float]
     mean_change: tuple[NDArray[np.float32], NDArray[np.float32]]
-    typical: Sequence[tuple[Entry, Edit]]
+    typical: Sequence[tuple[Entry, Counterfactual]]
 
 
 @dataclass
@@ -75,19 +74,16 @@ class _Sums:
     value: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
     edges: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
     edited: float = 0.0
-    pairs: list[tuple[Entry, Edit]] = field(default_factory=list)
+    pairs: list[tuple[Entry, Counterfactual]] = field(default_factory=list)
     areas: list[float] = field(default_factory=list)
     amounts: list[float] = field(default_factory=list)
 
 
-def measure_effects(listing: Listing, most: int = MEASURED) -> list[Effect]:
-    """One effect for each concept that has edits; reads their pictures one by one."""
+def measure_effects(listing: Listing) -> list[Effect]:
+    """One effect for each concept, over the listing's sample; reads pictures one by one."""
     sums: dict[int, _Sums] = {}
-    explained = listing.explained
-    chosen = np.linspace(0, len(explained) - 1, min(most, len(explained))).round().astype(int)
-    for index in chosen:
-        entry = explained[index]
-        before = read_pixels(listing.folder, str(entry.file))
+    for entry in listing.sample:
+        before = read_pixels(listing.folder, str(entry.image.file))
         edges = mean_edge(before)
         for edit in entry.edits:
             after = read_pixels(listing.folder, edit.file)
@@ -107,7 +103,7 @@ def mean_edge(pixels: Pixels) -> float:
 
 
 def _add(
-    sums: _Sums, pair: tuple[Entry, Edit], before: Pixels, after: Pixels, edges: float
+    sums: _Sums, pair: tuple[Entry, Counterfactual], before: Pixels, after: Pixels, edges: float
 ) -> None:
     change, kinds = change_parts(before, after)
     sums.change += change
@@ -171,7 +167,7 @@ def _effect(concept: int, sums: _Sums) -> Effect:
     )
 
 
-def _typical(sums: _Sums) -> Iterator[tuple[Entry, Edit]]:
+def _typical(sums: _Sums) -> Iterator[tuple[Entry, Counterfactual]]:
     """The pairs whose amount of change is nearest to the median: accepted ones first."""
     median = float(np.median(sums.amounts))
     order = sorted(

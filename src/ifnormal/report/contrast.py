@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ifnormal.report.cards import Card, make_cards
 from ifnormal.report.run import Run
 from ifnormal.report.verdict import normal_share, truth_share
-from ifnormal.report.wording import percent, printable
+from ifnormal.report.wording import percent, short_line
 
 LIMIT = 6
 BUDGET = 700_000
@@ -26,9 +26,10 @@ def make_contrast(run: Run) -> Contrast | None:
     if run.gradient is None or not run.gradient.explained:
         return None
     gradient = run.gradient
-    cards = make_cards(gradient, gradient.explained, run.gradient_truth, LIMIT, budget=BUDGET)
+    first = sorted(gradient.explained, key=lambda entry: entry.number)
+    cards = make_cards(gradient, first, run.gradient_truth, LIMIT, budget=BUDGET)
     shown = reversed(run.explanation.explained)
-    places = {printable(entry.name): entry.number for entry in shown}
+    places = {short_line(entry.image.path): entry.number for entry in shown}
     return Contrast(
         paragraphs=_paragraphs(run, gradient.accepted or 0.0),
         cards=[replace(card, number=places.get(card.name, 0)) for card in cards],

@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice, repeat
+from itertools import repeat
 from math import isfinite
 from typing import Any
 from urllib.parse import quote
 
+from ifnormal.explanation_document import Counterfactual
 from ifnormal.report.colour_change import difference
-from ifnormal.report.listing import Edit, Entry, Listing, most_anomalous_first
+from ifnormal.report.listing import Entry, Listing
 from ifnormal.report.page_json import page_json
 from ifnormal.report.picture import (
     LARGEST_DIFFERENCE_SIDE,
@@ -28,10 +29,8 @@ from ifnormal.report.picture import (
     strip_uri,
 )
 from ifnormal.report.run import Truth
-from ifnormal.report.wording import concept_name, printable
+from ifnormal.report.wording import concept_name, short_line
 
-# More would be no page but an archive; explanation.json lists them all.
-SHOWN = 2_000
 # Characters of the details that the page holds itself.
 BUDGET = 24_000_000
 # Images whose pictures are in memory together.
@@ -85,7 +84,6 @@ def make_gallery(
     truth: Truth | None,
     beside: str,
     writing: Mapping[str, Any],
-    limit: int = SHOWN,
     budget: int = BUDGET,
 ) -> Gallery:
     """Thumbnails of all, details of as many as `budget` allows; the most anomalous first.
@@ -97,12 +95,9 @@ def make_gallery(
         truth: the judge's verdicts.
         beside: where the pictures lie, seen from the page, such as "explanation/".
         writing: how the script writes scores.
-        limit: the most explained images, and the most others.
         budget: characters of JSON with pictures in it; those of the rest are only named.
     """
-    ordered = most_anomalous_first(listing)
-    explained = list(islice((entry for entry in ordered if entry.edits), limit))
-    others = list(islice((entry for entry in ordered if not entry.edits), limit))
+    explained, others, head = listing.explained, listing.others, listing.head
     images: list[dict[str, Any]] = []
     details: list[tuple[int, str]] = []
     left, linked = budget, 0
@@ -120,12 +115,12 @@ def make_gallery(
             details.append((entry.number, shown.detail))
     images += [_facts(entry) for entry in others]
     index = {
-        "threshold": listing.threshold,
-        "calibratedThreshold": listing.calibrated_threshold,
-        "higherIs": listing.higher_is,
+        "threshold": head.threshold,
+        "calibratedThreshold": head.calibrated_threshold,
+        "higherIs": head.higher_is,
         "writing": writing,
-        "concepts": [concept_name(k) for k in range(listing.concepts)],
-        "targets": listing.targets,
+        "concepts": [concept_name(k) for k in range(head.concepts)],
+        "targets": head.traversal_targets,
         "size": size,
         "pixelated": small,
         "images": images,
@@ -162,7 +157,7 @@ def _pictures(
 def _load(listing: Listing, entry: Entry, with_edits: bool) -> _Loaded:
     folder = listing.folder
     return _Loaded(
-        anomaly=read_pixels(folder, str(entry.file)),
+        anomaly=read_pixels(folder, str(entry.image.file)),
         heatmap=read_pixels(folder, entry.heatmap) if with_edits and entry.heatmap else None,
         edits=[read_pixels(folder, edit.file) for edit in entry.edits] if with_edits else [],
     )
@@ -171,9 +166,9 @@ def _load(listing: Listing, entry: Entry, with_edits: bool) -> _Loaded:
 def _facts(entry: Entry) -> dict[str, Any]:
     return {
         "n": entry.number,
-        "name": printable(entry.name),
-        "score": entry.score,
-        "calibrated": entry.calibrated,
+        "name": short_line(entry.image.path),
+        "score": entry.image.score,
+        "calibrated": entry.image.calibrated_score,
         "outcome": entry.outcome,
         "valid": [int(edit.valid) for edit in entry.edits],
     }
@@ -186,12 +181,14 @@ def _thumbnail(anomaly: Pixels) -> str:
 def _detail(listing: Listing, entry: Entry, truth: Truth | None, loaded: _Loaded) -> dict[str, Any]:
     """The pictures of one image as data URIs."""
 
-    def pictures(edit: Edit, after: Pixels) -> dict[str, Any]:
+    def pictures(edit: Counterfactual, after: Pixels) -> dict[str, Any]:
         changed = difference(loaded.anomaly, after)
         return {
             "image": image_uri(after),
             "difference": image_uri(changed, LARGEST_DIFFERENCE_SIDE),
-            "way": None if edit.way is None else strip_uri(_frames(listing, edit.way.file)),
+            "way": None
+            if edit.traversal is None
+            else strip_uri(_frames(listing, edit.traversal.file)),
         }
 
     heatmap = None if loaded.heatmap is None else heatmap_pixels(loaded.heatmap)
@@ -213,14 +210,14 @@ def _linked_detail(entry: Entry, truth: Truth | None, beside: str) -> dict[str, 
 
     return {
         "linked": True,
-        "image": link(str(entry.file)),
+        "image": link(str(entry.image.file)),
         "heatmap": None,
         "edits": [
             {
                 **_edit_facts(entry, edit, truth),
                 "image": link(edit.file),
                 "difference": None,
-                "way": None if edit.way is None else link(edit.way.file),
+                "way": None if edit.traversal is None else link(edit.traversal.file),
             }
             for edit in entry.edits
         ],
@@ -229,19 +226,19 @@ def _linked_detail(entry: Entry, truth: Truth | None, beside: str) -> dict[str, 
 
 def _frames(listing: Listing, file: str) -> list[Pixels]:
     strip = read_pixels(listing.folder, file)
-    return frames_of(strip, len(listing.targets), str(listing.folder / file))
+    return frames_of(strip, len(listing.head.traversal_targets), str(listing.folder / file))
 
 
-def _edit_facts(entry: Entry, edit: Edit, truth: Truth | None) -> dict[str, Any]:
-    judged = truth.of(entry.number, edit.concept) if truth else None
+def _edit_facts(entry: Entry, edit: Counterfactual, truth: Truth | None) -> dict[str, Any]:
+    judged = truth.of(entry, edit.concept) if truth else None
     return {
         "concept": edit.concept,
         "score": edit.score,
-        "calibrated": edit.calibrated,
+        "calibrated": edit.calibrated_score,
         "valid": edit.valid,
-        "probabilities": [round(value, 4) for value in edit.probabilities],
-        "scores": edit.way.scores if edit.way else [],
-        "calibratedScores": edit.way.calibrated if edit.way else [],
+        "probabilities": [round(value, 4) for value in edit.concept_probabilities],
+        "scores": edit.traversal.scores if edit.traversal else [],
+        "calibratedScores": edit.traversal.calibrated_scores if edit.traversal else [],
         "refined": None if edit.refined is None else _refinement(edit.refined),
         "judge": None if judged is None else {"normal": judged.is_normal, "sees": judged.verdict},
     }
@@ -252,7 +249,7 @@ def _refinement(refined: Mapping[str, Any]) -> dict[str, Any]:
     before = refined.get("score_before")
     known = isinstance(before, int | float) and not isinstance(before, bool) and isfinite(before)
     return {
-        "why": printable(str(refined.get("why") or "")),
+        "why": short_line(str(refined.get("why") or "")),
         "scoreBefore": before if known else None,
     }
 

@@ -14,19 +14,19 @@ from ifnormal.report.concept_effects import measure_effects
 from ifnormal.report.contrast import make_contrast
 from ifnormal.report.curves import HEIGHT, WIDTH, make_curves
 from ifnormal.report.figures import PER_CONCEPT, make_rows, mean
-from ifnormal.report.gallery import BUDGET, SHOWN, Gallery, details_html, make_gallery
-from ifnormal.report.listing import Listing, most_anomalous_first
+from ifnormal.report.gallery import BUDGET, Gallery, details_html, make_gallery
+from ifnormal.report.listing import SHOWN
 from ifnormal.report.making import make_groups
 from ifnormal.report.page import render
 from ifnormal.report.run import Run, read_run
 from ifnormal.report.score_writing import ScoreWriting, score_writing
 from ifnormal.report.verdict import make_verdict
-from ifnormal.report.wording import concept_name, duration, listing, printable
+from ifnormal.report.wording import concept_name, duration, listing, short_line
 from ifnormal.storage import write_atomic
 
 FILE = "report.html"
 CARDS = 24
-SKIPPED = 1_000
+ACCEPTED_IF = {"anomalous": "falls to {} or below", "normal": "rises to {} or above"}
 
 
 def write_report(run: Path, cards: int = CARDS, shown: int = SHOWN, budget: int = BUDGET) -> Path:
@@ -47,7 +47,7 @@ def write_report(run: Path, cards: int = CARDS, shown: int = SHOWN, budget: int 
         UserError: there is no explanation, or a file that is there cannot be understood.
     """
     run = Path(run)
-    read = read_run(run)
+    read = read_run(run, shown)
     beside = read.explanation.folder.relative_to(run).as_posix()
     writing = score_writing(read.explanation)
     gallery = make_gallery(
@@ -55,7 +55,6 @@ def write_report(run: Path, cards: int = CARDS, shown: int = SHOWN, budget: int 
         read.truth,
         "" if beside == "." else f"{beside}/",
         asdict(writing),
-        limit=shown,
         budget=budget,
     )
     page = render(
@@ -71,32 +70,30 @@ def write_report(run: Path, cards: int = CARDS, shown: int = SHOWN, budget: int 
 def _values(run: Run, gallery: Gallery, writing: ScoreWriting, cards: int) -> dict[str, Any]:
     from ifnormal.metrics import METRICS
 
-    explanation = run.explanation
-    config = run.config or {**explanation.facts, "detector": dict(explanation.detector)}
+    explanation, head, counts = run.explanation, run.explanation.head, run.explanation.counts
+    config = run.config or {**head.facts, "detector": {**head.detector}}
     unlisted = {
         key: value
         for key, value in run.metrics.items()
         if key.removesuffix(PER_CONCEPT) not in METRICS
     }
     trainings = [(title, make_curves(lines)) for title, lines in run.losses.items()]
-    explained = [entry for entry in most_anomalous_first(explanation) if entry.edits]
     return {
         "version": ifnormal.__version__,
         "run": run,
-        "explanation": explanation,
+        "calibrated_threshold": head.calibrated_threshold,
         "verdict": make_verdict(run),
         "gallery": gallery,
-        "cards": make_cards(explanation, explained, run.truth, cards),
-        "explained": len(explained),
-        "others": len(explanation.entries) - len(explained),
-        "concepts": explanation.concepts,
-        "concept_letters": listing([concept_name(k) for k in range(explanation.concepts)]),
+        "cards": make_cards(explanation, explanation.explained, run.truth, cards),
+        "explained": counts.explained,
+        "others": counts.images - counts.explained,
+        "skipped_count": counts.skipped,
+        "concepts": head.concepts,
+        "concept_letters": listing([concept_name(k) for k in range(head.concepts)]),
         "concept_cards": make_concept_cards(explanation, measure_effects(explanation)),
-        "threshold": writing(explanation.threshold),
-        "accepted_if": _accepted_if(explanation),
-        "skipped": [
-            (printable(path), printable(reason)) for path, reason in explanation.skipped[:SKIPPED]
-        ],
+        "threshold": writing(head.threshold),
+        "accepted_if": ACCEPTED_IF[head.higher_is],
+        "skipped": [(short_line(bad.path), short_line(bad.reason)) for bad in explanation.skipped],
         "contrast": make_contrast(run),
         "rows": make_rows(run.metrics, METRICS),
         "trainings": [(title, curves) for title, curves in trainings if curves],
@@ -105,10 +102,6 @@ def _values(run: Run, gallery: Gallery, writing: ScoreWriting, cards: int) -> di
         "made": _made(config, run.metrics),
         "groups": make_groups({**config, "further facts of the figures": unlisted}),
     }
-
-
-def _accepted_if(explanation: Listing) -> str:
-    return "rises to {} or above" if explanation.higher_is == "normal" else "falls to {} or below"
 
 
 def _made(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

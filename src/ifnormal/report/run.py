@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ifnormal.errors import UserError
-from ifnormal.report.listing import Listing, read_listing
-from ifnormal.report.wording import printable
+from ifnormal.report.listing import SHOWN, Entry, Listing, read_listing
+from ifnormal.report.wording import short_line
 from ifnormal.storage import read_json
 
 LOSSES = {"detector": "Detector", "explainer": "Explainer"}
@@ -31,16 +31,16 @@ class Truth:
     Attributes:
         is_normal: a row of K for each explained image: would a person call it normal?
         verdicts: the same, what the judge sees, in words.
-        rows: which row is of the image with this number.
     """
 
     is_normal: Sequence[Sequence[bool]]
     verdicts: Sequence[Sequence[str]]
-    rows: Mapping[int, int]
 
-    def of(self, number: int, concept: int) -> Judged:
-        """The verdict on the counterfactual of an image, both by number."""
-        row = self.rows[number]
+    def of(self, entry: Entry, concept: int) -> Judged | None:
+        """The verdict on one counterfactual of an image; None of one that has none."""
+        row = entry.row
+        if row is None:
+            return None
         return Judged(self.is_normal[row][concept], self.verdicts[row][concept])
 
 
@@ -69,21 +69,25 @@ class Run:
     losses: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path, shown: int = SHOWN) -> Run:
     """Read a run folder, or any other with an explanation in it or in its `explanation/`.
+
+    Args:
+        folder: the run.
+        shown: the most images of each kind that are kept.
 
     Raises:
         UserError: there is no explanation in it, or a file that is there cannot be understood.
     """
     is_run = (folder / "explanation" / "explanation.json").is_file()
     alone = not is_run and (folder / "explanation.json").is_file()
-    explanation = read_listing(folder if alone else folder / "explanation")
+    explanation = read_listing(folder if alone else folder / "explanation", shown)
     has_gradient = not alone and (folder / "gradient" / "explanation.json").is_file()
     gradient = read_listing(folder / "gradient") if has_gradient else None
     path = folder / "truth.json"
     truth = {} if alone else _read_optional(path)
     return Run(
-        name=printable(folder.resolve().name),
+        name=short_line(folder.resolve().name),
         explanation=explanation,
         truth=_truth(path, truth, "", explanation),
         gradient=gradient,
@@ -106,8 +110,7 @@ def _truth(path: Path, truth: Mapping[str, Any], prefix: str, explanation: Listi
     is_normal, verdicts = truth.get(f"{prefix}is_normal"), truth.get(f"{prefix}verdicts")
     if is_normal is None:
         return None
-    explained = explanation.explained
-    shape = (len(explained), explanation.concepts)
+    shape = (explanation.counts.explained, explanation.head.concepts)
     if verdicts is None:
         verdicts = [[""] * shape[1]] * shape[0]
     for key, table in (("is_normal", is_normal), ("verdicts", verdicts)):
@@ -118,8 +121,7 @@ def _truth(path: Path, truth: Mapping[str, Any], prefix: str, explanation: Listi
             )
     return Truth(
         is_normal=[[bool(value) for value in row] for row in is_normal],
-        verdicts=[[printable(str(value)) for value in row] for row in verdicts],
-        rows={entry.number: row for row, entry in enumerate(explained)},
+        verdicts=[[short_line(str(value)) for value in row] for row in verdicts],
     )
 
 

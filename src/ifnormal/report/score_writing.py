@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import floor, isfinite, log10
 
@@ -38,19 +37,11 @@ class ScoreWriting:
 
 def score_writing(listing: Listing) -> ScoreWriting:
     """Enough decimals to tell the scores of this explanation apart."""
-    values = list(_scores(listing))
-    low, high = min(values), max(values)
-    if low >= 0 and high <= 1 and listing.threshold == listing.calibrated_threshold:
+    (low, high), head = listing.scores, listing.head
+    if low >= 0 and high <= 1 and head.threshold == head.calibrated_threshold:
         return ScoreWriting(2, is_share=True)
     spread = high - low or abs(high) or 1.0
     decimals = 2 - floor(log10(spread))
     if decimals > _MOST_DECIMALS or max(abs(low), abs(high)) >= 1e9:
         return ScoreWriting(None, is_share=False)
     return ScoreWriting(max(decimals, 0), is_share=False)
-
-
-def _scores(listing: Listing) -> Iterable[float]:
-    yield listing.threshold
-    for entry in listing.entries:
-        yield entry.score
-        yield from (edit.score for edit in entry.edits)

@@ -37,13 +37,14 @@ def make_verdict(run: Run) -> Verdict:
     accepted, normal = accepted_share(run), normal_share(run)
     reasons, ways = _share(run, "two_reasons"), _share(run, "two_ways")
     # One concept cannot show two reasons; that is no failure of it.
-    several = run.explanation.concepts > 1
+    several = run.explanation.head.concepts > 1
     answer = (_reasons(reasons, ways) if several else []) + _agreement(accepted, normal)
     headlines = []
-    if len(run.explanation.explained) < len(run.explanation.entries):
+    counts = run.explanation.counts
+    if counts.explained < counts.images:
         answer = [*_flagged(run), *answer]
     if not run.metrics:
-        found = f"{run.explanation.flagged:,} of {len(run.explanation.entries):,}"
+        found = f"{counts.flagged:,} of {counts.images:,}"
         headlines.append(Headline("images are flagged", found))
     if accepted is not None:
         says = "of the edits are accepted by the detector"
@@ -110,7 +111,7 @@ def _reasons(reasons: float | None, ways: float | None) -> list[str]:
 
 
 def _flagged(run: Run) -> list[str]:
-    images, flagged = len(run.explanation.entries), run.explanation.flagged
+    images, flagged = run.explanation.counts.images, run.explanation.counts.flagged
     if images == 1:
         return [f"The image is {'' if flagged else 'not '}flagged."]
     if flagged == 0:
@@ -136,7 +137,7 @@ def _agreement(accepted: float | None, normal: float | None) -> list[str]:
 
 
 def _setting(run: Run) -> list[str]:
-    n, k = len(run.explanation.explained), run.explanation.concepts
+    n, k = run.explanation.counts.explained, run.explanation.head.concepts
     setup = run.config.get("setup")
     normal = setup.get("normal") if isinstance(setup, dict) else None
     sentences = [f"Normal here is {normal}."] if isinstance(normal, str) and normal else []

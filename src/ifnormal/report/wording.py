@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from math import isfinite
+
+from ifnormal.printable import printable
 
 NOT_MEASURED = "–"
 LONGEST = 240
@@ -23,19 +24,9 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def printable(text: str) -> str:
-    """A stranger's text as one line that is UTF-8 and not endless.
-
-    Names from a file system may hold surrogates, line breaks and other control characters.
-    """
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return shortened("".join(c if c.isprintable() or c == " " else _visible(c) for c in text))
-
-
-def _visible(character: str) -> str:
-    if unicodedata.category(character) in ("Cf", "Zs"):  # joiners of many scripts, wide spaces
-        return character
-    return character.encode("unicode_escape").decode()
+def short_line(text: str) -> str:
+    """A stranger's text, such as a file name, as one line without anything that acts or hides."""
+    return shortened(printable(text))
 
 
 def counted(count: int) -> str:
