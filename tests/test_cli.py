@@ -145,11 +145,9 @@ class TestOptions:
 
     def test_images(self, called: dict[str, Any]) -> None:
         assert main(["explain", "a.png", "b", "--run", "r", "--out", "o"]) == 0
-        assert called["explain"] == {
-            "images": [Path("a.png"), Path("b")],
-            "run": Path("r"),
-            "out": Path("o"),
-        }
+        told = called["explain"]
+        assert (told["images"], told["run"]) == ([Path("a.png"), Path("b")], Path("r"))
+        assert told["out"] == Path("o")
         assert main(["explain"]) == 0
         assert called["explain"]["images"] == []
 

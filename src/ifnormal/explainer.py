@@ -24,6 +24,7 @@ from ifnormal.detectors.detector import (
     own_threshold,
 )
 from ifnormal.detectors.loading import load_detector
+from ifnormal.detectors.saving import load_adapted
 from ifnormal.detectors.surrogate import Surrogate
 from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
@@ -239,14 +240,13 @@ class Explainer:
         return tensors
 
     @classmethod
-    def load(
-        cls, folder: Path | str, detector: Detector | None = None, trust: bool = False
-    ) -> Explainer:
+    def load(cls, folder: Path | str, detector: Any = None, trust: bool = False) -> Explainer:
         """Read what `save` wrote.
 
         Args:
             folder: of the explainer.
-            detector: the one it was fitted to; None loads that from `folder/detector`.
+            detector: the one it was fitted to, or the model or SPEC behind it; None finds it by
+                what `folder/detector` says.
             trust: run code that a detector of a file contains; see `load_detector`.
 
         Raises:
@@ -260,8 +260,7 @@ class Explainer:
                 f"{path} is not an explainer of format {_VERSION}; fit it again with this version "
                 "of ifnormal."
             )
-        if detector is None:
-            detector = load_detector(str(folder / "detector"), trust=trust)
+        detector = _saved_detector(folder / "detector", detector, trust)
         try:
             if tuple(facts["shape"]) != tuple(detector.shape):
                 raise UserError(
@@ -360,6 +359,18 @@ class Explainer:
         after = to_float(edits) if in_pixels else features_after
         logits = [classifier(before, after[:, k]) for k in range(edits.shape[1])]
         return torch.stack(logits, 1).float().softmax(2)
+
+
+def _saved_detector(folder: Path, given: Any, trust: bool) -> Detector:
+    """The detector of an explainer: as given, or as its folder describes it."""
+    if is_detector(given):
+        detector: Detector = given
+        return detector
+    if given is None or not (folder / "detector.json").exists():
+        return load_detector(folder if given is None else given, trust=trust)
+    if isinstance(given, str | Path) and Path(given).is_dir():
+        return load_detector(given, trust=trust)
+    return load_adapted(folder, trust=trust, model=given)
 
 
 def _device_of(detector: Detector) -> torch.device:

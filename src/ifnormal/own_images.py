@@ -14,21 +14,24 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ifnormal.config import ExplainConfig, FitConfig, Preprocessing
 from ifnormal.data.checking import BadImage, read_good_images
 from ifnormal.data.folder import find_images
-from ifnormal.data.given import Shape, default_shape
+from ifnormal.data.given import Shape, default_shape, natural_shape
 from ifnormal.detectors.adapted import AdaptedDetector
-from ifnormal.detectors.detector import Detector
+from ifnormal.detectors.expected import check_expected, match_expected, read_expected
 from ifnormal.detectors.loading import load_detector
 from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.explanation_stream import Streaming, Summary, explain_images
+from ifnormal.pixels import to_float
 from ifnormal.run_folder import begin, clear, difference, read_config, require_writable
 from ifnormal.run_folder import update_config as record
 
+_COMPARED = 64  # images in full size, against the user's own scores
 # What decides on the explainer; the other options may change from one call to the next.
 _DECISIVE = (
     *("detector", "normal", "outliers", "black_box", "expect", "size", "channels"),
@@ -56,7 +59,7 @@ def explain_own_images(
         UserError: see `explainer_for` and `explain_images`.
     """
     files = find_images(images)  # first, as a misspelt name should not cost a training
-    explainer = explainer_for(config, preprocessing, fit, out)
+    explainer = explainer_for(config, preprocessing, fit, out, files)
     how = Streaming(
         which="all" if config.all else "flagged",
         min_score=config.min_score,
@@ -70,12 +73,16 @@ def explain_own_images(
 
 
 def explainer_for(
-    config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig, out: Path
+    config: ExplainConfig,
+    preprocessing: Preprocessing,
+    fit: FitConfig,
+    out: Path,
+    files: Sequence[Path] = (),
 ) -> Explainer:
     """The explainer that the options name, or one fitted to the normal images that they name.
 
     A fit that was broken off goes on from its last checkpoint in `out`; one that is finished is not
-    done again.
+    done again. The files to be explained count only for the scores that are expected of them.
 
     Raises:
         UserError: an option is missing, a file cannot be used, or `out` holds an explainer that was
@@ -102,7 +109,7 @@ def explainer_for(
     _begin(config, preprocessing, fit, out)
     if (folder / "explainer.json").exists():
         return Explainer.load(folder, trust=config.trust)
-    return _fit(config, preprocessing, fit, folder)
+    return _fit(config, preprocessing, fit, folder, files)
 
 
 def _load(config: ExplainConfig) -> Explainer:
@@ -110,11 +117,9 @@ def _load(config: ExplainConfig) -> Explainer:
     folder = config.explainer
     if not (folder / "explainer.json").exists() and (folder / "explainer").is_dir():
         folder = folder / "explainer"  # a run, or what an earlier explain wrote
-    detector: Detector | None = None
-    if config.detector is not None:
-        detector = load_detector(config.detector, trust=config.trust)
-    elif not (folder / "detector").exists() and (folder.parent / "detector").is_dir():
-        detector = load_detector(str(folder.parent / "detector"), trust=config.trust)
+    detector: str | Path | None = config.detector
+    if detector is None and not (folder / "detector").exists():
+        detector = folder.parent / "detector"  # of a run
     return Explainer.load(folder, detector, trust=config.trust)
 
 
@@ -140,7 +145,11 @@ def _begin(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig, 
 
 
 def _fit(
-    config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig, folder: Path
+    config: ExplainConfig,
+    preprocessing: Preprocessing,
+    fit: FitConfig,
+    folder: Path,
+    files: Sequence[Path],
 ) -> Explainer:
     assert config.detector is not None
     assert config.normal is not None
@@ -155,6 +164,8 @@ def _fit(
         black_box=config.black_box,
     )
     if isinstance(detector, AdaptedDetector):
+        if config.expect is not None:
+            _meet_expectations(detector, config.expect, [*normal_files, *files])
         detector = detector.at(_shape(config, normal_files, detector.model.input_shape))
     normal, skipped = _read(normal_files, detector.shape, config)
     outliers = None
@@ -174,6 +185,27 @@ def _fit(
         explainer.facts["skipped_training_images"] = [asdict(bad) for bad in skipped]
     explainer.save(folder)
     return explainer
+
+
+def _meet_expectations(detector: AdaptedDetector, expect: Path, files: list[Path]) -> None:
+    """Compare the detector's scores of whole images, not yet scaled for editing, with the user's.
+
+    Raises:
+        UserError: there are no scores of these files, or they differ; says by how much.
+    """
+    expected = read_expected(expect)
+    names = [file.as_posix() for file in files]
+    places = list(match_expected(expected, names))[:_COMPARED]
+    scores, known = [torch.zeros(0, dtype=torch.float64)], []
+    for place in places:
+        shape = (detector.shape[0], *natural_shape([files[place]])[1:])
+        read = read_good_images([files[place]], shape)
+        if len(read):
+            scores.append(detector.at(shape).own(to_float(read.images)).detach().double())
+            known.append(names[place])
+    detector.checks["expected"] = check_expected(
+        torch.cat(scores), known or names[:1], expected, detector.model.spec
+    )
 
 
 def _shape(

@@ -13,6 +13,7 @@ from torch import Tensor
 from ifnormal.data.given import GivenImages, default_shape
 from ifnormal.data.synthetic import synthetic_outliers
 from ifnormal.detectors.adapted import AdaptedDetector, adapt
+from ifnormal.detectors.contract import check_contract
 from ifnormal.detectors.detector import Detector, in_batches, is_detector
 from ifnormal.detectors.loading import load_detector
 from ifnormal.errors import UserError
@@ -68,7 +69,6 @@ def prepare(
     outliers: Tensor | None,
     seed: int,
     false_alarm_rate: float | None = None,
-    expected: Mapping[str, float] | None = None,
 ) -> Prepared:
     """Check an adapted detector, calibrate it on held-out normal images, and find outliers.
 
@@ -82,7 +82,6 @@ def prepare(
         seed: decides what is held out and the synthetic outliers.
         false_alarm_rate: share of held-out normal images above the threshold; None leaves a
             threshold that the user or the model named, else takes 5 %.
-        expected: the user's own scores by image name, to be met.
 
     Raises:
         UserError: the detector breaks its contract, with numbers; or it flags none of the outliers.
@@ -100,9 +99,7 @@ def prepare(
     order = torch.randperm(len(normal), generator=torch.Generator().manual_seed(seed))
     count = min(max(_LEAST_NORMAL // 2, round(_HELD_OUT * len(normal))), _MOST_HELD_OUT)
     held_out = normal[order[:count]]
-    from ifnormal.detectors.contract import check_contract
-
-    facts["contract"] = check_contract(detector, held_out[:_CHECKED], expected)
+    facts["contract"] = check_contract(detector, held_out[:_CHECKED])
     calibrated = detector.calibrated(held_out, outliers, false_alarm_rate)
     if outliers is None:
         outliers, facts["synthetic_outliers"] = _flagged(calibrated, normal, seed)

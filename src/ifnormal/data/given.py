@@ -105,7 +105,7 @@ def default_shape(
     of a training grows with the number of pixels. Sides are multiples of 4, which the generator
     needs.
     """
-    channels, height, width = _first_shape(given)
+    channels, height, width = natural_shape(given)
     if isinstance(given, Tensor | np.ndarray):
         return channels, height, width
     sides = [
@@ -116,7 +116,8 @@ def default_shape(
     return (1 if takes[0] == 1 else channels), high, wide
 
 
-def _first_shape(given: GivenImages) -> Shape:
+def natural_shape(given: GivenImages) -> Shape:
+    """(C, H, W) of the first image as it is, upright."""
     if isinstance(given, Tensor | np.ndarray):
         channels, height, width = as_images(given[:1], None)[0].shape[1:]
         return channels, height, width
@@ -132,7 +133,7 @@ def _first_shape(given: GivenImages) -> Shape:
         raise UserError(f"{first} holds no image that can be read; name a folder that does.")
     if first is None:
         raise UserError("There are no images; give at least one.")
-    return _first_shape(as_images([first], None)[0])
+    return natural_shape(as_images([first], None)[0])
 
 
 def _from_tensor(images: Tensor) -> Tensor:

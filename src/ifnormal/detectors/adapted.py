@@ -166,7 +166,9 @@ class AdaptedDetector(nn.Module):
         shape, steps = _fit_together(self.model, shape, self.preprocessing)
         own_threshold = self.own_threshold if self.has_own_threshold else None
         map_ = self.score_map if self.is_calibrated else None
-        return AdaptedDetector(self.model, shape, steps, map_, own_threshold)
+        detector = AdaptedDetector(self.model, shape, steps, map_, own_threshold)
+        detector.checks = dict(self.checks)
+        return detector
 
     def _raw(self, images: Tensor) -> Tensor:
         """Scores (N,) before the model's ending."""
