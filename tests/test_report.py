@@ -10,10 +10,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from explanation_folders import random_explanation, save_picture
 from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
 from ifnormal.report import write_report
@@ -38,14 +40,15 @@ class Page(HTMLParser):
     def __init__(self, path: Path) -> None:
         super().__init__(convert_charrefs=True)
         self.elements: list[tuple[str, dict[str, str]]] = []
-        self.inline: dict[str, list[str]] = {"script": [], "style": []}
+        self.inline: dict[str, list[str]] = {"script": [], "style": [], "json": []}
         self.words: list[str] = []
         self._inside = ""
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, {key: value or "" for key, value in attrs}))
-        self._inside = tag
+        is_data = ("type", "application/json") in attrs
+        self._inside = "json" if is_data else tag
 
     def handle_endtag(self, tag: str) -> None:
         self._inside = ""
@@ -99,8 +102,16 @@ def full_run(folder: Path, make: MakeExplanation, words: tuple[str, ...]) -> Pat
 
 
 def assert_harmless(page: Page) -> None:
-    assert len(page.all("script")) == len(page.all("style")) == 1
-    allowed = {"src": ("data:image/png;base64,",), "href": ("#", "data:,")}
+    assert len(page.inline["script"]) == 2
+    assert len(page.all("style")) == 1
+    assert {script.get("type") for script in page.all("script")} <= {None, "application/json"}
+    for text in page.inline["json"]:
+        assert not set(text) & set("<>&'")
+        json.loads(text)
+    allowed = {
+        "src": ("data:image/webp;base64,", "data:image/png;base64,"),
+        "href": ("#", "data:,"),
+    }
     for tag, attributes in page.elements:
         for key, value in attributes.items():
             assert not key.startswith("on"), (tag, key)
@@ -119,9 +130,8 @@ def assert_policy(page: Page) -> None:
     assert rules["img-src"] == "data:"
     assert "unsafe" not in policy
     for kind in ("style", "script"):
-        (text,) = page.inline[kind]
-        digest = b64encode(sha256(text.encode()).digest()).decode()
-        assert rules[f"{kind}-src"] == f"'sha256-{digest}'"
+        digests = [b64encode(sha256(t.encode()).digest()).decode() for t in page.inline[kind]]
+        assert rules[f"{kind}-src"].split() == [f"'sha256-{digest}'" for digest in digests]
     names = [tag for tag, _ in page.elements]
     assert names.index("style") > next(
         i for i, (_, attributes) in enumerate(page.elements) if "http-equiv" in attributes
@@ -156,10 +166,12 @@ def test_hostile_words_stay_words(tmp_path: Path, make_explanation: MakeExplanat
     page = Page(write_report(full_run(tmp_path / "<b>run", make_explanation, HOSTILE)))
     assert_harmless(page)
     assert_policy(page)
-    for word in HOSTILE[:2] + HOSTILE[3:6]:
+    for word in (*HOSTILE[:2], HOSTILE[3], HOSTILE[5]):
         assert word in page.text
     assert "<b>run" in page.text
     assert "\\udc80 of a file system" in page.text
+    assert r"日本語の異常 صورة \u202egnp" in page.text
+    assert r"line\nbreak\r\n\ttab \x00 nul" in page.text
     assert max(map(len, page.words)) < 1000
 
 
@@ -167,24 +179,109 @@ def test_every_image_is_described_and_every_label_has_its_input(
     tmp_path: Path, make_explanation: MakeExplanation
 ) -> None:
     page = Page(write_report(full_run(tmp_path / "run", make_explanation, ("a", "b"))))
-    assert all(image["alt"] for image in page.all("img"))
-    targets = [label["for"] for label in page.all("label")]
-    assert targets
-    assert set(targets) <= page.ids
-    links = [link["href"] for link in page.all("a")]
-    assert {link.removeprefix("#") for link in links} <= page.ids
+    shown = [image for image in page.all("img") if "src" in image]
+    assert all(image["alt"] for image in shown)
+    assert len(shown) >= 2 * 5
+    links = {link["href"].removeprefix("#") for link in page.all("a")}
+    numbers = {f"image-{n}" for n in (1, 2)}
+    assert numbers <= links
+    assert links - numbers <= page.ids
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
 
 
-def test_the_gallery_is_limited_and_the_rest_is_counted(
-    tmp_path: Path, make_explanation: MakeExplanation
-) -> None:
-    make_explanation(n=9).save(tmp_path / "explanation")
-    page = Page(write_report(tmp_path, cards=4))
-    assert "card-4" in page.ids
-    assert "card-5" not in page.ids
-    assert "The first 4 of 9 anomalies" in page.text
+def data(page: Page) -> dict[str, Any]:
+    """What the page's script shows."""
+    (index,) = [text for text in page.inline["json"] if '"images":' in text]
+    return json.loads(index)
+
+
+def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    scores = [0.9, 0.2, 0.6, 0.7, 0.3, 0.95, 0.1]
+    random_explanation(tmp_path, n=7, scores=scores)
+    page = Page(write_report(tmp_path, cards=1, shown=2))
+    assert [image["n"] for image in data(page)["images"]] == [6, 1, 5, 2]
+    assert [image["outcome"] for image in data(page)["images"]] == ["some"] * 2 + ["unflagged"] * 2
+    assert "the 2 most anomalous of 4 explained images" in page.text
+    assert "Of 3 images that were not explained, the 2 with the most anomalous scores" in page.text
+    assert "The 1 most anomalous of 4, the highest first" in page.text
+    assert "card-6" in page.ids
+    assert "card-1" not in page.ids
+
+
+def test_low_scores_may_be_the_bad_ones(tmp_path: Path) -> None:
+    random_explanation(
+        tmp_path,
+        scores=[-3.0, -40.0, -12.5],
+        edit_scores=[[-2.0, -30.0]] * 3,
+        threshold=-10.0,
+        calibrate=lambda score: 1 / (1 + np.exp(score / 10)),
+        higher_is="normal",
+    )
+    page = Page(write_report(tmp_path))
+    assert [image["n"] for image in data(page)["images"]] == [2, 3, 1]
+    assert "the detector’s score rises to −10.0 or above" in page.text
+    assert "−40.0 → −2.0" in page.text
+    assert "Two of the three images are flagged." in page.text
+
+
+def test_nothing_flagged_is_a_report_too(tmp_path: Path) -> None:
+    random_explanation(tmp_path, scores=[0.1, 0.3, 0.2], skipped=[("a.png", "it is empty")])
+    page = Page(write_report(tmp_path))
+    assert "None of the three images is flagged." in page.text
+    assert [image["n"] for image in data(page)["images"]] == [2, 3, 1]
+    assert "1 file" in page.text
+    assert "concepts" not in page.ids
+    assert_harmless(page)
+
+
+def test_no_image_at_all_is_a_report_too(tmp_path: Path) -> None:
+    random_explanation(tmp_path, n=0, skipped=[("a.png", "it is empty")])
+    page = Page(write_report(tmp_path))
+    assert "None of the no images" not in page.text
+    assert "a.png it is empty" in page.text
+
+
+def test_beyond_the_budget_pictures_stay_beside_the_page(tmp_path: Path) -> None:
+    random_explanation(tmp_path / "explanation", n=5)
+    whole = Page(write_report(tmp_path))
+    assert_policy(whole)
+    details = [json.loads(text) for text in whole.inline["json"] if '"edits"' in text]
+    assert [detail["image"][:11] for detail in details] == ["data:image/"] * 5
+    budget = max(len(text) for text in whole.inline["json"] if '"edits"' in text) * 2 + 9
+    page = Page(write_report(tmp_path, budget=budget))
+    details = [json.loads(text) for text in page.inline["json"] if '"edits"' in text]
+    assert [detail.get("linked", False) for detail in details] == [False] * 2 + [True] * 3
+    for detail in details[2:]:
+        edits = detail["edits"]
+        for file in [detail["image"], *(e["image"] for e in edits), *(e["way"] for e in edits)]:
+            assert (tmp_path / file).is_file()
+    assert "of the 3 least anomalous images are loaded from the folder beside it" in page.text
+    (policy,) = [m["content"] for m in page.all("meta") if m.get("http-equiv")]
+    assert "img-src data: 'self' file:;" in policy
+
+
+def test_a_heatmap_and_a_refinement_are_shown(tmp_path: Path) -> None:
+    refined = {"why": "it missed the threshold", "score_before": 0.75}
+    random_explanation(tmp_path, edit_extra={(0, 1): {"refined": refined}})
+    save_picture(tmp_path / "images" / "000000_heatmap.png", np.full((8, 9), 99, np.uint8))
+    page = Page(write_report(tmp_path))
+    first, *others = [json.loads(text) for text in page.inline["json"] if '"edits"' in text]
+    assert first["heatmap"].startswith("data:image/")
+    assert [detail["heatmap"] for detail in others] == [None] * 2
+    found = {"why": "it missed the threshold", "scoreBefore": 0.75}
+    assert [edit["refined"] for edit in first["edits"]] == [None, found]
+    assert "Heatmap: where the detector looks in anomaly 1" in [i["alt"] for i in page.all("img")]
+
+
+def test_a_lost_picture_is_named(tmp_path: Path) -> None:
+    random_explanation(tmp_path)
+    (tmp_path / "images" / "000001_concept0.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"000001_concept0\.png cannot be shown \(it is damaged\)"):
+        write_report(tmp_path)
+    (tmp_path / "images" / "000001_concept0.png").unlink()
+    with pytest.raises(UserError, match=r"000001_concept0\.png cannot be shown \(it is missing\)"):
+        write_report(tmp_path)
 
 
 def test_a_failed_edit_is_marked_in_words(
@@ -199,20 +296,19 @@ def test_a_failed_edit_is_marked_in_words(
     assert "Counterfactual of anomaly 1, concept A: still flagged by the detector" in alts
 
 
-def test_a_strip_holds_one_frame_for_each_position_of_the_slider(
+def test_a_strip_holds_one_frame_for_each_target(
     tmp_path: Path, tiny_explanation: Explanation
 ) -> None:
     tiny_explanation.save(tmp_path / "explanation")
     page = Page(write_report(tmp_path))
-    (slider,) = page.all("input")
-    assert (slider["max"], slider["value"]) == ("3", "3")
-    assert len(slider["data-targets"].split(" ")) == 4
+    assert data(page)["targets"] == pytest.approx([1, 2 / 3, 1 / 3, 0])
     strips = [image for image in page.all("img") if "steps from anomaly" in image["alt"]]
     assert len(strips) == 2
     for strip in strips:
         png = Image.open(BytesIO(b64decode(strip["src"].partition(",")[2])))
         assert png.size == (4 * 9, 8)
-    assert len([item for item in page.all("li") if item.get("data-score")]) == 8
+    first = next(json.loads(text) for text in page.inline["json"] if '"scores":[0.' in text)
+    assert [len(edit["scores"]) for edit in first["edits"]] == [4, 4]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -221,7 +317,8 @@ def test_large_images_keep_the_file_small(
 ) -> None:
     make_explanation(n=8, m=8, channels=channels, size=300).save(tmp_path / "explanation")
     path = write_report(tmp_path)
-    assert path.stat().st_size < 6_000_000
+    # Noise, which nothing can make small, as 8 times 11 pictures of 300 by 301 pixels.
+    assert path.stat().st_size < 8_000_000
     assert "card-1" in Page(path).ids
 
 

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from explanation_folders import random_explanation, write_explanation
 from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
 from ifnormal.report.curves import POINTS, WIDTH, make_curves
+from ifnormal.report.listing import read_listing
 from ifnormal.report.making import make_groups
-from ifnormal.report.run import read_run
+from ifnormal.report.run import Judged, read_run
 
 
 @pytest.fixture
@@ -48,12 +50,35 @@ def test_verdicts_are_optional(run: Path) -> None:
     assert truth.verdicts == [["", ""]] * 3
 
 
-def test_an_explanation_of_nothing_is_refused(
-    tmp_path: Path, make_explanation: Callable[..., Explanation]
-) -> None:
-    make_explanation(n=0, m=0).save(tmp_path / "explanation")
-    with pytest.raises(UserError, match="explains no anomaly"):
-        read_run(tmp_path)
+def test_a_folder_with_nothing_but_an_explanation_is_read(tmp_path: Path) -> None:
+    random_explanation(tmp_path, scores=[0.9, 0.2, 0.8])
+    (tmp_path / "metrics.json").write_text("{}")
+    listing = read_run(tmp_path).explanation
+    assert (listing.counts.images, listing.counts.flagged, listing.counts.explained) == (3, 2, 2)
+    assert [(entry.number, entry.row) for entry in listing.explained] == [(1, 0), (3, 1)]
+    assert [(entry.number, entry.row) for entry in listing.others] == [(2, None)]
+
+
+def test_verdicts_belong_to_explained_images_only(tmp_path: Path) -> None:
+    random_explanation(tmp_path / "explanation", scores=[0.2, 0.9, 0.8])
+    verdicts = [["first", "second"], ["third", "fourth"]]
+    truth = {"is_normal": [[True, False], [False, True]], "verdicts": verdicts}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    run = read_run(tmp_path)
+    assert run.truth is not None
+    found = [run.truth.of(entry, 1) for entry in run.explanation.explained]
+    assert found == [Judged(False, "second"), Judged(True, "fourth")]
+    assert run.truth.of(run.explanation.others[0], 1) is None
+
+
+def test_only_the_most_anomalous_are_kept_however_many_there_are(tmp_path: Path) -> None:
+    n = 400
+    scores = [(i * 37 % n) / n for i in range(n)]
+    pixels = np.zeros((n, 1, 1, 3), np.uint8)
+    write_explanation(tmp_path, pixels, pixels[:, None], scores, [[0.1]] * n, threshold=0.5)
+    listing = read_listing(tmp_path, shown=3)
+    assert [entry.image.score for entry in listing.explained] == [399 / n, 398 / n, 397 / n]
+    assert [entry.image.score for entry in listing.others] == [200 / n, 199 / n, 198 / n]
 
 
 def test_half_a_last_line_is_dropped_but_a_damaged_line_is_named(run: Path) -> None:

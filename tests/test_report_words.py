@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from ifnormal.explanation import Explanation
+from explanation_folders import random_explanation
 from ifnormal.metrics.metric import Metric
 from ifnormal.report.contrast import make_contrast
 from ifnormal.report.figures import make_rows
+from ifnormal.report.listing import read_listing
+from ifnormal.report.page_json import page_json
 from ifnormal.report.run import Run, Truth
+from ifnormal.report.score_writing import ScoreWriting, score_writing
 from ifnormal.report.verdict import make_verdict
 from ifnormal.report.wording import concept_name, duration, figure, listing, percent, score
 
@@ -19,11 +23,11 @@ MakeRun = Callable[..., Run]
 
 
 @pytest.fixture
-def make_run(make_explanation: Callable[..., Explanation]) -> MakeRun:
-    def make(k: int = 2, **parts: Any) -> Run:
+def make_run(tmp_path: Path) -> MakeRun:
+    def make(k: int = 2, options: dict[str, Any] | None = None, **parts: Any) -> Run:
         run = Run(
             name="run",
-            explanation=make_explanation(k=k),
+            explanation=read_listing(random_explanation(tmp_path / "e", k=k, **(options or {}))),
             truth=None,
             gradient=None,
             gradient_truth=None,
@@ -148,9 +152,8 @@ def test_middling_figures_are_not_called_a_success(make_run: MakeRun) -> None:
 
 
 def test_without_metrics_the_verdict_counts(make_run: MakeRun) -> None:
-    run = make_run()
-    scores = torch.tensor([[0.1, 0.9], [0.5, 0.2], [0.0, 0.6]])
-    run = replace(run, explanation=replace(run.explanation, scores_after=scores))
+    scores = [[0.1, 0.9], [0.5, 0.2], [0.0, 0.6]]
+    run = make_run(options={"edit_scores": scores})
     truth = Truth([[True, False], [True, True], [False, False]], [[""] * 2] * 3)
     answer, setting = make_verdict(replace(run, truth=truth)).paragraphs
     assert answer == (
@@ -177,17 +180,59 @@ def test_one_concept_is_not_blamed_for_showing_one_reason(make_run: MakeRun) -> 
 )
 def test_the_contrast_draws_only_the_moral_that_was_measured(
     make_run: MakeRun,
-    make_explanation: Callable[..., Explanation],
+    tmp_path: Path,
     normal: list[list[bool]] | None,
     said: str,
 ) -> None:
-    gradient = replace(
-        make_explanation(k=1, m=0),
-        scores_after=torch.zeros(3, 1),
-        names=("anomaly 2", "anomaly 0", "stranger"),
-    )
+    names = ("photos/002.png", "photos/000.png", "stranger")
+    gradient = read_listing(random_explanation(tmp_path / "g", k=1, names=names, frames=0))
     truth = None if normal is None else Truth(normal, [[""]] * 3)
     contrast = make_contrast(make_run(gradient=gradient, gradient_truth=truth))
     assert contrast is not None
     assert said in " ".join(contrast.paragraphs)
     assert [card.number for card in contrast.cards] == [3, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "written"),
+    [
+        (0.0, 1.0, ["0.50", "<0.01"]),
+        (-40.0, 2.0, ["0.5", "0.0"]),
+        (12.0, 12.02, ["0.5000", "0.0010"]),
+        (-4000.0, 0.0, ["0", "0"]),
+        (0.0, 1e12, ["5.00e−01", "1.00e−03"]),
+    ],
+)
+def test_scores_have_the_decimals_that_tell_them_apart(
+    make_run: MakeRun, low: float, high: float, written: list[str]
+) -> None:
+    listing = replace(make_run().explanation, scores=(low, high))
+    if (low, high) != (0.0, 1.0):
+        listing = replace(listing, head=replace(listing.head, threshold=high))
+    write = score_writing(listing)
+    assert [write(0.5), write(0.001)] == written
+    assert write.is_share or write(-40.0).startswith("−")
+
+
+def test_a_score_rounded_to_nothing_has_no_sign() -> None:
+    write = ScoreWriting(1, is_share=False)
+    assert [write(-0.04), write(-0.06), write(float("inf"))] == ["0.0", "−0.1", "–"]
+
+
+def test_only_what_is_flagged_is_said_to_be(make_run: MakeRun) -> None:
+    verdict = make_verdict(make_run(options={"scores": [0.9, 0.2, 0.1]}))
+    assert verdict.paragraphs[0].startswith("One of the three images is flagged. The detector")
+    assert [headline.figure for headline in verdict.headlines] == ["1 of 3", "50 %"]
+    verdict = make_verdict(make_run(options={"scores": [0.3, 0.2, 0.1]}))
+    assert verdict.paragraphs == [
+        "None of the three images is flagged.",
+        "No anomalies were explained.",
+    ]
+
+
+def test_json_in_a_page_has_no_character_of_html() -> None:
+    hostile = {"</script>": "<!--&\u2028'\u2029]]>\"\\\udc80"}
+    text = page_json(hostile)
+    assert not set(text) & set("<>&'\u2028\u2029")
+    assert text.isascii()
+    assert json.loads(text) == hostile
