@@ -27,7 +27,8 @@ def _require_choices(config: object) -> None:
         if get_origin(kind) is Literal:
             choices = get_args(kind)
             _require(
-                getattr(config, name) in choices, f"{name} must be one of {', '.join(map(str, choices))}."
+                getattr(config, name) in choices,
+                f"{name} must be one of {', '.join(map(str, choices))}.",
             )
 
 
@@ -45,7 +46,8 @@ class DataConfig:
     """Which images, and which of them are normal.
 
     Attributes:
-        setup: name of a registered setup; `colored-mnist` is the paper's C-MNIST.
+        setup: name of a registered setup; `colored-mnist` is the paper's C-MNIST, `folder` is your
+            own images.
         data_root: folder of Hugging Face style Parquet sets (`mnist/`, `emnist_letters/`); without
             it the embedded 5,000 digits are used. On the command line, the environment variable
             IFNORMAL_DATA is its default.
@@ -54,7 +56,14 @@ class DataConfig:
         colors_per_digit: "all" draws every training digit in each colour that its role allows,
             "one" gives each digit a single colour by the seed.
         drawings: use at most this many drawings, test drawings included; 0 means all.
-        outliers: number of outlier-exposure letters.
+        outliers: number of outlier-exposure letters or, of `folder`, of synthetic outliers, as far
+            as they fit into 128 MB.
+        normal: `folder`: a folder of normal images, and only such.
+        outlier_images: `folder`: a folder of images that are not normal, to train with; without it
+            synthetic ones are made of the normal images.
+        anomalies: `folder`: a folder of anomalies that were never trained with, for the figures.
+        size: `folder`: height and width that every image is brought to, a multiple of 4.
+        channels: `folder`: 1 reads images as grey, 3 as RGB.
     """
 
     setup: str = "colored-mnist"
@@ -64,9 +73,15 @@ class DataConfig:
     colors_per_digit: Literal["one", "all"] = "all"
     drawings: int = 0
     outliers: int = 12000
+    normal: Path | None = None
+    outlier_images: Path | None = None
+    anomalies: Path | None = None
+    size: int = 64
+    channels: Literal[1, 3] = 3
 
     def __post_init__(self) -> None:
         _require_choices(self)
+        _require(self.size >= 8 and self.size % 4 == 0, "size must be a multiple of 4, at least 8.")
         _require(0 <= self.normal_digit <= 9, "normal_digit must be between 0 and 9.")
         _require(
             self.drawings == 0 or self.drawings >= 200,
@@ -86,6 +101,12 @@ class DetectorConfig:
         learning_rate: peak of the one-cycle schedule.
         false_alarm_rate: share of held-out normal images above the decision threshold.
         width: channels of the first stage; the later ones have 2x and 4x as many.
+        augment: whether training images are varied in place, size, angle, brightness and contrast;
+            "auto" is below 2,000 normal images. None of it may make an anomaly of a normal image.
+        flip: mirror images at random as well, where a mirrored one is as normal.
+        turn: up to so many degrees in either direction; 180 where any orientation is normal.
+        resize: larger or smaller by up to this share.
+        brightness: brighter or darker, with more or less contrast, by up to this share.
     """
 
     objective: Objective = "bce"
@@ -94,9 +115,17 @@ class DetectorConfig:
     learning_rate: float = 2e-3
     false_alarm_rate: float = 0.05
     width: int = 32
+    augment: Literal["auto", "on", "off"] = "auto"
+    flip: Literal["none", "horizontal", "vertical", "both"] = "none"
+    turn: float = 4.0
+    resize: float = 0.03
+    brightness: float = 0.05
 
     def __post_init__(self) -> None:
         _require_choices(self)
+        _require(0 <= self.turn <= 180, "detector turn must lie between 0 and 180 degrees.")
+        for name in ("resize", "brightness"):
+            _require(0 <= getattr(self, name) < 1, f"detector {name} must lie between 0 and 1.")
         _require(self.steps >= 1, "detector steps must be at least 1.")
         _require(self.batch_size >= 2, "detector batch_size must be at least 2.")
         _require(0 < self.false_alarm_rate < 1, "false_alarm_rate must lie between 0 and 1.")
@@ -443,10 +472,13 @@ class ExplainConfig:
         _require(0 <= self.index < self.of, "index must lie between 0 and of - 1.")
 
 
+DATA_PATHS = ("data_root", "normal", "outlier_images", "anomalies")
+
+
 def data_config(saved: dict[str, Any]) -> DataConfig:
     """DataConfig from the JSON of `asdict`."""
-    root = saved.get("data_root")
-    return DataConfig(**{**saved, "data_root": Path(root) if root else None})
+    paths = {name: Path(saved[name]) if saved.get(name) else None for name in DATA_PATHS}
+    return DataConfig(**{**saved, **paths})
 
 
 def fit_config(saved: dict[str, Any]) -> FitConfig:

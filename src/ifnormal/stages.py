@@ -27,7 +27,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ifnormal.config import DATA_PATHS, DataConfig, DetectorConfig, FitConfig, data_config, require_seed
+from ifnormal.config import (
+    DATA_PATHS,
+    DataConfig,
+    DetectorConfig,
+    FitConfig,
+    data_config,
+    require_seed,
+)
 from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.detector import in_batches

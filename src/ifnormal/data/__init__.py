@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from ifnormal.config import DataConfig
 from ifnormal.data.colored_mnist import colored_mnist
+from ifnormal.data.image_folder_setup import image_folder
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.errors import UserError
 
 # A new data set is one new file and one line here.
 SETUPS: dict[str, Callable[[DataConfig, int], AnomalySetup]] = {
     "colored-mnist": colored_mnist,
+    "folder": image_folder,
 }
 
 
