@@ -266,6 +266,27 @@ class TestResumes:
         with pytest.raises(UserError, match="seed"):
             train(config, tmp_path, seed=1, resume=True)
 
+    @pytest.mark.parametrize(
+        ("other", "message"),
+        [
+            ((mean_color(), blue(seed=5), red()), "other normal images"),
+            ((mean_color(), blue(23), red()), "other normal images"),
+            ((mean_color(), blue(), red().flip(0)), "other outliers"),
+            ((mean_color(gain=11.9), blue(), red()), "scores differently"),
+        ],
+    )
+    def test_not_with_other_images_or_another_detector(
+        self, tmp_path: Path, other: tuple[Any, Tensor, Tensor], message: str
+    ) -> None:
+        config = tiny(checkpoint_every=2)
+        fit(mean_color(), blue(), red(), replace(config, steps=4), 0, tmp_path)
+        checkpoint = (tmp_path / "checkpoint.json").read_bytes()
+        with pytest.raises(UserError, match=f"{message}.*begin anew"):
+            fit(*other, replace(config, steps=4), 0, tmp_path, resume=True)
+        assert (tmp_path / "checkpoint.json").read_bytes() == checkpoint
+        again = fit(mean_color(), blue(), red(), replace(config, steps=4), 0, tmp_path, resume=True)
+        assert again.step == 4
+
     def test_not_from_the_checkpoint_of_an_earlier_run(self, tmp_path: Path) -> None:
         config = tiny(steps=4, checkpoint_every=2)
         train(config, tmp_path)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -33,6 +32,7 @@ from ifnormal.explanation_document import (
     parse_skipped,
     pictures_of,
 )
+from ifnormal.identity import same_scores
 from ifnormal.storage import HALF_WRITTEN, read_json, write_atomic, write_json
 
 PART_SIZE = 64
@@ -41,8 +41,6 @@ REPORT = "report.html"
 _PARTS, _JOB = "parts", "job.json"
 _PART = re.compile(r"part-\d{6,}\.json")
 _VERSION = 1
-# Of a score of a fixed picture: other machines differ in the last digits, other detectors in more.
-_SAME_SCORE = 1e-3
 _IN_WORDS = {
     "files": "other images, or some that have changed since",
     "explainer": "another explainer",
@@ -196,7 +194,7 @@ def _require_same(folder: Path, job: Job) -> None:
     now = json.loads(json.dumps(asdict(job)))
     changed = next((k for k in now if k not in ("probe", "options") and saved.get(k) != now[k]), "")
     words = _IN_WORDS.get(changed, "")
-    if not words and not _is_close(saved.get("probe"), now["probe"]):
+    if not words and not same_scores(saved.get("probe"), now["probe"]):
         words = "a detector that scores differently"
     if not words and saved.get("options") != now["options"]:
         before, after = saved.get("options"), now["options"]
@@ -208,16 +206,6 @@ def _require_same(folder: Path, job: Job) -> None:
             f"The explanation in {folder} was begun with {words}; name another folder with --out, "
             "or give --fresh to begin anew."
         )
-
-
-def _is_close(before: Any, after: Sequence[float]) -> bool:
-    try:
-        return len(before) == len(after) and all(
-            math.isclose(a, b, rel_tol=_SAME_SCORE, abs_tol=_SAME_SCORE)
-            for a, b in zip(before, after, strict=True)
-        )
-    except TypeError:
-        return False
 
 
 def _require_ours(folder: Path) -> None:

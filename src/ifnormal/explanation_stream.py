@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ifnormal.data.checking import OnBadImage, read_good_images
 from ifnormal.detectors.detector import (
     Detector,
     detector_facts,
+    device_of,
     higher_is,
     in_batches,
     own_scores,
@@ -42,7 +42,7 @@ from ifnormal.explanation_parts import (
     read_part,
     write_part,
 )
-from ifnormal.pixels import quantize
+from ifnormal.identity import detector_identity, digest, probe
 from ifnormal.printable import printable
 from ifnormal.progress import Progress
 from ifnormal.report import write_report
@@ -200,7 +200,8 @@ def _explain_part(
     skipped = [SkippedImage(bad.path, bad.reason) for bad in read.skipped]
     if len(read) == 0:
         return Part([], skipped)
-    log_odds = in_batches(lambda batch: detector.inspect(batch)[0], read.images)
+    device = device_of(detector)
+    log_odds = in_batches(lambda batch: detector.inspect(batch.to(device))[0], read.images)
     own, scores = own_scores(detector, log_odds), log_odds.sigmoid()
     places = _places(files, rows, read.names)
     usable = torch.isfinite(own) & torch.isfinite(scores)
@@ -302,23 +303,12 @@ def _head(explainer: Explainer, how: Streaming) -> Head:
 
 
 def _job(explainer: Explainer, files: Sequence[Path], how: Streaming) -> Job:
-    detector = explainer.detector
-    known = detector_facts(detector)
-    names: tuple[str, ...] = ("name", "spec", "sha256")
-    named = {name: known[name] for name in names if name in known}
     return Job(
         options=_options(how),
         files=digest_files(files),
-        explainer=_digest(explainer.tensors()),
-        detector={
-            **named,
-            "shape": list(detector.shape),
-            "threshold": own_threshold(detector),
-            "calibrated_threshold": detector.threshold,
-            "higher_is": higher_is(detector),
-            "weights": _digest(detector.state_dict()) if isinstance(detector, nn.Module) else None,
-        },
-        probe=_probe(detector),
+        explainer=digest(explainer.tensors()),
+        detector=detector_identity(explainer.detector),
+        probe=probe(explainer.detector),
         facts=dict(how.facts),
     )
 
@@ -327,26 +317,6 @@ def _options(how: Streaming) -> dict[str, Any]:
     """The options that decide how an explanation turns out, whoever does which part of it."""
     names = ("which", "min_score", "on_bad", "traversals", "traversal_steps")
     return {name: getattr(how, name) for name in names}
-
-
-def _probe(detector: Detector) -> list[float]:
-    """Scores of a few fixed pictures: a detector without weights is known by what it does."""
-    random = torch.Generator().manual_seed(0)
-    noise = torch.rand(4, *detector.shape, generator=random)
-    light = torch.linspace(0, 1, 4).view(4, 1, 1, 1)
-    log_odds = in_batches(lambda batch: detector.inspect(batch)[0], quantize(noise * light))
-    own = own_scores(detector, log_odds)
-    return own.nan_to_num(0.0, 1e30, -1e30).tolist()
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 of tensors by name."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        value = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _require_consistent(how: Streaming) -> None:

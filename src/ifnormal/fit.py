@@ -28,7 +28,7 @@ from ifnormal.generators.augmentation import augment, is_wanted
 from ifnormal.pixels import quantize, to_float
 from ifnormal.progress import Progress
 from ifnormal.training_images import TrainingImages
-from ifnormal.training_state import Checkpoint, TrainingState
+from ifnormal.training_state import Checkpoint, TrainingState, fit_material
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -66,10 +66,13 @@ def fit(
 
     Raises:
         DivergenceError: a term became NaN or infinite; names it and the last good checkpoint.
-        UserError: the checkpoint is damaged or of another configuration.
+        UserError: the checkpoint is damaged, or of another configuration, detector or images.
     """
     fabric = make_fabric(config.precision)
-    checkpoint = Checkpoint.read(folder, config, seed) if folder is not None and resume else None
+    material = {} if folder is None else fit_material(detector, normal, outliers)
+    checkpoint = None
+    if folder is not None and resume:
+        checkpoint = Checkpoint.read(folder, config, seed, material)
     if folder is not None and not resume and fabric.is_global_zero:
         TrainingState.forget(folder)
     distillation, seen = None, detector
@@ -80,7 +83,7 @@ def fit(
         detector.to(fabric.device)
     images = TrainingImages.prepare(seen, normal, outliers, config.concepts, fabric.device)
     state = TrainingState.create(detector, images, config, seed, fabric)
-    state.distillation = distillation
+    state.distillation, state.material = distillation, material
     if checkpoint is not None:
         state.restore(checkpoint)
     elif folder is not None and distillation is not None:

@@ -10,20 +10,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ifnormal.storage import write_atomic
+
 
 class Progress:
     """Reports steps of one piece of long work; a context manager.
 
     Quiet unless standard error is a terminal. With `log`, each `report` becomes one JSON object a
-    line there; `start` > 0 (a resumed run) drops the lines of steps that will be done again.
+    line there; `start` > 0 (a resumed run) drops the lines of steps that will be done again, and
+    counts the seconds on from the last one that stays.
     """
 
     def __init__(self, title: str, total: int, log: Path | None = None, start: int = 0) -> None:
-        self._log = None
+        self._log, spent = None, 0.0
         if log is not None:
-            log.parent.mkdir(parents=True, exist_ok=True)
             kept = _lines_before(log, start) if start else []
-            log.write_text("".join(kept))
+            spent = json.loads(kept[-1]).get("seconds", 0.0) if kept else 0.0
+            write_atomic(log, "".join(kept))
             self._log = log.open("a", buffering=1)
         self._bar: Any = None
         if sys.stderr.isatty():
@@ -39,7 +42,7 @@ class Progress:
                 console=Console(stderr=True),
             )
             self._task = self._bar.add_task(title, total=total, completed=start, figures="")
-        self._begun = time.perf_counter()
+        self._begun = time.perf_counter() - spent
 
     def __enter__(self) -> Progress:
         if self._bar is not None:

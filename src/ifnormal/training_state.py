@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ifnormal.config import FitConfig
-from ifnormal.detectors.detector import Detector
+from ifnormal.detectors.detector import Detector, is_black_box
 from ifnormal.detectors.distillation import Distillation
 from ifnormal.detectors.queries import forget_answers
 from ifnormal.detectors.surrogate import Surrogate
@@ -23,6 +24,7 @@ from ifnormal.generators.concept_classifier import (
 )
 from ifnormal.generators.discriminator import Discriminator
 from ifnormal.generators.pixel import Generator
+from ifnormal.identity import detector_identity, digest, probe, same_scores
 from ifnormal.modes import NormalModes
 from ifnormal.optimizer_state import optimizer_tensors, restore_optimizer
 from ifnormal.storage import load_tensors, save_tensors
@@ -32,6 +34,12 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _NAME = "checkpoint"
+_OTHERS = {
+    "normal images": "other normal images",
+    "outliers": "other outliers",
+    "detector": "another detector",
+    "scores": "a detector that scores differently",
+}
 
 
 @dataclass(frozen=True)
@@ -43,11 +51,13 @@ class Checkpoint:
     facts: dict[str, Any]
 
     @classmethod
-    def read(cls, folder: Path, config: FitConfig, seed: int) -> Checkpoint | None:
+    def read(
+        cls, folder: Path, config: FitConfig, seed: int, material: Mapping[str, Any]
+    ) -> Checkpoint | None:
         """The one in `folder`, if there is one.
 
         Raises:
-            UserError: it is damaged, or was made with another configuration.
+            UserError: it is damaged, or was made with another configuration or other `material`.
         """
         if not (folder / f"{_NAME}.json").exists():
             return None
@@ -61,6 +71,7 @@ class Checkpoint:
                 f"({there.get(changed[0])}, now {here[changed[0]]}); "
                 "use the same options or another folder."
             )
+        _require_same(folder, facts.get("material"), material)
         return cls(folder, tensors, facts)
 
 
@@ -76,6 +87,7 @@ class TrainingState:
         feature_mean, feature_deviation: (F,) of the detector's features of the training images.
         random: the only source of randomness after the networks are made.
         seed: where both began.
+        material: what tells the images and the detector from others; see `fit_material`.
         distillation: of the surrogate that stands in for a detector without a gradient.
         step: generator steps done.
         images_per_second: input images a second, each edited in every concept, of the last fit.
@@ -95,6 +107,7 @@ class TrainingState:
     feature_deviation: Tensor
     random: torch.Generator
     seed: int
+    material: Mapping[str, Any] = field(default_factory=dict)
     distillation: Distillation | None = None
     step: int = 0
     images_per_second: float = 0.0
@@ -185,6 +198,7 @@ class TrainingState:
             "step": self.step,
             "seed": self.seed,
             "config": asdict(self.config),
+            "material": self.material,
         }
         if self.distillation is not None:
             facts["surrogate"] = self.distillation.save_answers(folder)
@@ -251,6 +265,31 @@ class TrainingState:
         if self.distillation is not None:
             tensors |= self.distillation.tensors()
         return {**tensors, "random": self.random.get_state()}
+
+
+def fit_material(detector: Detector, normal: Tensor, outliers: Tensor) -> dict[str, Any]:
+    """What a fit is of: a checkpoint made of other images or another detector is of no use to it.
+
+    A black box is told apart by what is known of it, not by its scores, which cost queries.
+    """
+    return {
+        "normal images": digest({"images": normal}),
+        "outliers": digest({"images": outliers}),
+        "detector": detector_identity(detector),
+        "scores": None if is_black_box(detector) else probe(detector),
+    }
+
+
+def _require_same(folder: Path, there: Any, here: Mapping[str, Any]) -> None:
+    before = there if isinstance(there, dict) else {}
+    changed = next((name for name in _OTHERS if before.get(name) != here[name]), None)
+    if changed == "scores" and same_scores(before.get("scores"), here["scores"]):
+        return
+    if changed:
+        raise UserError(
+            f"The checkpoint in {folder} was made with {_OTHERS[changed]}; give the same as then, "
+            "or begin anew."
+        )
 
 
 def unwrapped(module: nn.Module) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ifnormal.pixels import to_float
 
@@ -62,6 +62,14 @@ def in_batches(
     with torch.no_grad():
         parts = [function(to_float(part)).float().cpu() for part in images.split(size)]
     return torch.cat(parts)
+
+
+def device_of(detector: Detector) -> torch.device:
+    """Where a detector computes."""
+    tensors: list[Tensor] = []
+    if isinstance(detector, nn.Module):
+        tensors = [*detector.parameters(), *detector.buffers()]
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 def own_scores(detector: Detector, log_odds: Tensor) -> Tensor:
