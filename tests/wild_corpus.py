@@ -190,6 +190,15 @@ def _gif(screen: tuple[int, int], frame: tuple[int, int]) -> bytes:
     return head + b"," + struct.pack("<HHHHB", 0, 0, *frame, 0) + b"\x02\x02\x4c\x01\x00;"
 
 
+def _crumbs(head: str, entry: str) -> bytes:
+    """A TIFF of one pixel that claims to be cut into a million tiles; no tag but that."""
+    order = head[0]
+    start = b"II" if order == "<" else b"MM"
+    numbers = (43, 8, 0, 16, 1) if "Q" in head else (42, 8, 1)
+    tag = struct.pack(entry, 324, 4, 10**6, 99)
+    return start + struct.pack(order + head[2:], *numbers) + tag + bytes(4 * 10**6)
+
+
 def _huge_webp() -> bytes:
     """An animation on a canvas of 16384 x 16384, of one small frame."""
     content = _frames("WEBP", lossless=True)
@@ -494,6 +503,9 @@ BOMBS: list[Case] = [
     ),
     Bad("long chunk.png", _PNG[:33] + struct.pack(">I", 2**31 - 1) + b"tEXt", "truncated"),
     Bad("long strip.tif", grey_tiff(b"\0", 8, t278=2**32 - 1, t279=2**32 - 1), "truncated"),
+    Bad("crumbs.tif", _crumbs("<HHIH", "<HHII"), "more than 262,144 strips or tiles"),
+    Bad("crumbs big-endian.tif", _crumbs(">HHIH", ">HHII"), "strips or tiles"),
+    Bad("many crumbs.tif", _crumbs("<HHHHQQ", "<HHQQ"), "strips or tiles"),
     Bad("sparse.webp", _sparse(encoded(picture(), "WEBP"), 2**40), "larger than 512 MiB"),
     Bad("sparse.tif", _sparse(grey_tiff(b"\0", 8), 2**40), "larger than 512 MiB"),
 ]

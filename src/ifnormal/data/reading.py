@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from ifnormal.data.opening import RefusedError, UnreadableImageError, open_file
+from ifnormal.data.tiff import count_pieces, sixteen_bits, stored_size, tile_pixels
 from ifnormal.errors import UserError
 from ifnormal.printable import printable
 
@@ -26,6 +27,8 @@ Array = np.ndarray[Any, np.dtype[np.uint8]]
 MAX_PIXELS = 2**26
 # Scaling, and the rows of an image in memory, cost by the side as well as by the pixel.
 MAX_SIDE = 10**6
+# Strips or tiles of a TIFF, for each of which Pillow makes an object before anything else.
+MAX_PIECES = 2**18
 
 # Only these are tried: some of Pillow's other readers start programs or read without bounds.
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
@@ -50,7 +53,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_PHOTOMETRIC, _BITS, _TILE_WIDTH, _TILE_LENGTH = 262, 258, 322, 323  # tags of TIFF
 _LONGEST_REASON = 120
 _BLOCK = 2**20
 
@@ -152,6 +154,8 @@ def _file(source: Path | bytes) -> BinaryIO:
 
 
 def _opened(file: BinaryIO) -> ImageFile.ImageFile:
+    if count_pieces(file) > MAX_PIECES:
+        raise RefusedError(f"it is cut into more than {MAX_PIECES:,} strips or tiles")
     try:
         opened = Image.open(file, formats=_FORMATS)
     except Image.DecompressionBombError:
@@ -212,9 +216,7 @@ def _require_bearable(opened: ImageFile.ImageFile) -> None:
         raise RefusedError(
             f"one of its sides has {max(width, height):,} pixels, more than {MAX_SIDE:,}"
         )
-    tags = getattr(opened, "tag_v2", {})
-    tile = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)
-    if not all(isinstance(side, int) for side in tile) or tile[0] * tile[1] > MAX_PIXELS:
+    if tile_pixels(getattr(opened, "tag_v2", {})) > MAX_PIXELS:
         raise RefusedError(f"it has tiles of more than {MAX_PIXELS:,} pixels")
 
 
@@ -231,18 +233,19 @@ def _reason(error: Exception) -> str:
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     if "truncated" in text.lower():
         return "it is truncated"
-    if "Decompressed data too large" in text:
+    if "decompressed data too large" in text.lower():
         return "its text or colour profile would fill too much memory"
     text = printable(text)[:_LONGEST_REASON].rstrip(". ")
     return f"it is damaged: {text}" if text else f"it is damaged: {type(error).__name__}"
 
 
 def _facts(opened: ImageFile.ImageFile) -> ImageFacts:
-    width, height = opened.size
-    kind = "JPEG" if opened.format == "MPO" else opened.format or ""
-    # Pillow turns TIFF itself, its size from the beginning.
-    if kind != "TIFF" and _orientation(opened) >= 5:
+    tags = getattr(opened, "tag_v2", None)
+    # Some versions of Pillow turn the size of a TIFF before its pixels.
+    width, height = opened.size if tags is None else stored_size(tags)
+    if _orientation(opened) >= 5:
         width, height = height, width
+    kind = "JPEG" if opened.format == "MPO" else opened.format or ""
     return ImageFacts(kind, opened.mode, height, width)
 
 
@@ -266,21 +269,13 @@ def _eight_bit(opened: ImageFile.ImageFile, channels: Literal[1, 3]) -> Image.Im
     image: Image.Image = opened
     if image.mode.startswith("I"):
         # 16-bit grey; Pillow's own conversion would clip everything above 255 to white.
-        image = Image.fromarray(_from_sixteen_bit(opened))
+        values = sixteen_bits(np.asarray(opened), getattr(opened, "tag_v2", {}))
+        image = Image.fromarray((values >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = _on_white(image)
     image = image.convert("L" if channels == 1 else "RGB")
     turn = _TURNS.get(_orientation(opened))
     return image if turn is None or opened.format == "TIFF" else image.transpose(turn)
-
-
-def _from_sixteen_bit(opened: ImageFile.ImageFile) -> Array:
-    values = np.asarray(opened).clip(0, 65535)
-    tags = getattr(opened, "tag_v2", {})
-    values = values >> (4 if tags.get(_BITS) == (12,) else 8)
-    array: Array = values.astype(np.uint8)
-    # Pillow inverts where white is zero, but not at 16 bits.
-    return 255 - array if tags.get(_PHOTOMETRIC) == 0 else array
 
 
 def _on_white(image: Image.Image) -> Image.Image:
