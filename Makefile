@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
+ONNX2TORCH := $(shell sed -n '/^onnx2torch==/p' constraints.txt)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -40,7 +41,8 @@ clean: ## remove the environment and caches, keep runs/
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# torch first and by itself, so that no other build of it is resolved on the way.
+# torch first and by itself, so that no other build of it is resolved on the way. onnx2torch by
+# itself as well: it would bring torchvision, which we do without.
 $(STAMP): pyproject.toml constraints.txt
 	@command -v "$(PYTHON)" >/dev/null || { \
 	  echo "There is no $(PYTHON); install Python 3.10 or newer, or name it: make PYTHON=/path/to/python"; exit 1; }
@@ -50,5 +52,6 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "$(PYTHON) has no venv module; install it (Debian, Ubuntu: apt install python3-venv) and try again."; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
 	$(PIP) install -c constraints.txt "$(TORCH)"
-	$(PIP) install --quiet -c constraints.txt -e ".[demo,parquet,dev]"
+	$(PIP) install --quiet -c constraints.txt -e ".[demo,export,parquet,dev]"
+	$(PIP) install --quiet --no-deps "$(ONNX2TORCH)"
 	@touch $@
