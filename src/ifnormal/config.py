@@ -475,6 +475,56 @@ class ExplainConfig:
 DATA_PATHS = ("data_root", "normal", "outlier_images", "anomalies")
 
 
+@dataclass(frozen=True)
+class RefineConfig:
+    """How counterfactuals that miss the threshold are refined; see `ifnormal.refinement`.
+
+    Attributes:
+        steps: gradient steps an image.
+        learning_rate: of the offset to the generator's steering.
+        minimality: weight of the pixel distance between an anomaly and its edit.
+        aim: calibrated score to aim at, if the threshold is above it; a median normal image has
+            about 0.05 to 0.1. What only passes the threshold is kept where nothing gets so far.
+        reach: how far from the generator's own answer a refined one may be, as a share of that
+            answer's distance from the anomaly; beyond it lies what the generator never learnt.
+    """
+
+    steps: int = 20
+    learning_rate: float = 0.05
+    minimality: float = 5.0
+    aim: float = 0.2
+    reach: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, "refine steps must be at least 1.")
+        _require(0 < self.learning_rate < inf, "refine learning_rate must be positive and finite.")
+        _require(0 <= self.minimality < inf, "refine minimality must be 0 or positive and finite.")
+        _require(0 < self.aim < 1, "refine aim must lie between 0 and 1.")
+        _require(0 < self.reach < inf, "refine reach must be positive and finite.")
+
+
+@dataclass(frozen=True)
+class ThriftConfig:
+    """How edits that were not needed are reverted; see `ifnormal.thrift`.
+
+    Attributes:
+        spend: share of a counterfactual's distance from the threshold, in log-odds, that may be
+            given up. At 1 it may end on the threshold itself, where half-undone edits pass.
+        regions: at most so many regions of an image are judged one by one, the most edited first.
+        faint: edits of at most so many of the 255 steps of a pixel belong to no region; they are
+            reverted all together or not at all.
+    """
+
+    spend: float = 0.5
+    regions: int = 12
+    faint: int = 16
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.spend <= 1, "thrift spend must lie between 0 and 1.")
+        _require(self.regions >= 1, "thrift regions must be at least 1.")
+        _require(0 <= self.faint <= 254, "thrift faint must lie between 0 and 254.")
+
+
 def data_config(saved: dict[str, Any]) -> DataConfig:
     """DataConfig from the JSON of `asdict`."""
     paths = {name: Path(saved[name]) if saved.get(name) else None for name in DATA_PATHS}
