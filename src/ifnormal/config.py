@@ -410,8 +410,9 @@ class ExplainConfig:
             that of the first normal image, and at most 128.
         channels: 1 edits grey images, 3 RGB; 0 is what the first normal image has.
         threshold: scores beyond it are flagged, in the detector's own units; without it, the one
-            that `false_alarm_rate` gives.
-        false_alarm_rate: share of held-out normal images that may be flagged.
+            that the detector brings, else what a `false_alarm_rate` of 0.05 gives.
+        false_alarm_rate: share of held-out normal images that may be flagged, in place of any
+            threshold.
         higher_is: what a high score of the detector means; "auto" goes by the kind of detector.
         min_score: explain images whose score reaches this, in the detector's own units, instead of
             those that are flagged.
@@ -436,7 +437,7 @@ class ExplainConfig:
     size: tuple[int, int] | int = 0
     channels: Literal[0, 1, 3] = 0
     threshold: float | None = None
-    false_alarm_rate: float = 0.05
+    false_alarm_rate: float | None = None
     higher_is: Literal["auto", "anomalous", "normal"] = "auto"
     min_score: float | None = None
     all: bool = False
@@ -456,7 +457,8 @@ class ExplainConfig:
             _require(
                 side >= 0 and side % 4 == 0, "size must be a multiple of 4, or 0 for the default."
             )
-        _require(0 < self.false_alarm_rate < 1, "false_alarm_rate must lie between 0 and 1.")
+        rate = self.false_alarm_rate
+        _require(rate is None or 0 < rate < 1, "false_alarm_rate must lie between 0 and 1.")
         for name in ("threshold", "min_score"):
             value = getattr(self, name)
             _require(value is None or -inf < value < inf, f"{name} must be a finite number.")
