@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from io import SEEK_CUR, SEEK_END, BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from ifnormal.data.opening import RefusedError, UnreadableImageError, open_file
+from ifnormal.data.png import require_sound
 from ifnormal.data.tiff import count_pieces, sixteen_bits, stored_size, tile_pixels
 from ifnormal.errors import UserError
 from ifnormal.printable import printable
@@ -54,7 +54,6 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _LONGEST_REASON = 120
-_BLOCK = 2**20
 
 # Filters of warnings belong to the whole process.
 _quiet = threading.Lock()
@@ -160,14 +159,22 @@ def _opened(file: BinaryIO) -> ImageFile.ImageFile:
         opened = Image.open(file, formats=_FORMATS)
     except Image.DecompressionBombError:
         raise RefusedError(_too_many()) from None
-    except OSError as error:
-        if error.errno is not None or "truncated" in str(error).lower():
+    except (OSError, ValueError) as error:
+        # What Pillow says is worth telling, unless it is that it found nothing to read.
+        told = isinstance(error, ValueError) or error.errno is not None
+        if (told and not _is_ppm(file)) or "truncated" in str(error).lower():
             raise
         raise RefusedError(_what_it_seems(file)) from None
     _require_bearable(opened)
     if opened.format == "PNG":
-        _require_sound(file)
+        require_sound(file)
     return opened
+
+
+def _is_ppm(file: BinaryIO) -> bool:
+    """Of these, Pillow tells only which number it failed to understand."""
+    file.seek(0)
+    return file.read(2) in (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"Pf")
 
 
 def _what_it_seems(file: BinaryIO) -> str:
@@ -176,6 +183,8 @@ def _what_it_seems(file: BinaryIO) -> str:
     file.seek(0)
     start = file.read(12)
     kind = next((kind for sign, kind in _SIGNATURES if start.startswith(sign)), None)
+    if _is_ppm(file):
+        return "it is a PPM that is damaged or of an unknown kind"
     if start[4:8] == b"ftyp":
         return "it is a HEIC, AVIF or video file; convert it to PNG or JPEG"
     if kind is None or (kind == "WebP" and start[8:] != b"WEBP"):
@@ -183,28 +192,6 @@ def _what_it_seems(file: BinaryIO) -> str:
     if kind == "WebP" and int.from_bytes(start[4:8], "little") + 8 > size:
         return "it is truncated"
     return f"it is a {kind} that is damaged or of an unknown kind"
-
-
-def _require_sound(file: BinaryIO) -> None:
-    """Compare the checksums of a PNG's pixels, which Pillow does not, and take it up again."""
-    before = file.tell()
-    file.seek(8)
-    while len(head := file.read(8)) == 8:
-        left, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if kind == b"IEND":
-            break
-        if kind != b"IDAT":
-            file.seek(left + 4, SEEK_CUR)
-            continue
-        checksum = zlib.crc32(kind)
-        while left and (block := file.read(min(left, _BLOCK))):
-            checksum, left = zlib.crc32(block, checksum), left - len(block)
-        stored = file.read(4)
-        if len(stored) < 4:
-            raise RefusedError("it is truncated")
-        if checksum != int.from_bytes(stored, "big"):
-            raise RefusedError("it is damaged: its pixels do not match their checksum")
-    file.seek(before)
 
 
 def _require_bearable(opened: ImageFile.ImageFile) -> None:
@@ -233,7 +220,7 @@ def _reason(error: Exception) -> str:
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     if "truncated" in text.lower():
         return "it is truncated"
-    if "decompressed data too large" in text.lower():
+    if "decompressed data too large" in text.lower() or "text chunks" in text:
         return "its text or colour profile would fill too much memory"
     text = printable(text)[:_LONGEST_REASON].rstrip(". ")
     return f"it is damaged: {text}" if text else f"it is damaged: {type(error).__name__}"
