@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -161,7 +162,9 @@ def _check_reference(
 def _check_gradient(detector: AdaptedDetector, floats: Tensor, name: str) -> tuple[float, str]:
     """The share of images whose score has no gradient, and a note on it."""
     given = floats.clone().requires_grad_()
-    with torch.enable_grad():
+    with torch.enable_grad(), warnings.catch_warnings():
+        # Torch warns of what is said below in a sentence.
+        warnings.simplefilter("ignore", UserWarning)
         log_odds, features = detector.inspect(given)
         slope = None
         if log_odds.requires_grad:
