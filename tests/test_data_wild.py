@@ -24,6 +24,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from ifnormal.data import opening, reading
 from ifnormal.data.checking import BadImage, iterate_images, read_good_images
 from ifnormal.data.folder import READ, SUFFIXES, ImageFolder, find_images, read_images
+from ifnormal.data.given import natural_shape
 from ifnormal.data.opening import UnreadableImageError
 from ifnormal.data.reading import decode, image_facts
 from ifnormal.errors import UserError
@@ -425,3 +426,15 @@ def test_real_photographs_read_from_files_as_from_their_table(tmp_path: Path) ->
     read = read_good_images(find_images([tmp_path]), (3, 128, 128))
     assert torch.equal(read.images, ParquetImages(folder).read("test").images)
     assert [Path(bad.path).name for bad in read.skipped] == ["010 half.png"]
+
+
+def test_the_natural_size_is_that_of_the_first_image_that_can_be_read(
+    corpus: Path, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "a pipe.png")
+    (tmp_path / "b cut.png").write_bytes(encoded(picture(size=(40, 40)))[:-30])
+    (tmp_path / "c turned.tif").write_bytes((corpus / "turned.tif").read_bytes())
+    assert natural_shape(tmp_path) == (3, 32, 48)
+    assert natural_shape([tmp_path / "b cut.png", corpus / "sixteen.png"]) == (1, 4, 6)
+    with pytest.raises(UserError, match="no image that can be read"):
+        natural_shape(tmp_path / "a pipe.png")

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ifnormal.data.checking import read_good_images
 from ifnormal.data.folder import find_images
-from ifnormal.data.reading import decode
+from ifnormal.data.opening import UnreadableImageError
+from ifnormal.data.reading import decode, decode_with_facts
 from ifnormal.errors import UserError
 from ifnormal.pixels import quantize
 
@@ -26,9 +27,7 @@ GivenImages: TypeAlias = (
 )
 
 _LARGEST = 128
-_GREY = ("1", "L", "LA", "I", "I;16")
-_ORIENTATION, _FIRST_TURNED = 0x0112, 5  # EXIF: from 5 on, height and width are exchanged
-_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+_GREY = ("1", "L", "LA", "I", "I;16", "I;16B")
 _KINDS = (
     "a folder or a list of image files, uint8 or [0, 1] float arrays (N, H, W, C) or tensors "
     "(N, C, H, W), or Pillow images"
@@ -117,7 +116,7 @@ def default_shape(
 
 
 def natural_shape(given: GivenImages) -> Shape:
-    """(C, H, W) of the first image as it is, upright."""
+    """(C, H, W) of the first image that can be read as it is, upright."""
     if isinstance(given, Tensor | np.ndarray):
         channels, height, width = as_images(given[:1], None)[0].shape[1:]
         return channels, height, width
@@ -125,11 +124,11 @@ def natural_shape(given: GivenImages) -> Shape:
     if isinstance(first, Image.Image):
         return (1 if first.mode in _GREY else 3), first.height, first.width
     if isinstance(first, str | Path):
-        for path in find_images([Path(first)]):
-            with suppress(*_UNREADABLE), Image.open(path) as opened:
-                sides = opened.height, opened.width
-                lying = opened.getexif().get(_ORIENTATION, 1) >= _FIRST_TURNED
-                return (1 if opened.mode in _GREY else 3), *(sides[::-1] if lying else sides)
+        listed = [given] if isinstance(given, str | Path) else cast("Sequence[Any]", given)
+        for path in find_images(Path(item) for item in listed if isinstance(item, str | Path)):
+            with suppress(UnreadableImageError):
+                _, facts = decode_with_facts(path, 1, str(path))
+                return (1 if facts.mode in _GREY else 3), facts.height, facts.width
         raise UserError(f"{first} holds no image that can be read; name a folder that does.")
     if first is None:
         raise UserError("There are no images; give at least one.")
