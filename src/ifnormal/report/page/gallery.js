@@ -94,7 +94,9 @@ function moveFocus(event) {
   }
 }
 
-for (const input of Object.values(filters)) input.addEventListener("input", showGallery);
+for (const input of Object.values(filters)) {
+  input.addEventListener(input.matches("select") ? "change" : "input", showGallery);
+}
 byId("clear").addEventListener("click", () => {
   clearFilters();
   showGallery();
