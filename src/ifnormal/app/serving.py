@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,10 +84,7 @@ def served(explainer: Explainer, port: int) -> Iterator[str]:
         except OSError as error:
             if "port" not in str(error):
                 raise
-            raise UserError(
-                f"The port {port} of this machine cannot be used, perhaps another program has it; "
-                "name another with --port."
-            ) from None
+            raise _taken(port, error) from None
         finally:
             page.close(verbose=False)
 
@@ -108,9 +106,20 @@ def _settings(uploads: str) -> Iterator[None]:
 
 
 def require_port(port: int) -> None:
-    """Refuse what is no port."""
+    """Refuse what is no port, or one that is taken."""
     if not 1 <= port <= 65535:
         raise UserError(f"The port must lie between 1 and 65535, not {port}.")
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError as error:
+        raise _taken(port, error) from None
+
+
+def _taken(port: int, error: OSError) -> UserError:
+    return UserError(
+        f"The port {port} of this machine cannot be used ({error.strerror or 'it is taken'}); "
+        "name another with --port."
+    )
 
 
 def require_gradio() -> Any:
