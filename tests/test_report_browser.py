@@ -383,21 +383,43 @@ def test_a_lost_folder_is_said(browser: Any, pages: Mapping[str, Path], tmp_path
 @pytest.mark.slow
 def test_on_paper_there_are_cards_and_no_controls(browser: Any, pages: Mapping[str, Path]) -> None:
     open_page(browser, pages["many"])
-    choose(browser, "#filter-outcome", "all")
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    on_paper(browser)
     assert not find(browser, ".controls").is_displayed()
     cards = every(browser, "#cards .card")
     assert len(cards) == 24
     assert all(card.is_displayed() for card in cards)
     assert cards[0].value_of_css_property("break-inside") == "avoid"
     assert max(card.size["height"] for card in cards) < 900
+    assert find(browser, "#cards .note").text == "The 24 most anomalous of 61, the highest first."
     pdf = b64decode(browser.execute_cdp_cmd("Page.printToPDF", {})["data"])
     assert pdf.startswith(b"%PDF")
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+@pytest.mark.slow
+def test_what_is_filtered_or_open_is_what_is_printed(
+    browser: Any, pages: Mapping[str, Path]
+) -> None:
+    open_page(browser, pages["many"])
+    choose(browser, "#filter-outcome", "some")
+    on_paper(browser)
+    assert not find(browser, "#cards").is_displayed()
+    cards = every(browser, "#chosen-cards .card")
+    assert [card.text.split()[0] for card in cards] == [str(n) for n in range(41, 56)]
+    assert "15 of 15 explained images that match" in find(browser, "#chosen-cards .note").text
+    assert is_near(colour_at(cards[0].find_element("css selector", ".stage"), 0.7), GREEN)
+    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert every(browser, "#chosen-cards .card") == []
+    prefer(browser, "prefers-color-scheme", "light")
     find(browser, "#tiles button").click()
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    on_paper(browser)
     assert not find(browser, "main").is_displayed()
     assert find(browser, "#panels").is_displayed()
+    assert not find(browser, ".buttons").is_displayed()
+
+
+def on_paper(browser: Any) -> None:
+    prefer(browser, "prefers-color-scheme", "light", media="print")
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
 
 
 @pytest.mark.slow

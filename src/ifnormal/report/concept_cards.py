@@ -73,7 +73,7 @@ def _card(listing: Listing, effect: Effect) -> ConceptCard:
     small = shrink(pixels, LARGEST_DIFFERENCE_SIDE)
     map_picture = Picture(
         kind="difference",
-        label=f"Mean change, up to {percent(strongest)}",
+        label=f"Mean, up to {percent(strongest)}",
         alt=f"Where concept {letter} changes the images on average",
         src=image_uri(pixels, LARGEST_DIFFERENCE_SIDE),
         width=small.shape[1],
