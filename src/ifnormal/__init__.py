@@ -14,12 +14,15 @@ if TYPE_CHECKING:
         DetectorConfig,
         FitConfig,
         GeneratorConfig,
+        Preprocessing,
         Weights,
     )
     from ifnormal.data import load_setup
     from ifnormal.data.folder import read_images
     from ifnormal.data.setup import AnomalySetup
+    from ifnormal.detectors.adapted import adapt
     from ifnormal.detectors.detector import Detector
+    from ifnormal.detectors.loading import load_detector
     from ifnormal.detectors.trained import TrainedDetector
     from ifnormal.detectors.training import train_detector
     from ifnormal.errors import DivergenceError, UserError
@@ -39,10 +42,13 @@ __all__ = [
     "Explanation",
     "FitConfig",
     "GeneratorConfig",
+    "Preprocessing",
     "TrainedDetector",
     "UserError",
     "Weights",
     "__version__",
+    "adapt",
+    "load_detector",
     "load_setup",
     "read_images",
     "train_detector",
@@ -59,9 +65,12 @@ _HOMES = {
     "Explanation": "explanation",
     "FitConfig": "config",
     "GeneratorConfig": "config",
+    "Preprocessing": "config",
     "TrainedDetector": "detectors.trained",
     "UserError": "errors",
     "Weights": "config",
+    "adapt": "detectors.adapted",
+    "load_detector": "detectors.loading",
     "load_setup": "data",
     "read_images": "data.folder",
     "train_detector": "detectors.training",
