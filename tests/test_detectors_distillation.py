@@ -30,7 +30,7 @@ def distillation(box: BlackBox, config: SurrogateConfig = QUICK, seed: int = 0) 
 @pytest.fixture(scope="module")
 def learned() -> tuple[BlackBox, Distillation]:
     box = BlackBox()
-    taught = distillation(box, replace(QUICK, steps=150, width=8, batch_size=32, query_budget=1000))
+    taught = distillation(box, replace(QUICK, steps=80, width=8, batch_size=32, query_budget=1000))
     taught.begin()
     return box, taught
 
@@ -150,7 +150,7 @@ def all_blue(count: int, seed: int) -> Tensor:
 class TestRefresh:
     def test_an_exploited_surrogate_is_found_out_and_put_right(self) -> None:
         edited = all_blue(32, seed=5)
-        config = replace(QUICK, steps=60, width=8, batch_size=32, query_budget=3000)
+        config = replace(QUICK, steps=50, width=8, query_budget=3000)
         taught = distillation(Trap(), replace(config, refresh_steps=4, refresh_learning_rate=2e-3))
         taught.begin()
         taught.refresh(edited, 2, 40)
@@ -162,7 +162,7 @@ class TestRefresh:
         assert taught.figures["surrogate_error"] < first["surrogate_error"] / 2
         assert taught.report(all_blue(32, seed=15))["on_fresh_edits"]["agreement"] > 0.9
 
-    @settings(max_examples=8, deadline=None)
+    @settings(max_examples=6, deadline=None)
     @given(
         budget=st.integers(100, 700),
         every=st.integers(1, 7),
