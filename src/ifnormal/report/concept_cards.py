@@ -73,7 +73,7 @@ def _card(listing: Listing, effect: Effect) -> ConceptCard:
     small = shrink(pixels, LARGEST_DIFFERENCE_SIDE)
     map_picture = Picture(
         kind="difference",
-        label=f"Mean, up to {percent(strongest)}",
+        label="Mean change",
         alt=f"Where concept {letter} changes the images on average",
         src=image_uri(pixels, LARGEST_DIFFERENCE_SIDE),
         width=small.shape[1],
@@ -97,7 +97,7 @@ def _card(listing: Listing, effect: Effect) -> ConceptCard:
         summary=_summary(effect),
         pairs=pairs,
         change=map_picture,
-        figures=_figures(effect),
+        figures=_figures(effect, strongest),
         measured=effect.measured,
     )
 
@@ -118,7 +118,7 @@ def _summary(effect: Effect) -> str:
     return f"Mostly makes {'brighter' if brighter > darker else 'darker'}, {area}."
 
 
-def _figures(effect: Effect) -> list[tuple[str, str, str]]:
+def _figures(effect: Effect, strongest: float) -> list[tuple[str, str, str]]:
     low, middle, high = effect.area
     brighter, darker, recoloured = effect.kinds
     before, after = effect.hue
@@ -140,7 +140,8 @@ def _figures(effect: Effect) -> list[tuple[str, str, str]]:
         ),
         ("Hue", *_hues(before, after)),
         ("Brightness", f"{percent(old)} → {percent(new)}", "mean of the edited pixels"),
-        ("Edges", f"{relative:+.0%}".replace("-", "−").replace("%", " %"), "strength of contours"),
+        ("Edges", _signed(relative), "strength of contours"),
+        ("Mean change", f"up to {percent(strongest)}", "at the strongest spot of the map"),
     ]
 
 
@@ -167,4 +168,9 @@ def _hues(before: Hue, after: Hue) -> tuple[str, str]:
         if name not in ("grey", "mixed")
     ]
     words = old if old == new else f"{old} → {new}"
-    return words, ", ".join(angles) or "no one hue"
+    return words, ", ".join(angles) or ("hardly any colour" if new == "grey" else "no one hue")
+
+
+def _signed(change: float) -> str:
+    rounded = round(100 * change)
+    return f"{'+' if rounded > 0 else '−' if rounded else ''}{abs(rounded)} %"
