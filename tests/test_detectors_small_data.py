@@ -106,6 +106,31 @@ def test_a_small_defect_counts_as_much_in_a_large_image() -> None:
         backbone = Backbone((1, side, side), 8, 1, True)
         images = torch.full((2, 1, side, side), 0.5)
         images[1, :, : side // 16, : side // 16] = 1.0
-        features = backbone.stages(images).detach()
+        unusual = (images - 0.5) / 0.25 / 5
+        features = backbone.stages(torch.cat([images, unusual], 1)).detach()
         moved.append(float((features[1] - features[0]).norm() / features[0].norm()))
     assert moved[1] > 0.5 * moved[0]
+
+
+def test_what_is_unusual_in_its_place_stands_out() -> None:
+    """Left black, right white is normal; the same pixel values the other way round are not."""
+    normal = torch.zeros(20, 1, 64, 64) + 0.02 * torch.rand(20, 1, 64, 64, generator=rng())
+    normal[..., 32:] += 0.9
+    torch.manual_seed(0)
+    strange, used = Backbone((1, 64, 64), 8, 1, True), Backbone((1, 64, 64), 8, 1, True)
+    used.load_state_dict(strange.state_dict())
+    used.get_used_to(normal)
+    seen = []
+    used.stages.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    used(torch.cat([normal[:1], normal[:1].flip(3)]))
+    unusual = seen[0][:, 1:].abs()
+    assert unusual[0].max() < 0.3
+    assert unusual[1].min() > 0.9
+
+
+def test_small_images_are_seen_as_before() -> None:
+    backbone = Backbone((3, 32, 32), 8, 1, True)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    backbone.get_used_to(torch.rand(4, 3, 32, 32))
+    assert backbone.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ifnormal.config import DetectorConfig
 
 _FEW = 2000
-_SHIFT = 0.06
+_SHIFT = 0.04  # of half a side
 
 
 def is_wanted(config: DetectorConfig, normal: int) -> bool:

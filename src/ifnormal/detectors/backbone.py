@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 _SMALL = 48
 _COARSE = 96
+_FAR = 5.0
+_LEAST_DEVIATION = 0.02
 
 
 class Backbone(nn.Module):
@@ -16,16 +19,24 @@ class Backbone(nn.Module):
     solution (Ruff et al. 2018, proposition 2).
 
     Images beyond 48 pixels are read in coarser cells, by further stages down to a grid of about 8,
-    and pooled by their maxima: a defect is small beside them, and a mean would drown it.
+    and pooled by their maxima: a defect is small beside them, and a mean would drown it. They see
+    every pixel also as its distance from what is usual there, in deviations; see `get_used_to`.
     """
+
+    usual: Tensor
+    deviation: Tensor
 
     def __init__(self, shape: tuple[int, int, int], width: int, outputs: int, bias: bool) -> None:
         super().__init__()
         wide, deep = 2 * width, 4 * width
         side = max(shape[1:])
-        self.step = 2 if side < _COARSE else 4
+        self.step, self.compares = 2 if side < _COARSE else 4, side > _SMALL
+        channels = 2 * shape[0] if self.compares else shape[0]
+        if self.compares:
+            self.register_buffer("usual", torch.full(shape, 0.5))
+            self.register_buffer("deviation", torch.full(shape, 0.25))
         convolutions = [
-            nn.Conv2d(self.step**2 * shape[0], width, 3, 1, 1, bias=bias),
+            nn.Conv2d(self.step**2 * channels, width, 3, 1, 1, bias=bias),
             nn.Conv2d(width, wide, 3, 2, 1, bias=bias),
             nn.Conv2d(wide, wide, 3, 1, 1, bias=bias),
             nn.Conv2d(wide, deep, 3, 2, 1, bias=bias),
@@ -51,7 +62,20 @@ class Backbone(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
+    def get_used_to(self, normal: Tensor) -> None:
+        """Take the mean and deviation of every pixel from (N, C, H, W) normal images in [0, 1].
+
+        Where the things in the images are in the same place this is most of what there is to know;
+        where they are not, the deviation is large and it does no harm. Small images go without.
+        """
+        if self.compares:
+            self.usual = normal.mean(0)
+            self.deviation = normal.std(0, correction=0).clamp_min(_LEAST_DEVIATION)
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) images in [0, 1] to the head's (N, outputs) and (N, 128) features."""
+        if self.compares:
+            unusual = ((images - self.usual) / self.deviation).clamp(-_FAR, _FAR) / _FAR
+            images = torch.cat([images, unusual], 1)
         features = self.penultimate(self.stages(images))
         return self.head(features), features

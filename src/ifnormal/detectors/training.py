@@ -48,6 +48,7 @@ def train_detector(
     detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sample = setup.train_normal[torch.randperm(len(setup.train_normal), generator=generator)[:1024]]
     with torch.no_grad():
+        detector.backbone.get_used_to(to_float(sample).to(fabric.device))
         outputs, _ = detector.backbone(to_float(sample).to(fabric.device))
         detector.reference = objective.reference(outputs).to(fabric.device)
     optimizer = torch.optim.AdamW(
