@@ -28,8 +28,8 @@ from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.explanation_stream import Streaming, Summary, explain_images
 from ifnormal.pixels import to_float
-from ifnormal.run_folder import begin, clear, difference, read_config, require_writable
-from ifnormal.run_folder import update_config as record
+from ifnormal.run_folder import CONFIG, begin, clear, difference, require_writable, update_config
+from ifnormal.storage import read_json
 
 _COMPARED = 64  # images in full size, against the user's own scores
 # What decides on the explainer; the other options may change from one call to the next.
@@ -105,6 +105,10 @@ def explainer_for(
             "Shards share one explainer; fit it first, without --of, and name its folder with "
             "--explainer."
         )
+    for name in ("normal", "outliers"):
+        training = getattr(config, name)
+        if training is not None and not training.exists():
+            raise UserError(f"{training} does not exist; correct the folder of --{name}.")
     folder = out / "explainer"
     _begin(config, preprocessing, fit, out)
     if (folder / "explainer.json").exists():
@@ -131,8 +135,8 @@ def _begin(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig, 
         "fit": asdict(fit),
     }
     begin(out)
-    if (out / "config.json").exists() and not config.fresh:
-        changed = difference(read_config(out), options)
+    if (out / CONFIG).exists() and not config.fresh:
+        changed = difference(read_json(out / CONFIG), options)
         if changed:
             raise UserError(
                 f"{out} was begun with {changed}; give the same options as then, another folder, "
@@ -141,7 +145,7 @@ def _begin(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig, 
         return
     require_writable(out)
     clear(out, "detector")
-    record(out, options, fresh=True)
+    update_config(out, options, fresh=True)
 
 
 def _fit(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from docstring_parser import parse
 from jsonargparse import ArgumentParser
 
 from ifnormal.errors import UserError
@@ -35,6 +36,15 @@ class Verb:
     usage: str
     help: str
     resumable: bool = False
+
+
+def add_config(parser: ArgumentParser, config: type) -> None:
+    """Every field of a dataclass as an option; those that are off by default as plain flags."""
+    flags = [field.name for field in fields(config) if field.default is False]
+    parser.add_class_arguments(config, skip=set(flags))
+    said = {param.arg_name: param.description for param in parse(config.__doc__ or "").params}
+    for name in flags:
+        parser.add_argument(f"--{name}", action="store_true", help=said[name])
 
 
 def add_run(parser: ArgumentParser, *names: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from ifnormal.cli.verb import Options, Verb, add_run
+from ifnormal.cli.verb import Options, Verb, add_config, add_run
 from ifnormal.config import (
     ExplainConfig,
     FitConfig,
@@ -81,7 +81,7 @@ def _add_options(parser: ArgumentParser) -> None:
         f"{_OUT}, or into own-images/ of the run",
     )
     add_run(parser)
-    parser.add_class_arguments(ExplainConfig)
+    add_config(parser, ExplainConfig)
     parser.add_class_arguments(Preprocessing, "preprocessing")
     parser.add_class_arguments(FitConfig, "fit")
 
