@@ -212,7 +212,7 @@ class Explainer:
             detector=detector_facts(self.detector),
         )
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Write `explainer.json`, the weights of generator and concept classifier, `detector/`.
 
         The detector is saved as far as it can be: a built-in one whole, a model file by its path
@@ -226,7 +226,7 @@ class Explainer:
             "config": asdict(self.config),
             "facts": self.facts,
         }
-        save_tensors(folder, "explainer", self.tensors(), facts)
+        save_tensors(Path(folder), "explainer", self.tensors(), facts)
         if isinstance(self.detector, nn.Module) and hasattr(self.detector, "save"):
             self.detector.save(Path(folder) / "detector")  # type: ignore[operator]
 
