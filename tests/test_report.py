@@ -263,7 +263,9 @@ def test_beyond_the_budget_pictures_stay_beside_the_page(tmp_path: Path) -> None
 
 def test_a_heatmap_and_a_refinement_are_shown(tmp_path: Path) -> None:
     refined = {"why": "it missed the threshold", "score_before": 0.75}
-    random_explanation(tmp_path, edit_extra={(0, 1): {"refined": refined}})
+    other = {"thrifty": True, "kept_pixels": 12, "per_step": [1, 2]}
+    extra = {(0, 1): {"refined": refined}, (1, 0): {"refined": other}}
+    random_explanation(tmp_path, edit_extra=extra)
     save_picture(tmp_path / "images" / "000000_heatmap.png", np.full((8, 9), 99, np.uint8))
     page = Page(write_report(tmp_path))
     first, *others = [json.loads(text) for text in page.inline["json"] if '"edits"' in text]
@@ -271,6 +273,8 @@ def test_a_heatmap_and_a_refinement_are_shown(tmp_path: Path) -> None:
     assert [detail["heatmap"] for detail in others] == [None] * 2
     found = {"why": "it missed the threshold", "scoreBefore": 0.75}
     assert [edit["refined"] for edit in first["edits"]] == [None, found]
+    found = {"why": "thrifty yes, kept pixels 12", "scoreBefore": None}
+    assert others[0]["edits"][0]["refined"] == found
     assert "Heatmap: where the detector looks in anomaly 1" in [i["alt"] for i in page.all("img")]
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from ifnormal.explanation_document import Counterfactual
 from ifnormal.report.colour_change import difference
 from ifnormal.report.listing import Entry, Listing
+from ifnormal.report.making import written
 from ifnormal.report.page_json import page_json
 from ifnormal.report.picture import (
     LARGEST_DIFFERENCE_SIDE,
@@ -245,11 +246,16 @@ def _edit_facts(entry: Entry, edit: Counterfactual, truth: Truth | None) -> dict
 
 
 def _refinement(refined: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of a refinement, as short words and a score."""
+    """What is known of a refinement: why, or else whatever is said of it; and its score before."""
     before = refined.get("score_before")
     known = isinstance(before, int | float) and not isinstance(before, bool) and isfinite(before)
+    others = [
+        f"{key.replace('_', ' ')} {written(value)}"
+        for key, value in refined.items()
+        if key not in ("why", "score_before") and isinstance(value, str | int | float | bool)
+    ]
     return {
-        "why": short_line(str(refined.get("why") or "")),
+        "why": short_line(str(refined.get("why") or ", ".join(others))),
         "scoreBefore": before if known else None,
     }
 

@@ -25,7 +25,7 @@ def make_groups(config: Mapping[str, Any]) -> list[Group]:
         if isinstance(value, Mapping):
             nested.append(Group(_titled(key), _lines(value)))
         else:
-            general.lines.append((_words(key), _written(value)))
+            general.lines.append((_words(key), written(value)))
     return [group for group in [general, *nested] if group.lines]
 
 
@@ -36,7 +36,7 @@ def _lines(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
         if isinstance(value, Mapping):
             lines += _lines(value, prefix=f"{name} · ")
         else:
-            lines.append((name, _written(value)))
+            lines.append((name, written(value)))
     return lines
 
 
@@ -49,11 +49,12 @@ def _titled(key: object) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """An option's value in words."""
     if value is None:
         return "not set"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return shortened(", ".join(_written(item) for item in value)) or "none"
+        return shortened(", ".join(written(item) for item in value)) or "none"
     return shortened(str(value))
