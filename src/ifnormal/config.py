@@ -485,6 +485,8 @@ class RefineConfig:
         steps: gradient steps an image.
         learning_rate: of the offset to the generator's steering.
         minimality: weight of the pixel distance between an anomaly and its edit.
+        faithfulness: weight of the pixel distance from the generator's own answer, which keeps the
+            concept.
         aim: calibrated score to aim at, if the threshold is above it; a median normal image has
             about 0.05 to 0.1. What only passes the threshold is kept where nothing gets so far.
         reach: how far from the generator's own answer a refined one may be, as a share of that
@@ -493,7 +495,8 @@ class RefineConfig:
 
     steps: int = 20
     learning_rate: float = 0.05
-    minimality: float = 5.0
+    minimality: float = 1.0
+    faithfulness: float = 5.0
     aim: float = 0.2
     reach: float = 1.0
 
@@ -511,18 +514,21 @@ class ThriftConfig:
 
     Attributes:
         spend: share of a counterfactual's distance from the threshold, in log-odds, that may be
-            given up. At 1 it may end on the threshold itself, where half-undone edits pass.
+            given up; 0 lets no score get worse, 1 lets it end on the threshold itself.
+        again: an edit is needed if the generator makes more than this share of it again.
         regions: at most so many regions of an image are judged one by one, the most edited first.
         faint: edits of at most so many of the 255 steps of a pixel belong to no region; they are
             reverted all together or not at all.
     """
 
     spend: float = 0.5
+    again: float = 0.2
     regions: int = 12
     faint: int = 16
 
     def __post_init__(self) -> None:
         _require(0 <= self.spend <= 1, "thrift spend must lie between 0 and 1.")
+        _require(0 <= self.again < inf, "thrift again must be 0 or positive and finite.")
         _require(self.regions >= 1, "thrift regions must be at least 1.")
         _require(0 <= self.faint <= 254, "thrift faint must lie between 0 and 254.")
 

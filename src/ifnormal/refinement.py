@@ -31,6 +31,8 @@ _SMALLER = 4
 # Below the aim there is no gradient; a little beyond it, 8-bit rounding does no harm.
 _BEYOND = 0.1
 _OVERSHOOT = 0.3
+# More than any change costs.
+_MISSED = 1e6
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,11 @@ def _refine_batch(
             first, overshoot = generator.edit(before.to(device), condition + offset)
             second, more = generator.edit(first, condition)
             edited = second.to(before.device)
-            _keep_better(detector, edited, before, answer, farthest, aim, best, best_rank)
+            _keep_better(detector, edited, before, answer, farthest, aim, config, best, best_rank)
             if step == config.steps:
                 break
             log_odds, _ = guide.inspect(edited)
-            loss = F.relu(log_odds.float() - wanted) + config.minimality * _distance(edited, before)
+            loss = F.relu(log_odds.float() - wanted) + _cost(before, answer, edited, config)
             penalty = _OVERSHOOT * len(before) * (overshoot_loss(overshoot) + overshoot_loss(more))
             if not log_odds.requires_grad:
                 raise UserError(
@@ -162,21 +164,28 @@ def _keep_better(
     answer: Tensor,
     farthest: Tensor,
     aim: float,
+    config: RefineConfig,
     best: Tensor,
     best_rank: Tensor,
 ) -> None:
     """Take over into `best` what is accepted and ranks lower than before.
 
-    The rank is the distance from the anomaly in [0, 1], and 1 more where the score misses the aim.
+    The rank is the cost of the change, and a step more where the score misses the aim.
     """
     quantized = quantize(edited)
     floats = to_float(quantized)
     scores = _scores(detector, quantized)
-    rank = (_distance(floats, before) + (scores > aim).to(floats.device)).cpu()
+    rank = _cost(before, answer, floats, config).cpu() + _MISSED * (scores > aim)
     accepted = (scores <= detector.threshold) & (_distance(floats, answer) <= farthest).cpu()
     better = accepted & (rank < best_rank)
     best[better] = quantized[better]
     best_rank[better] = rank[better]
+
+
+def _cost(before: Tensor, answer: Tensor, edited: Tensor, config: RefineConfig) -> Tensor:
+    """How far an edit is from the anomaly and from the generator's own answer, weighted, (N,)."""
+    minimality = config.minimality * _distance(edited, before)
+    return minimality + config.faithfulness * _distance(edited, answer)
 
 
 def _distance(first: Tensor, second: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 """Thrift: revert the edits that a counterfactual does not need to stay normal.
 
-An edit falls into regions: connected places of strong change, and everything faint around them.
-Region by region, the least needed first, the anomaly's own pixels come back as long as the score
-stays well below the threshold. A region comes back whole or not at all, as half an edit may pass
-the detector and look like nothing. Only scores are asked for, so that it works on black boxes.
+An edit falls into regions: connected places of one kind of edit (say, where strokes were erased, or
+drawn, or tinted), and everything faint around them. Region by region, the least needed first, the
+anomaly's own pixels come back as long as the score stays well below the threshold.
+The score alone would not do: half-undone edits pass the detector and look like nothing. So a region
+comes back whole or not at all, and only if the generator, shown the outcome, would leave it alone.
+Of the detector only scores are asked for, so that it works on black boxes.
 """
 
 from __future__ import annotations
@@ -14,8 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ifnormal.compute import channels_last
 from ifnormal.config import ThriftConfig
 from ifnormal.detectors.detector import Detector, batch_size_for, in_batches
+from ifnormal.generators.pixel import Generator
+from ifnormal.pixels import to_float
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Thrifty:
 
 
 def thrift(
+    generator: Generator,
     detector: Detector,
     anomalies: Tensor,
     counterfactuals: Tensor,
@@ -45,9 +51,10 @@ def thrift(
     """Revert what was not needed in the counterfactuals that the detector accepts.
 
     Those that it flags stay as they are, and none that it accepts is flagged afterwards. It asks
-    for at most 3 + 2 · (regions + 1) scores a counterfactual.
+    for at most 2 + 2 · (regions + 1) scores a counterfactual.
 
     Args:
+        generator: the trained G; tells which edits it would make again.
         detector: only its scores are used.
         anomalies: (N, C, H, W) uint8.
         counterfactuals: (N, K, C, H, W) uint8.
@@ -72,8 +79,9 @@ def thrift(
     size = max(1, batch_size_for(anomalies) // 4)
     for part, concept in zip(numbers.split(size), concepts.split(size), strict=True):
         found = _thrift_batch(
-            phi, anomalies[part], images[part, concept], log_odds[part, concept], config
-        )
+            _Pairs(generator, anomalies[part], images[part, concept], concept),
+            log_odds[part, concept], phi, config,
+        )  # fmt: skip
         differs = (found != images[part, concept]).flatten(1).any(1).cpu()
         part, concept, found = part[differs], concept[differs], found[differs]
         if not len(part):
@@ -104,36 +112,67 @@ class _Counted:
         return in_batches(lambda part: self.detector.inspect(part)[0], images)
 
 
-def _thrift_batch(
-    phi: _Counted, before: Tensor, after: Tensor, log_odds: Tensor, config: ThriftConfig
-) -> Tensor:
-    """What is left of the edits of (N, C, H, W) accepted pairs, uint8."""
-    shares = region_masks(before, after, config)
+def _thrift_batch(pairs: _Pairs, log_odds: Tensor, phi: _Counted, config: ThriftConfig) -> Tensor:
+    """What is left of the edits of N accepted pairs, (N, C, H, W) uint8.
+
+    Args:
+        pairs: anomalies and counterfactuals.
+        log_odds: (N,) of the counterfactuals.
+        phi: the detector.
+        config: how.
+    """
+    shares = region_masks(pairs.before, pairs.after, config)
     limit = log_odds + config.spend * (phi.threshold - log_odds)
-    masses = (shares * _change(before, after)[:, None]).sum((2, 3)).cpu()
-    # How much each region, reverted by itself, costs.
-    alone = torch.full(masses.shape, torch.inf)
-    rows, regions = (masses > 0).nonzero(as_tuple=True)
-    if not len(rows):
-        return after
-    reverted = revert(before[rows], after[rows], shares[rows, regions])
-    alone[rows, regions] = phi.log_odds(reverted)
-    cost = ((alone - log_odds[:, None]) / masses.clamp_min(1e-9)).masked_fill(
-        alone > limit[:, None], torch.inf
-    )
-    order = cost.argsort(dim=1)
-    mask, result = torch.zeros_like(shares[:, 0]), after.clone()
+    mass = (shares * _change(pairs.before, pairs.after)[:, None]).sum((2, 3)).cpu()
+    # What each region costs, reverted by itself; infinitely much if it is needed.
+    alone = torch.full(mass.shape, torch.inf)
+    rows, regions = (mass > 0).nonzero(as_tuple=True)
+    reverted, idle = pairs.revert(rows, shares[rows, regions], config.again)
+    alone[rows[idle], regions[idle]] = phi.log_odds(reverted[idle])
+    cost = (alone - log_odds[:, None]) / mass.clamp_min(1e-9)
+    order = cost.masked_fill(alone > limit[:, None], torch.inf).argsort(dim=1)
+    allowed = (alone <= limit[:, None]).gather(1, order)
+    mask, result = torch.zeros_like(shares[:, 0]), pairs.after.clone()
     for place in range(order.shape[1]):
-        region = order[:, place]
-        rows = (cost.gather(1, region[:, None])[:, 0] < torch.inf).nonzero()[:, 0]
+        rows = allowed[:, place].nonzero()[:, 0]
         if not len(rows):
             break
-        wider = mask[rows] + shares[rows, region[rows]]
-        candidate = revert(before[rows], after[rows], wider)
-        kept = alone[rows, region[rows]] if place == 0 else phi.log_odds(candidate)
-        good = kept <= limit[rows]
+        wider = mask[rows] + shares[rows, order[rows, place]]
+        candidate, idle = pairs.revert(rows, wider, config.again)
+        rows, wider, candidate = rows[idle], wider[idle], candidate[idle]
+        good = phi.log_odds(candidate) <= limit[rows]
         mask[rows[good]], result[rows[good]] = wider[good], candidate[good]
     return result
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """N anomalies and accepted counterfactuals, (N, C, H, W) uint8, each of a concept (N,)."""
+
+    generator: Generator
+    before: Tensor
+    after: Tensor
+    concepts: Tensor
+
+    @torch.no_grad()
+    def revert(self, rows: Tensor, mask: Tensor, again: float) -> tuple[Tensor, Tensor]:
+        """The pairs `rows` with their edits reverted under the mask, and where that was idle.
+
+        It was idle, (N,) bool on the CPU, where the generator, asked to edit the outcome, leaves it
+        alone: makes at most a share `again` of the reverted edits anew. Half an edit that merely
+        passes the detector is completed.
+        """
+        before, after = self.before[rows], self.after[rows]
+        reverted = revert(before, after, mask)
+        if not len(rows):
+            return reverted, torch.zeros(0, dtype=torch.bool)
+        device = next(self.generator.parameters()).device
+        images = channels_last(to_float(reverted).to(device))
+        target = torch.zeros(len(rows), device=device)
+        edited, _ = self.generator(images, target, self.concepts[rows].to(device))
+        anew = 255 * (edited - images).abs().amax(1).to(mask.device)
+        undone = (mask * _change(before, after)).sum((1, 2))
+        return reverted, ((mask * anew).sum((1, 2)) <= again * undone).cpu()
 
 
 def revert(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
@@ -148,38 +187,83 @@ def revert(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
 def region_masks(before: Tensor, after: Tensor, config: ThriftConfig) -> Tensor:
     """Shares (N, regions + 1, H, W) of the regions in each pixel; they sum to 1.
 
-    The first is of everything faint; the others are the connected places of strong change, those
-    with the most of it first. Borders are soft, so that a reverted region leaves no seam.
+    The first is of what belongs to none: faint edits, and specks apart from everything else. The
+    others are connected places of one kind of edit, those with the most of it first. Borders are
+    soft, so that a reverted region leaves no seam.
     """
     change = _change(before, after)
-    labels = connected(F.max_pool2d((change > config.faint).float()[:, None], 3, 1, 1)[:, 0] > 0)
+    labels = connected(_kinds(before, after, config.faint))
     count, height, width = labels.shape
     flat = labels.flatten(1)
     mass = torch.zeros(count, height * width + 1, device=labels.device)
     mass.scatter_add_(1, flat, change.flatten(1))
     mass[:, 0] = 0
     heaviest = mass.topk(min(config.regions, height * width), 1)
-    # Whatever is not among the heaviest goes with the faint.
-    place = torch.zeros(mass.shape, dtype=torch.long, device=labels.device)
-    numbers = torch.arange(1, heaviest.indices.shape[1] + 1, device=labels.device)
-    place.scatter_(1, heaviest.indices, numbers.expand(count, -1) * (heaviest.values > 0))
+    regions = heaviest.indices.shape[1]
+    place = torch.zeros_like(mass, dtype=torch.long)
+    numbers = torch.arange(1, regions + 1, device=labels.device).expand(count, -1)
+    place.scatter_(1, heaviest.indices, numbers * (heaviest.values > 0))
     place[:, 0] = 0
-    which = place.gather(1, flat).view(count, height, width)
-    hard = F.one_hot(which, heaviest.indices.shape[1] + 1).permute(0, 3, 1, 2).float()
-    return _soften(hard)
+    region = place.gather(1, flat).view(count, height, width)
+    # Fringes go with the region they touch, and so does a rim of one pixel for the soft border.
+    region = _spread(region, change > config.faint)
+    region = torch.where(region > 0, region, _largest_neighbour(region))
+    return _soften(F.one_hot(region, regions + 1).permute(0, 3, 1, 2).float())
 
 
-def connected(mask: Tensor) -> Tensor:
-    """Labels (N, H, W), 1 or more, one for each 8-connected part of a mask; 0 outside it."""
-    height, width = mask.shape[1:]
-    inside = mask.float()[:, None]
-    labels = torch.arange(1, height * width + 1, device=mask.device).float()
-    labels = labels.view(1, 1, height, width) * inside
+def connected(kinds: Tensor) -> Tensor:
+    """Labels (N, H, W) int64 >= 1, one for each 8-connected place of one kind; 0 where kind is 0.
+
+    Args:
+        kinds: (N, H, W) int64 >= 0.
+    """
+    count, height, width = kinds.shape
+    same = _neighbours(kinds) == kinds[:, None]
+    labels = torch.arange(1, height * width + 1, device=kinds.device).view(1, height, width)
+    labels = labels * (kinds > 0)
     while True:
-        spread = F.max_pool2d(labels, 3, 1, 1) * inside
-        if torch.equal(spread, labels):
-            return labels[:, 0].long()
-        labels = spread
+        wider = (_neighbours(labels) * same).amax(1).maximum(labels) * (kinds > 0)
+        # A label is the place of a pixel: follow it to that pixel's own, to get on by leaps.
+        known = F.pad(wider.flatten(1), (1, 0))
+        wider = wider.maximum(known.gather(1, wider.flatten(1)).view(count, height, width))
+        if torch.equal(wider, labels):
+            return labels
+        labels = wider
+
+
+def _kinds(before: Tensor, after: Tensor, faint: int) -> Tensor:
+    """Kind (N, H, W) of every pixel's edit: which channels rose and which fell; 0 where faint.
+
+    Only channels that changed at least half as much as the one that changed most count, so that
+    shades of one edit are one kind.
+    """
+    change = after.float() - before.float()
+    most = change.abs().amax(1, keepdim=True)
+    direction = change.sign() * (change.abs() >= most / 2)
+    weights = 3 ** torch.arange(change.shape[1], device=change.device)
+    code = ((direction + 1) * weights.view(1, -1, 1, 1)).sum(1) + 1
+    return (code * (most[:, 0] > faint)).long()
+
+
+def _spread(region: Tensor, inside: Tensor) -> Tensor:
+    """Let regions (N, H, W) grow over pixels without one, as far as these are `inside`."""
+    while True:
+        wider = torch.where((region == 0) & inside, _largest_neighbour(region), region)
+        if torch.equal(wider, region):
+            return region
+        region = wider
+
+
+def _largest_neighbour(labels: Tensor) -> Tensor:
+    return _neighbours(labels).amax(1)
+
+
+def _neighbours(labels: Tensor) -> Tensor:
+    """The (N, 9, H, W) labels around and in each pixel; 0 beyond the border."""
+    padded, (height, width) = F.pad(labels, (1, 1, 1, 1)), labels.shape[1:]
+    return torch.stack(
+        [padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)], 1
+    )
 
 
 def _change(before: Tensor, after: Tensor) -> Tensor:
