@@ -190,6 +190,20 @@ def test_broken_off_at_any_part_it_goes_on_to_the_same(
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
+def test_what_a_kill_left_half_written_goes_away(run: Run, tmp_path: Path) -> None:
+    """Unless there are other shards, which may be writing it just now."""
+    run("whole")
+    run(index=0, of=2)
+    names = ("images/.000003_anomaly.png", "parts/.part-000001.json", ".explanation.json")
+    halves = {f"{name}.0123456789abcdef" for name in names}
+    for name in halves:
+        (tmp_path / "out" / name).write_bytes(b"half")
+    run(index=1, of=2)
+    assert halves <= files_in(tmp_path / "out")
+    run()
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
 def test_the_last_shard_puts_everything_together(
     run: Run, tmp_path: Path, order: tuple[int, ...]

@@ -196,6 +196,14 @@ class TestTensors:
         save_tensors(tmp_path, "net", {"w": torch.full((2,), 2.0)}, {"seed": 2})
         assert len(files(tmp_path)) == 2, "the next save clears what the crash left"
 
+    def test_what_a_kill_left_half_written_goes_with_the_next_save(self, tmp_path: Path) -> None:
+        dead = {f".net.json.{'0' * 16}", f".net-0123456789ab.safetensors.{'f' * 16}"}
+        others = {f".net-slow.json.{'0' * 16}", f".net.json.{'0' * 15}", ".net.json", ".netrc"}
+        for name in dead | others:
+            (tmp_path / name).write_bytes(b"half")
+        save_tensors(tmp_path, "net", {"w": torch.zeros(1)}, {})
+        assert files(tmp_path) == {"net.json", weights_of(tmp_path).name, *others}
+
     def test_any_flipped_byte_is_noticed(self, tmp_path: Path) -> None:
         save_tensors(tmp_path, "net", {"w": torch.zeros(4)}, {})
         path = weights_of(tmp_path)

@@ -97,22 +97,25 @@ def digest_files(files: Sequence[Path]) -> dict[str, Any]:
     return {"count": len(files), "sha256": digest.hexdigest()}
 
 
-def begin(folder: Path, job: Job, fresh: bool) -> None:
+def begin(folder: Path, job: Job, fresh: bool, alone: bool) -> None:
     """Take up the job in `folder`, or begin it there.
 
     Args:
         folder: where the explanation goes.
         job: what is to be done.
         fresh: whatever explanation is there goes away.
+        alone: nobody else works on the job, so that half-written files are of the dead.
 
     Raises:
         UserError: the folder holds another explanation, or somebody else's files of our names.
     """
     _require_ours(folder)
     saved = folder / _PARTS / _JOB
-    known = saved.exists()
-    if known and not fresh:
+    if saved.exists() and not fresh:
         _require_same(folder, job)
+        for path in _files(folder) if alone else ():
+            if HALF_WRITTEN.fullmatch(path.name):
+                path.unlink(missing_ok=True)
         return
     if (folder / DOCUMENT).exists() and not fresh:
         raise UserError(

@@ -130,7 +130,7 @@ def explain_images(
     _require_consistent(how)
     require_writable(folder)
     head, job = _head(explainer, how), _job(explainer, files, how)
-    begin(folder, job, how.fresh)
+    begin(folder, job, how.fresh, alone=how.of == 1)
     total = -(-len(files) // PART_SIZE)
     mine = range(how.index, total, how.of)
     left = [number for number in mine if not is_whole(folder, job, head, number)]

@@ -104,6 +104,11 @@ def save_tensors(
     for stale in folder.glob(f"{name}-{'[0-9a-f]' * 12}.safetensors"):
         if stale.name != weights:
             stale.unlink(missing_ok=True)
+    ours = re.compile(rf"{re.escape(name)}(\.json|-[0-9a-f]{{12}}\.safetensors)")
+    for path in folder.glob(f".{name}*"):  # of a process that was killed while it wrote
+        half = HALF_WRITTEN.fullmatch(path.name)
+        if half and ours.fullmatch(half[1]):
+            path.unlink(missing_ok=True)
 
 
 def load_tensors(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
