@@ -55,7 +55,8 @@ def every_way(before: Scored, edits: list[Scored], units: Units) -> str:
     says = f"The detector accepts {accepted} of {len(edits)}."
     if not before.flagged:
         says += " It does not flag your image either, so there is little to explain."
-    return f'<p class="hint">{says}</p><div class="row small">{"".join(parts)}</div>'
+    head = f'<h3>Every way to normal</h3><p class="hint">{says}</p>'
+    return f'{head}<div class="row small">{"".join(parts)}</div>'
 
 
 def complaint(sentence: str) -> str:

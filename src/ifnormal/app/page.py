@@ -53,9 +53,12 @@ def make_page(explainer: Explainer, uploads: Path) -> gr.Blocks:
         return figures.every_way(before, edit_every_way(explainer, image), says)
 
     with gr.Blocks(
-        title="ifnormal", analytics_enabled=False, delete_cache=(_HOURS, _HOURS)
+        title="ifnormal",
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(_HOURS, _HOURS),
     ) as page:
-        gr.Markdown(f"# {_TITLE}")
+        gr.Markdown(f"## {_TITLE}")
         image = gr.State(None, time_to_live=_HOURS)
         with gr.Row():
             with gr.Column(scale=1, min_width=260):
@@ -65,8 +68,8 @@ def make_page(explainer: Explainer, uploads: Path) -> gr.Blocks:
                     1,
                     0,
                     step=0.01,
-                    label="α, the score it shall get",
-                    info=f"0 is normal, 1 is anomalous, above {detector.threshold:.2f} is flagged",
+                    label="Target score α",
+                    info=f"0 is normal, above {detector.threshold:.2f} is flagged",
                     buttons=[],
                     elem_id="target",
                 )
@@ -76,9 +79,8 @@ def make_page(explainer: Explainer, uploads: Path) -> gr.Blocks:
                     label="Concept, the way of editing",
                     elem_id="concept",
                 )
-            with gr.Column(scale=3):
+            with gr.Column(scale=4):
                 panel = gr.HTML(figures.NOTHING_YET, elem_id="panel")
-        gr.Markdown("## Every way to normal")
         overview = gr.HTML("", elem_id="overview")
 
         quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
