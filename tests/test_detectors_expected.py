@@ -58,6 +58,11 @@ class TestMatching:
         names = ["set/bad/1.png", "photos/x.png", "y.png", "set/good/1.png", "z.png"]
         assert match_expected(expected, names) == {0: 2.0, 1: 3.0, 2: 4.0, 3: 1.0}
 
+    def test_another_folder_does_not_take_what_is_someones(self) -> None:
+        expected = {"normal/1.png": 1.0, "normal/2.png": 2.0}
+        names = ["normal/1.png", "normal/2.png", "new/1.png", "new/2.png", "new/3.png"]
+        assert match_expected(expected, names) == {0: 1.0, 1: 2.0}
+
     def test_the_same_name_twice_is_nobodys(self) -> None:
         assert match_expected({"a/1.png": 1.0, "b/1.png": 2.0}, ["1.png", "c/1.png"]) == {}
 

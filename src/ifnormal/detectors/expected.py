@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -57,20 +58,25 @@ def read_expected(path: Path) -> dict[str, float]:
 def match_expected(expected: Mapping[str, float], names: Sequence[str]) -> dict[int, float]:
     """Expected scores by the number of the image, for those images that have one.
 
-    A path matches the name that ends as it does or that it ends as, part by part; where several
-    do, the one with most parts in common.
+    A path and a name match where one ends as the other, part by part. What is left over matches by
+    the name of the file alone, where that is the only one of its name on both sides.
     """
+    parts = [PurePosixPath(name.replace("\\", "/")).parts for name in names]
     by_file: dict[str, list[str]] = {}
     for path in expected:
         by_file.setdefault(PurePosixPath(path).name, []).append(path)
-    matched = {}
-    for place, name in enumerate(names):
-        candidates = by_file.get(PurePosixPath(name.replace("\\", "/")).name, [])
-        common = sorted(((_common(path, name), path) for path in candidates), reverse=True)
-        # The same file name in two folders is told apart by its folder, or not at all.
-        if common and (len(common) == 1 or common[0][0] > common[1][0]):
-            matched[place] = expected[common[0][1]]
-    return matched
+    found: dict[int, str] = {}
+    for place, name in enumerate(parts):
+        ends = [path for path in by_file.get(name[-1], []) if _is_end(path, name)]
+        if len(ends) == 1:
+            found[place] = ends[0]
+    used = set(found.values())
+    left = Counter(name[-1] for place, name in enumerate(parts) if place not in found)
+    for place, name in enumerate(parts):
+        others = [path for path in by_file.get(name[-1], []) if path not in used]
+        if place not in found and len(others) == 1 and left[name[-1]] == 1:
+            found[place] = others[0]
+    return {place: expected[found[place]] for place in sorted(found)}
 
 
 def check_expected(
@@ -115,19 +121,11 @@ def check_expected(
     }
 
 
-def _common(path: str, name: str) -> int:
-    """How many parts two paths have in common, from their end."""
-    pairs = zip(
-        reversed(PurePosixPath(path).parts),
-        reversed(PurePosixPath(name.replace("\\", "/")).parts),
-        strict=False,
-    )
-    count = 0
-    for first, second in pairs:
-        if first != second:
-            break
-        count += 1
-    return count
+def _is_end(path: str, name: tuple[str, ...]) -> bool:
+    """Whether one of the two paths ends as the other, part by part."""
+    parts = PurePosixPath(path).parts
+    shorter = min(len(parts), len(name))
+    return parts[-shorter:] == name[-shorter:]
 
 
 def _number(text: str) -> float | None:
