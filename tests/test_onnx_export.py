@@ -150,9 +150,11 @@ def test_on_real_images_with_the_default_generator(name: str, side: int, tmp_pat
     images = ParquetImages(Path(os.environ["IFNORMAL_DATA"]) / name).read("test").images[:6]
     assert images.shape[1:] == (3, side, side)
     explainer = Explainer(mean_color((3, side, side)), tiny(generator=GeneratorConfig()))
-    explainer._generator = Generator(3, 2, explainer.config.generator).eval()
+    explainer._generator = Generator(3, 2, explainer.config.generator, side).eval()
+    explainer._classifier = color_explainer()._classifier
     torch.nn.init.normal_(explainer.generator.last.weight, std=0.02)
     done = export_generator(explainer, tmp_path / "g.onnx", images)
+    print(f"{name}: {done}")
     assert done.largest_difference < 1e-4
     floats = to_float(images)
     assert (run(done.path, floats, 0.0, 0) - floats).abs().mean() > 0.01
