@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from importlib.resources import files
+from itertools import chain
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -27,8 +28,8 @@ def render(
     index: str,
     details: Iterable[str],
     links: bool,
-) -> bytes:
-    """Fill in `page/report.html.j2`, as UTF-8.
+) -> Iterator[bytes]:
+    """Fill in `page/report.html.j2`, as UTF-8, piece by piece: with its details it is large.
 
     Everything in `values` is escaped; only our own style sheet and scripts and the JSON texts,
     which are harmless in HTML as they are, go in without.
@@ -62,9 +63,8 @@ def render(
     )
     head, _, tail = html.rpartition(_DETAILS)
     # Names from a file system may hold surrogates, which have no UTF-8.
-    return b"".join(
-        part.encode("utf-8", errors="backslashreplace") for part in [head, *details, tail]
-    )
+    for part in chain([head], details, [tail]):
+        yield part.encode("utf-8", errors="backslashreplace")
 
 
 def policy(style: str, scripts: Iterable[str], links: bool) -> str:

@@ -22,7 +22,7 @@ from ifnormal.report.run import Run, read_run
 from ifnormal.report.score_writing import ScoreWriting, score_writing
 from ifnormal.report.verdict import make_verdict
 from ifnormal.report.wording import concept_name, duration, listing, short_line
-from ifnormal.storage import write_atomic
+from ifnormal.storage import open_atomic
 
 FILE = "report.html"
 CARDS = 24
@@ -64,7 +64,9 @@ def write_report(run: Path, cards: int = CARDS, shown: int = SHOWN, budget: int 
         details=details_html(gallery),
         links=gallery.beside > 0,
     )
-    return write_atomic(run / FILE, page)
+    with open_atomic(run / FILE) as file:
+        file.writelines(page)
+    return run / FILE
 
 
 def _values(run: Run, gallery: Gallery, writing: ScoreWriting, cards: int) -> dict[str, Any]:
