@@ -51,8 +51,8 @@ FILES = [
     "explainer/losses.jsonl",
     "judge/judge.json",
     "explanation/explanation.json",
-    "explanation/images/0000_anomaly.png",
-    "explanation/images/0000_concept1.png",
+    "explanation/images/000000_anomaly.png",
+    "explanation/images/000000_concept1.png",
     "gradient/explanation.json",
 ]
 
@@ -251,9 +251,10 @@ class TestExplain:
 
     def test_out(self, run: Path, tmp_path: Path) -> None:
         pictures = run / "explanation" / "images"
-        assert command("explain", pictures, "--run", run, "--out", tmp_path / "photos") == 0
+        out = tmp_path / "photos"
+        assert command("explain", pictures, "--run", run, "--all", "--out", out) == 0
         count = len(list(pictures.glob("*.png")))
-        assert len(Explanation.load(tmp_path / "photos")) == count
+        assert len(Explanation.load(out)) == count
 
     def test_own_images_do_not_replace_what_is_measured(
         self, run: Path, capsys: pytest.CaptureFixture[str]
