@@ -212,6 +212,11 @@ class Explainer:
             detector=detector_facts(self.detector),
         )
 
+    def assess(self, anomalies: Tensor, edits: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-odds (N, K) of uint8 counterfactuals (N, K, C, H, W), and R's (N, K, K) words."""
+        features, (odds, after) = self._inspect(anomalies)[1], self._inspect(edits)
+        return odds, self._concept_probabilities(anomalies, edits, features, after)
+
     def save(self, folder: Path | str) -> None:
         """Write `explainer.json`, the weights of generator and concept classifier, `detector/`.
 

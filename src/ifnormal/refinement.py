@@ -20,7 +20,13 @@ from torch.nn import functional as F
 
 from ifnormal.compute import channels_last
 from ifnormal.config import RefineConfig
-from ifnormal.detectors.detector import Detector, batch_size_for, in_batches, is_black_box
+from ifnormal.detectors.detector import (
+    Detector,
+    batch_size_for,
+    device_of,
+    in_batches,
+    is_black_box,
+)
 from ifnormal.errors import UserError
 from ifnormal.generators.pixel import Generator
 from ifnormal.objective import overshoot_loss
@@ -31,6 +37,8 @@ _SMALLER = 4
 # Below the aim there is no gradient; a little beyond it, 8-bit rounding does no harm.
 _BEYOND = 0.1
 _OVERSHOOT = 0.3
+# An answer that hardly changes the anomaly may still be refined by so much a pixel.
+_LITTLE = 0.02
 # More than any change costs.
 _MISSED = 1e6
 
@@ -52,6 +60,8 @@ class Refined:
     queries: int
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def refine(
     generator: Generator,
     detector: Detector,
@@ -67,7 +77,7 @@ def refine(
 
     Args:
         generator: the trained G.
-        detector: decides; on the device of the images.
+        detector: decides.
         anomalies: (N, C, H, W) uint8.
         counterfactuals: (N, K, C, H, W) uint8, of concept k in `[:, k]`.
         config: how.
@@ -96,96 +106,89 @@ def refine(
     numbers, concepts = (scores > detector.threshold).nonzero(as_tuple=True)
     size = max(1, batch_size_for(anomalies) // _SMALLER)
     for part, concept in zip(numbers.split(size), concepts.split(size), strict=True):
-        found, accepted = _refine_batch(
-            generator, detector, guide or detector, anomalies[part], images[part, concept],
-            concept, config,
-        )  # fmt: skip
-        queries += (config.steps + 1) * len(part)
-        part, concept, found = part[accepted], concept[accepted], found[accepted]
-        if not len(part):
-            continue
-        # Once more, in the batch in which they are reported.
-        after = _scores(detector, found)
-        part, concept, found, after = (
-            tensor[after <= detector.threshold] for tensor in (part, concept, found, after)
-        )
-        images[part, concept], scores[part, concept] = found, after
-        changed[part, concept] = True
+        if not len(part):  # nothing to refine
+            break
+        search = _Search(detector, anomalies[part], images[part, concept], config)
+        _descend(search, generator, guide or detector, concept)
+        accepted = search.rank < torch.inf
+        part, concept, found = part[accepted], concept[accepted], search.best[accepted]
+        if len(found):  # once more, in the batch in which they are reported
+            after = _scores(detector, found)
+            sure = after <= detector.threshold
+            part, concept = part[sure], concept[sure]
+            images[part, concept], scores[part, concept] = found[sure], after[sure]
+            changed[part, concept] = True
+        queries += search.queries + len(found)
     return Refined(images, changed, scores, queries)
 
 
-def _refine_batch(
-    generator: Generator,
-    detector: Detector,
-    guide: Detector,
-    anomalies: Tensor,
-    counterfactuals: Tensor,
-    concepts: Tensor,
-    config: RefineConfig,
-) -> tuple[Tensor, Tensor]:
-    """The best refinement of each of (N, C, H, W) pairs, uint8, and whether it is accepted."""
-    best = counterfactuals.clone()
-    best_rank = torch.full((len(best),), torch.inf)
-    device = next(generator.parameters()).device
-    with torch.inference_mode(False), torch.enable_grad():
-        before, answer = channels_last(to_float(anomalies)), to_float(counterfactuals)
-        farthest = config.reach * _distance(answer, before)
-        target = torch.zeros(len(before), device=device)
-        condition = generator.steer(target, concepts.to(device)).detach()
-        offset = torch.zeros_like(condition).requires_grad_(True)
-        optimizer = torch.optim.Adam([offset], lr=config.learning_rate)
-        aim = min(config.aim, detector.threshold)
-        wanted = torch.logit(torch.tensor(aim, dtype=torch.float64), eps=1e-9).item() - _BEYOND
-        for step in range(config.steps + 1):
-            first, overshoot = generator.edit(before.to(device), condition + offset)
-            second, more = generator.edit(first, condition)
-            edited = second.to(before.device)
-            _keep_better(detector, edited, before, answer, farthest, aim, config, best, best_rank)
-            if step == config.steps:
-                break
-            log_odds, _ = guide.inspect(edited)
-            loss = F.relu(log_odds.float() - wanted) + _cost(before, answer, edited, config)
-            penalty = _OVERSHOOT * len(before) * (overshoot_loss(overshoot) + overshoot_loss(more))
-            if not log_odds.requires_grad:
-                raise UserError(
-                    "The detector gives no gradient to refine by; declare it a black box, or leave "
-                    "the refinement out."
-                )
-            total = loss.sum() + penalty.to(loss.device)
-            (offset.grad,) = torch.autograd.grad(total, offset)
-            optimizer.step()
-    return best, best_rank < torch.inf
+class _Search:
+    """The best refinements so far of N counterfactuals.
 
-
-def _keep_better(
-    detector: Detector,
-    edited: Tensor,
-    before: Tensor,
-    answer: Tensor,
-    farthest: Tensor,
-    aim: float,
-    config: RefineConfig,
-    best: Tensor,
-    best_rank: Tensor,
-) -> None:
-    """Take over into `best` what is accepted and ranks lower than before.
-
-    The rank is the cost of the change, and a step more where the score misses the aim.
+    Attributes:
+        config: how.
+        before: (N, C, H, W) the anomalies, in [0, 1].
+        answer: the same of the generator's own answers.
+        aim: the score to aim at.
+        best: (N, C, H, W) uint8.
+        rank: (N,) cost of the best; a step more where it misses the aim, infinite without one.
+        queries: images scored.
     """
-    quantized = quantize(edited)
-    floats = to_float(quantized)
-    scores = _scores(detector, quantized)
-    rank = _cost(before, answer, floats, config).cpu() + _MISSED * (scores > aim)
-    accepted = (scores <= detector.threshold) & (_distance(floats, answer) <= farthest).cpu()
-    better = accepted & (rank < best_rank)
-    best[better] = quantized[better]
-    best_rank[better] = rank[better]
+
+    def __init__(
+        self, detector: Detector, anomalies: Tensor, answers: Tensor, config: RefineConfig
+    ) -> None:
+        self._detector, self.config = detector, config
+        self.before, self.answer = channels_last(to_float(anomalies)), to_float(answers)
+        self._farthest = config.reach * _distance(self.answer, self.before).clamp_min(_LITTLE)
+        self.aim = min(config.aim, detector.threshold)
+        self.best, self.rank = answers.clone(), torch.full((len(answers),), torch.inf)
+        self.queries = 0
+
+    def cost(self, edited: Tensor) -> Tensor:
+        """How far edits are from the anomalies and from the generator's answers, weighted, (N,)."""
+        minimality = self.config.minimality * _distance(edited, self.before)
+        return minimality + self.config.faithfulness * _distance(edited, self.answer)
+
+    @torch.no_grad()
+    def consider(self, edited: Tensor) -> None:
+        """Keep what is accepted, as it would be saved, where it is better than the best so far."""
+        quantized = quantize(edited)
+        floats, scores = to_float(quantized), _scores(self._detector, quantized)
+        self.queries += len(scores)
+        rank = self.cost(floats).cpu() + _MISSED * (scores > self.aim)
+        near = (_distance(floats, self.answer) <= self._farthest).cpu()
+        better = (scores <= self._detector.threshold) & near & (rank < self.rank)
+        self.best[better], self.rank[better] = quantized[better], rank[better]
 
 
-def _cost(before: Tensor, answer: Tensor, edited: Tensor, config: RefineConfig) -> Tensor:
-    """How far an edit is from the anomaly and from the generator's own answer, weighted, (N,)."""
-    minimality = config.minimality * _distance(edited, before)
-    return minimality + config.faithfulness * _distance(edited, answer)
+def _descend(search: _Search, generator: Generator, guide: Detector, concepts: Tensor) -> None:
+    """Move the steering along the gradient of the guide's score and of the cost of the change."""
+    config, before = search.config, search.before
+    device = next(generator.parameters()).device
+    wanted = torch.logit(torch.tensor(search.aim, dtype=torch.float64), eps=1e-9).item() - _BEYOND
+    target = torch.zeros(len(before), device=device)
+    condition = generator.steer(target, concepts.to(device)).detach()
+    offset = torch.zeros_like(condition).requires_grad_(True)
+    optimizer = torch.optim.Adam([offset], lr=config.learning_rate)
+    for step in range(config.steps + 1):
+        first, overshoot = generator.edit(before.to(device), condition + offset)
+        second, more = generator.edit(first, condition)
+        edited = second.to(before.device)
+        search.consider(edited)
+        if step == config.steps:
+            break
+        log_odds, _ = guide.inspect(edited.to(device_of(guide)))
+        if not log_odds.requires_grad:
+            raise UserError(
+                "The detector gives no gradient to refine by; declare it a black box, or leave the "
+                "refinement out."
+            )
+        miss = F.relu(log_odds.float() - wanted).to(before.device)
+        penalty = _OVERSHOOT * len(before) * (overshoot_loss(overshoot) + overshoot_loss(more))
+        total = (miss + search.cost(edited)).sum() + penalty.to(before.device)
+        (offset.grad,) = torch.autograd.grad(total, offset)
+        optimizer.step()
 
 
 def _distance(first: Tensor, second: Tensor) -> Tensor:
@@ -195,4 +198,5 @@ def _distance(first: Tensor, second: Tensor) -> Tensor:
 
 def _scores(detector: Detector, images: Tensor) -> Tensor:
     """(N,) scores of uint8 images, on the CPU."""
-    return in_batches(lambda part: detector.inspect(part)[0], images).sigmoid()
+    device = device_of(detector)
+    return in_batches(lambda part: detector.inspect(part.to(device))[0], images).sigmoid()

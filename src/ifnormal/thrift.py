@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ifnormal.compute import channels_last
 from ifnormal.config import ThriftConfig
-from ifnormal.detectors.detector import Detector, batch_size_for, in_batches
+from ifnormal.detectors.detector import Detector, batch_size_for, device_of, in_batches
 from ifnormal.generators.pixel import Generator
 from ifnormal.pixels import to_float
 
@@ -78,20 +78,16 @@ def thrift(
     numbers, concepts = (scores <= detector.threshold).nonzero(as_tuple=True)
     size = max(1, batch_size_for(anomalies) // 4)
     for part, concept in zip(numbers.split(size), concepts.split(size), strict=True):
-        found = _thrift_batch(
-            _Pairs(generator, anomalies[part], images[part, concept], concept),
-            log_odds[part, concept], phi, config,
-        )  # fmt: skip
-        differs = (found != images[part, concept]).flatten(1).any(1).cpu()
+        if not len(part):  # the detector accepts none
+            break
+        pairs = _Pairs(generator, anomalies[part], images[part, concept], concept)
+        found = _thrift_batch(pairs, log_odds[part, concept], phi, config)
+        differs = (found != pairs.after).flatten(1).any(1)
         part, concept, found = part[differs], concept[differs], found[differs]
-        if not len(part):
-            continue
-        # Once more, in the batch in which they are reported.
-        after = phi.log_odds(found).sigmoid()
-        part, concept, found, after = (
-            tensor[after <= detector.threshold] for tensor in (part, concept, found, after)
-        )
-        images[part, concept], scores[part, concept] = found, after
+        after = phi.log_odds(found).sigmoid()  # once more, in the batch in which they are reported
+        sure = after <= detector.threshold
+        part, concept = part[sure], concept[sure]
+        images[part, concept], scores[part, concept] = found[sure], after[sure]
         changed[part, concept] = True
     return Thrifty(images, changed, scores, phi.queries)
 
@@ -109,7 +105,8 @@ class _Counted:
         self.queries += len(images)
         if not len(images):
             return torch.zeros(0)
-        return in_batches(lambda part: self.detector.inspect(part)[0], images)
+        device = device_of(self.detector)
+        return in_batches(lambda part: self.detector.inspect(part.to(device))[0], images)
 
 
 def _thrift_batch(pairs: _Pairs, log_odds: Tensor, phi: _Counted, config: ThriftConfig) -> Tensor:
