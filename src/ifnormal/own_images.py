@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ifnormal.config import ExplainConfig, FitConfig, Preprocessing
+from ifnormal.config import ExplainConfig, FitConfig, Preprocessing, RefineConfig, ThriftConfig
 from ifnormal.data.checking import BadImage, read_good_images
 from ifnormal.data.folder import find_images
 from ifnormal.data.given import Shape, default_shape, natural_shape
@@ -27,6 +27,7 @@ from ifnormal.detectors.loading import load_detector
 from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.explanation_stream import Streaming, Summary, explain_images
+from ifnormal.improvement import improver
 from ifnormal.pixels import to_float
 from ifnormal.run_folder import CONFIG, begin, clear, difference, require_writable, update_config
 from ifnormal.storage import read_json
@@ -60,6 +61,13 @@ def explain_own_images(
     """
     files = find_images(images)  # first, as a misspelt name should not cost a training
     explainer = explainer_for(config, preprocessing, fit, out, files)
+    improve = None
+    if config.refine or config.thrift:
+        improve = improver(
+            explainer,
+            RefineConfig() if config.refine else None,
+            ThriftConfig() if config.thrift else None,
+        )
     how = Streaming(
         which="all" if config.all else "flagged",
         min_score=config.min_score,
@@ -68,8 +76,9 @@ def explain_own_images(
         index=config.index,
         of=config.of,
         fresh=config.fresh,
+        facts={} if improve is None else {"refine": config.refine, "thrift": config.thrift},
     )
-    return explain_images(explainer, files, out, how)
+    return explain_images(explainer, files, out, how, improve)
 
 
 def explainer_for(
