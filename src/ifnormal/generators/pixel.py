@@ -49,7 +49,11 @@ class Generator(nn.Module):
         self.up_blocks = _blocks(width, config.outer_blocks)
         self.deeper = _Deeper(wide) if side > _SMALL else None
         self.fine = _Fine(channels, width, self.step) if self.step > 2 else None
-        self.last = nn.Conv2d(_FINE if self.fine else width, 4 * channels, 3, 1, 1)
+        self.last = (
+            nn.Conv2d(_FINE + channels, channels, 3, 1, 1)
+            if self.fine
+            else nn.Conv2d(width, 4 * channels, 3, 1, 1)
+        )
         nn.init.normal_(self.last.weight, std=1e-3)
         nn.init.zeros_(_bias(self.last))
 
@@ -89,9 +93,11 @@ class Generator(nn.Module):
         hidden = F.pixel_shuffle(self.up(inner), 2) + outer
         for block in self.up_blocks:
             hidden = block(hidden, condition)
-        if self.fine is not None:
-            hidden = self.fine(seen, hidden, condition)
-        offset = F.pixel_shuffle(self.last(F.silu(hidden)), 2)
+        if self.fine is None:
+            offset = F.pixel_shuffle(self.last(F.silu(hidden)), 2)
+        else:
+            fine = enlarged(F.silu(self.fine(seen, hidden, condition)), 2)
+            offset = self.last(torch.cat([fine, seen], 1))
         offset = offset[..., : images.shape[2], : images.shape[3]]
         raw = images + offset.to(images.dtype)
         clamped = raw.clamp(0, 1)
@@ -124,14 +130,14 @@ class _Deeper(nn.Module):
         super().__init__()
         self.down = nn.Conv2d(width, width, 4, 2, 1)
         self.blocks = _blocks(width, 2)
-        self.up = nn.Conv2d(width, 4 * width, 3, 1, 1)
+        self.up = nn.Conv2d(width, width, 3, 1, 1)
 
     def forward(self, hidden: Tensor, condition: Tensor) -> Tensor:
         """(N, width, H, W) hidden, H and W even, and (N, 64) condition to the same shape."""
         inner = self.down(F.silu(hidden))
         for block in self.blocks:
             inner = block(inner, condition)
-        return hidden + F.pixel_shuffle(self.up(F.silu(inner)), 2)
+        return hidden + enlarged(self.up(F.silu(inner)), 2)
 
 
 class _Fine(nn.Module):
@@ -141,13 +147,13 @@ class _Fine(nn.Module):
         super().__init__()
         self.factor = step // 2
         self.stem = nn.Conv2d(4 * channels, _FINE, 3, 1, 1)
-        self.up = nn.Conv2d(width, self.factor**2 * _FINE, 3, 1, 1)
+        self.up = nn.Conv2d(width, _FINE, 3, 1, 1)
         self.block = ResidualBlock(_FINE)
 
     def forward(self, images: Tensor, coarse: Tensor, condition: Tensor) -> Tensor:
         """(N, C, H, W) images and (N, width, H / step, W / step) to (N, 16, H / 2, W / 2)."""
         seen = self.stem(F.pixel_unshuffle(images, 2))
-        hidden = seen + F.pixel_shuffle(self.up(F.silu(coarse)), self.factor)
+        hidden = seen + enlarged(self.up(F.silu(coarse)), self.factor)
         refined: Tensor = self.block(hidden, condition)
         return refined
 
@@ -158,6 +164,11 @@ def _coarse_step(side: int) -> int:
     while side // step >= 48 and step < _LARGEST_STEP:
         step *= 2
     return step
+
+
+def enlarged(hidden: Tensor, factor: int) -> Tensor:
+    """Bilinear, so that an edit begins as a smooth one: cells would show as a grid of tiles."""
+    return F.interpolate(hidden, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def padded(images: Tensor, multiple: int) -> Tensor:

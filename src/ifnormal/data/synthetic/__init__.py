@@ -17,6 +17,7 @@ from ifnormal.data.sampling import generator
 from ifnormal.data.synthetic import shapes
 from ifnormal.data.synthetic.colours import confetti, recolour, stain
 from ifnormal.data.synthetic.geometry import erase, turn, warp
+from ifnormal.data.synthetic.noise import grain
 from ifnormal.data.synthetic.patches import blob, cut_paste, scar, swap
 from ifnormal.errors import UserError
 from ifnormal.pixels import quantize, to_float
@@ -46,6 +47,7 @@ KINDS: dict[str, Kind] = {
     "swap": Kind(swap),
     "confetti": Kind(confetti),
     "stain": Kind(stain),
+    "grain": Kind(grain, 1.5),
     "warp": Kind(warp, 1.5),
     "erase": Kind(erase),
     "recolour": Kind(recolour, 0.5, whole=True),
