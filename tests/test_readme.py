@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import warnings
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ from ifnormal import cli
 from ifnormal.cli.parsing import make_parser, underscored
 from ifnormal.config import DataConfig, DetectorConfig, FitConfig, GeneratorConfig
 from ifnormal.explanation import Explanation
+from ifnormal.explanation_document import read_document
 from ifnormal.metrics import METRICS
 from ifnormal.pixels import to_pil
 from tiny_runs import SMALL, shrink
@@ -32,7 +36,8 @@ def blocks(language: str) -> list[str]:
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line]
 # Commands that the fast tests cannot run as they are, each with a test of its own below.
 MAKE = ["make demo", "make test"]
-PIP = ['pip install ".[demo]"']
+PIP = ["pip install ."]
+OWN = ["ifnormal explain flagged --detector model.onnx --normal normal --out explained"]
 FULL_DATA = ["ifnormal demo --data-root datasets --budget paper --out runs/paper"]
 
 
@@ -46,6 +51,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("photo.png", "photos/one.png", "photos/two.png"):
         photo = torch.randint(256, (3, 48, 40)).to(torch.uint8)
         to_pil(photo).save(tmp_path / name)
+    for name, count, brightest in (("normal", 30, 90), ("flagged", 4, 256)):
+        (tmp_path / name).mkdir()
+        for number, image in enumerate(torch.randint(brightest, (count, 3, 32, 32))):
+            to_pil(image.to(torch.uint8)).save(tmp_path / name / f"{number}.png")
     return tmp_path
 
 
@@ -57,22 +66,41 @@ def run_small(command: str) -> None:
 
 
 def test_no_command_is_left_out() -> None:
-    assert {*MAKE, *PIP, *FULL_DATA} <= set(COMMANDS), "these are no longer in the README"
-    others = [line for line in COMMANDS if line not in {*MAKE, *PIP, *FULL_DATA}]
+    special = {*MAKE, *PIP, *FULL_DATA, *OWN}
+    assert special <= set(COMMANDS), "these are no longer in the README"
+    others = [line for line in COMMANDS if line not in special]
     assert others
     assert all(line.startswith("ifnormal ") for line in others), "say here how these are tested"
 
 
 def test_commands_of_ours(folder: Path) -> None:
     for command in COMMANDS:
-        if command.startswith("ifnormal") and command not in FULL_DATA:
+        if command.startswith("ifnormal") and command not in {*FULL_DATA, *OWN}:
             run_small(command)
     tree = next(block for block in blocks("") if "report.html" in block)
     listed = re.findall(r"^([a-z]+[./]\S*) ", tree, re.M)
     assert "report.html" in listed
     assert [name for name in listed if not (folder / "runs" / "mine" / name).exists()] == []
-    assert len(Explanation.load(folder / "runs" / "photos" / "explanation")) == 3
+    assert read_document(folder / "runs" / "photos").counts.images == 3
     assert (folder / "runs" / "photos" / "report.html").is_file()
+
+
+def test_a_detector_of_ones_own(folder: Path) -> None:
+    """The first command of the README, with a network that scores brightness."""
+    if find_spec("onnx2torch") is None:
+        pytest.skip("needs the extra onnx")
+    net = torch.nn.Sequential(torch.nn.AvgPool2d(32), torch.nn.Conv2d(3, 1, 1), torch.nn.Flatten())
+    torch.nn.init.constant_(net[1].weight, 1.0)
+    example = (torch.rand(2, 3, 32, 32),)
+    batch = ({0: torch.export.Dim("batch")},)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch grumbles at its own export
+        torch.onnx.export(net, example, "model.onnx", dynamic_shapes=batch, dynamo=True)
+    for command in OWN:
+        run_small(command)
+    counts = read_document(folder / "explained").counts
+    assert counts.flagged == counts.explained == 4
+    assert (folder / "explained" / "report.html").is_file()
 
 
 def test_make(folder: Path) -> None:
@@ -88,7 +116,11 @@ def test_make(folder: Path) -> None:
 
 def test_extras_exist() -> None:
     project = (ROOT / "pyproject.toml").read_text()
-    for extra in [*re.findall(r'install "\.\[(\w+)\]"', README), "parquet"]:
+    table = re.findall(
+        r"^\| `(\w+)` \|", README.partition("| extra |")[2].partition("\n\n")[0], re.M
+    )
+    assert {"demo", "onnx", "app", "hub"} <= set(table)
+    for extra in table:
         assert re.search(rf"^{extra} = \[", project, re.M)
 
 
@@ -124,8 +156,12 @@ def test_example(example: str, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     }
     for name, config in small.items():
         monkeypatch.setattr(ifnormal, name, config, raising=False)
-    exec(compile(example, "README.md", "exec"), {})
-    assert len(Explanation.load(folder / "explained")) == 12
+    known: dict[str, Any] = {}
+    exec(compile(example, "README.md", "exec"), known)
+    explanation = known["explanation"]
+    assert len(explanation) == (4 if "brightness" in known else 12)
+    if (folder / "explained").exists():
+        assert len(Explanation.load(folder / "explained")) == len(explanation)
 
 
 def test_every_figure_is_explained() -> None:

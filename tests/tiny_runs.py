@@ -43,6 +43,7 @@ SMALL = {
         "2",
     ],
 }
+SMALL["explain"] = SMALL["fit"]
 
 
 def shrink(patch: pytest.MonkeyPatch) -> None:
