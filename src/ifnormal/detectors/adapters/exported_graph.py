@@ -32,6 +32,9 @@ _SHAPING = frozenset(
         _aten.unsqueeze.default,
         _aten.flatten.using_ints,
         _aten.select.int,
+        _aten.slice.Tensor,
+        _aten.permute.default,
+        _aten.transpose.int,
         _aten.clone.default,
         _aten.alias.default,
     )

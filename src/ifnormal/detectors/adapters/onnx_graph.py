@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 # The newest set of operators that onnx2torch knows.
 _OPSET = 17
-# They change the shape of scores, not the scores.
-_SHAPING = frozenset(("Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"))
+# They pick and arrange scores without changing them, so that an ending may come before or after.
+_SHAPING = frozenset(
+    ("Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Gather", "Slice", "Transpose")
+)
+# Operators that ONNX defines by others, which the converter does know.
+_COMPOSED = ("Gelu", "Mish", "GroupNormalization", "ThresholdedRelu", "Shrink", "CastLike")
 
 
 def score_output(model: ModelProto, name: str) -> str:
@@ -97,21 +101,26 @@ def without_ending(model: ModelProto, output: str) -> Ending:
 
 
 def lowered(model: ModelProto) -> ModelProto:
-    """A copy in the operators of opset 17, as far as newer ones differ in form alone.
+    """A copy in the operators that the converter knows, as far as others differ in form alone.
 
     What this gets wrong shows when the scores are compared with onnxruntime's.
     """
     from onnx import ModelProto as Model
-    from onnx import helper
+    from onnx import helper, inliner
 
     copy = Model()
     copy.CopyFrom(model)
-    if not any(o.domain in ("", "ai.onnx") and o.version > _OPSET for o in copy.opset_import):
-        return copy
+    if any(node.op_type in _COMPOSED for node in copy.graph.node):
+        copy = inliner.inline_selected_functions(
+            copy, [("", name) for name in _COMPOSED], inline_schema_functions=True
+        )
     constants = _constants(copy.graph)
     for node in copy.graph.node:
         attributes = {attribute.name: attribute for attribute in node.attribute}
-        if node.op_type.startswith("Reduce") and node.op_type != "ReduceSum":
+        if node.op_type == "GlobalMaxPool":
+            node.op_type = "ReduceMax"
+            node.attribute.append(helper.make_attribute("axes", [2, 3]))
+        elif node.op_type.startswith("Reduce") and node.op_type != "ReduceSum":
             if len(node.input) == 2 and node.input[1] in constants:
                 axes = [int(axis) for axis in constants[node.input[1]].flatten()]
                 del node.input[1:]
