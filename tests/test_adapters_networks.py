@@ -87,7 +87,7 @@ class MemoryBank(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         patches = F.avg_pool2d(self.embed(images), 3, 1, 1).permute(0, 2, 3, 1).reshape(-1, 8)
         nearest = torch.cdist(patches, self.bank).topk(1, largest=False, dim=1)[0]
-        maps = nearest.reshape(len(images), 1, 16, 16)
+        maps = nearest.reshape(images.shape[0], 1, 16, 16)
         return maps.flatten(1).amax(1), F.interpolate(maps, size=(32, 32), mode="bilinear")
 
 
