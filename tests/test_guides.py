@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,17 @@ def test_commands_have_the_options_they_name(guide: str) -> None:
             program, *arguments = command.split()
             assert program == "ifnormal"
             parser.parse_args([underscored(argument) for argument in arguments])
+
+
+def test_options_named_in_passing_are_taken() -> None:
+    text = next(path for path in GUIDES if path.stem == "README").read_text()
+    options = [shlex.split(option) for option in re.findall(r"`(--[a-z.]+ \S[^`]*)`", text)]
+    assert ["--preprocessing.size", "[256,256]"] in options
+    words = [
+        underscored(word) for option in options if "scores" not in option[1] for word in option
+    ]
+    parsed = make_parser(VERBS).parse_args(["explain", "new", *words])
+    assert parsed.explain.preprocessing.mean == (0.485, 0.456, 0.406)
 
 
 @pytest.mark.slow
