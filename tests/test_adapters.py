@@ -485,6 +485,25 @@ class TestSaving:
         path.rename(tmp_path / "d" / "m.pt")
         assert load_detector(str(tmp_path / "d"), trust=True).shape == COLOR
 
+    def test_weights_in_a_file_beside_belong_to_it(self, tmp_path: Path) -> None:
+        import onnx
+
+        path = export_onnx(RedNetwork(), tmp_path / "m.onnx", ["score"], torch.rand(2, *COLOR))
+        model = onnx.load(path)
+        onnx.save(
+            model, path, save_as_external_data=True, location="weights.data", size_threshold=0
+        )
+        load_detector(str(path), shape=COLOR).save(tmp_path / "d")  # type: ignore[attr-defined]
+        assert load_detector(str(tmp_path / "d")).shape == COLOR
+        weights = bytearray((tmp_path / "weights.data").read_bytes())
+        weights[0] ^= 1
+        (tmp_path / "weights.data").write_bytes(weights)
+        with pytest.raises(UserError, match="has changed since"):
+            load_detector(str(tmp_path / "d"))
+        (tmp_path / "weights.data").unlink()
+        with pytest.raises(UserError, match=r"weights\.data is gone"):
+            load_detector(str(tmp_path / "d"))
+
     def test_features_from_a_function_have_to_be_given_again(self, tmp_path: Path) -> None:
         detector = adapt(RedNetwork(), shape=COLOR, features=users_models.mean_colors)
         detector.save(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ def save_adapted(detector: AdaptedDetector, folder: Path) -> None:
         "adapter": detector.model.name,
         "spec": detector.model.spec,
         "file": None if file is None else file.resolve().as_posix(),
-        "sha256": None if file is None else hash_of(file),
+        "more_files": detector.model.more_files,
+        "sha256": None if file is None else hash_of(file, detector.model.more_files),
         "black_box": detector.is_black_box,
         "features": detector.model.features,
         "higher_is": detector.higher_is,
@@ -119,7 +121,7 @@ def _find(
         found = adapter_of_spec(spec).load(spec, options)
     else:
         path = _present(facts, folder)
-        digest = hash_of(path)
+        digest = hash_of(path, facts["more_files"])
         if digest != facts["sha256"]:
             raise UserError(
                 f"{path} has changed since it was wrapped (its checksum is {digest[:12]}, not "
@@ -142,10 +144,18 @@ def _present(facts: dict[str, Any], folder: Path) -> Path:
     )
 
 
-def hash_of(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
+def hash_of(path: Path, more_files: Sequence[str] = ()) -> str:
+    """SHA-256 of a file and of others beside it, read in pieces.
+
+    Raises:
+        UserError: one of them is missing.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
+    for part in (path, *(path.parent / name for name in more_files)):
+        try:
+            with part.open("rb") as file:
+                while piece := file.read(2**20):
+                    digest.update(piece)
+        except FileNotFoundError:
+            raise UserError(f"{part} is gone, which belongs to {path}; put it back.") from None
     return digest.hexdigest()

@@ -38,18 +38,23 @@ class ScoreMap:
     higher_is: HigherIs = "anomalous"
 
     def __call__(self, own: Tensor) -> Tensor:
-        """Log-odds, float64, of scores in the user's own units, of any shape."""
+        """Log-odds, in double precision, of scores in the user's own units, of any shape."""
         return _BEND * ((self._straight(own) - self.shift) / self.scale).asinh()
 
     def inverse(self, log_odds: Tensor) -> Tensor:
-        """Scores in the user's own units, float64, of log-odds of any shape."""
-        straight = (log_odds.double() / _BEND).sinh() * self.scale + self.shift
+        """Scores in the user's own units, in double precision, of log-odds of any shape."""
+        straight = (_exact(log_odds) / _BEND).sinh() * self.scale + self.shift
         straight = straight if self.higher_is == "anomalous" else -straight
         return _unlogit(straight) if self.probabilities else straight
 
     def _straight(self, own: Tensor) -> Tensor:
-        scores = _logit(own.double()) if self.probabilities else own.double()
+        scores = _logit(_exact(own)) if self.probabilities else _exact(own)
         return scores if self.higher_is == "anomalous" else -scores
+
+
+def _exact(values: Tensor) -> Tensor:
+    """In double precision, where the device has it: Apple's has not."""
+    return values.float() if values.device.type == "mps" else values.double()
 
 
 def _logit(p: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ class ScoreModel(nn.Module):
         threshold: the model's own threshold, in its own units, if it has one.
         input_shape: (C, H, W) the model takes; None is any.
         file: the file it was read from.
+        more_files: names of further files beside it that belong to it.
         reference: the same scores from another engine, for comparison, in the user's own units.
         ending: what turns the scores of `scoring` into the user's own.
         facts: anything worth saving about it; JSON-compatible.
@@ -46,6 +47,7 @@ class ScoreModel(nn.Module):
         threshold: float | None = None,
         input_shape: InputShape = (None, None, None),
         file: Path | None = None,
+        more_files: tuple[str, ...] = (),
         reference: Callable[[Tensor], Tensor] | None = None,
         ending: Ending | None = None,
         facts: dict[str, Any] | None = None,
@@ -53,7 +55,8 @@ class ScoreModel(nn.Module):
         super().__init__()
         self.scoring, self.name, self.spec, self.module = scoring, name, spec, module
         self.black_box, self.higher_is, self.threshold = black_box, higher_is, threshold
-        self.input_shape, self.file, self.reference = input_shape, file, reference
+        self.input_shape, self.file, self.more_files = input_shape, file, more_files
+        self.reference = reference
         self.ending, self.facts = ending or Ending(), facts or {}
         self.features: str | None = None  # how the user named them, to be found again
         if module is not None:

@@ -19,6 +19,7 @@ from ifnormal.detectors.adapters.batching import in_batches_of, takes_batches
 from ifnormal.detectors.adapters.failure import first_line
 from ifnormal.detectors.adapters.features import LayerInput, from_function
 from ifnormal.detectors.adapters.onnx_graph import (
+    external_files,
     input_shape,
     lowered,
     only_output,
@@ -57,7 +58,7 @@ def load_onnx(spec: str, options: AdapterOptions) -> ScoreModel:
     model = _read(path)
     batch, channels, height, width = input_shape(model, spec)
     shape, chosen = (channels, height, width), score_output(model, spec)
-    engine = _engine(path, chosen, batch, spec)
+    engine, beside = _engine(path, chosen, batch, spec), external_files(path)
     facts = {"output": chosen, "opset": max(o.version for o in model.opset_import)}
     if options.black_box:
 
@@ -65,7 +66,13 @@ def load_onnx(spec: str, options: AdapterOptions) -> ScoreModel:
             return engine(images), None
 
         return ScoreModel(
-            by_engine, _NAME, black_box=True, input_shape=shape, file=path, facts=facts
+            by_engine,
+            _NAME,
+            black_box=True,
+            input_shape=shape,
+            file=path,
+            more_files=beside,
+            facts=facts,
         )
     only = only_output(model, chosen)
     ending = without_ending(only, chosen)
@@ -90,6 +97,7 @@ def load_onnx(spec: str, options: AdapterOptions) -> ScoreModel:
         module=module,
         input_shape=shape,
         file=path,
+        more_files=beside,
         reference=engine,
         ending=ending,
         facts=facts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifnormal.detectors.adapters.output import MAPS, SCORES
@@ -54,6 +55,21 @@ def input_shape(model: ModelProto, name: str) -> tuple[int | None, ...]:
             "one input of images (N, C, H, W)."
         )
     return tuple(dim.dim_value if dim.dim_value > 0 else None for dim in dims)
+
+
+def external_files(path: Path) -> tuple[str, ...]:
+    """Names of the files beside an ONNX file that hold its weights."""
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    found = {
+        entry.value
+        for tensor in graph.initializer
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return tuple(sorted(found))
 
 
 def only_output(model: ModelProto, output: str) -> ModelProto:
