@@ -126,13 +126,14 @@ def _setup(name: str, normal: Tensor, good: Tensor, bad: Tensor, seed: int) -> A
     )
 
 
-_LARGE = FitConfig(batch_size=16, steps=1500, checkpoint_every=250)
+# One kind of normal thing, one concept.
+_LARGE = FitConfig(concepts=1, batch_size=8, steps=1200, ema=0.99, checkpoint_every=100)
 EXPERIMENTS = (
     Experiment(
         "bottle",
         "bottles seen from above",
         _bottles,
-        DetectorConfig(steps=800, batch_size=48, flip="both", turn=20),
+        DetectorConfig(steps=500, batch_size=32),
         _LARGE,
         (8, 1),
     ),
@@ -140,8 +141,8 @@ EXPERIMENTS = (
         "screw",
         "screws at any angle, in grey",
         _screws,
-        DetectorConfig(steps=1200, batch_size=48, flip="both", turn=180),
-        replace(_LARGE, concepts=1),
+        DetectorConfig(steps=1000, batch_size=32, flip="both", turn=180),
+        _LARGE,
         (8, 1),
     ),
     Experiment(
@@ -149,7 +150,7 @@ EXPERIMENTS = (
         "speed limits",
         _signs,
         DetectorConfig(steps=800, batch_size=64),
-        FitConfig(steps=1500),
+        FitConfig(steps=800, checkpoint_every=100),
         (12, 2),
     ),
 )

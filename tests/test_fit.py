@@ -39,6 +39,8 @@ TERMS = [term.name for term in fields(Weights)]
 def train(config: FitConfig = TINY, folder: Path | None = None, **options: Any) -> TrainingState:
     options = {"detector": mean_color(), "seed": 0, **options}
     detector = options.pop("detector")
+    if "sources" not in options:  # as if every red image had been made of a blue one
+        options["sources"] = torch.arange(len(red())) % len(blue())
     return fit(detector, blue(), red(), config, folder=folder, **options)
 
 
@@ -174,6 +176,27 @@ class TestWeights:
         alone = replace(Weights(**dict.fromkeys(TERMS, 0.0)), reconstruction=1.0)
         train(tiny(steps=2, weights=alone), tmp_path)
         assert set(losses(tmp_path)[-1]) & set(TERMS) == {"reconstruction"}
+
+
+class TestRestoration:
+    def test_none_without_known_sources(self, tmp_path: Path) -> None:
+        for sources in (None, torch.full((len(red()),), -1)):
+            train(tiny(steps=1), tmp_path, sources=sources)
+            assert "restoration" not in losses(tmp_path)[-1]
+
+    def test_synthetic_outliers_become_what_they_were_made_of(self) -> None:
+        """Nothing but restoration is asked for, and only it says which blue a red had been."""
+        alone = replace(Weights(**dict.fromkeys(TERMS, 0.0)), restoration=10.0)
+        sources = torch.zeros(len(red()), dtype=torch.int64)
+        state = train(
+            tiny(steps=150, concepts=1, weights=alone, ema=0.9, learning_rate=1e-2),
+            sources=sources,
+        )
+        before, wanted = to_float(red()), to_float(blue())[:1]
+        zeros = torch.zeros(len(before)), torch.zeros(len(before), dtype=torch.int64)
+        with torch.no_grad():
+            after, _ = state.averaged(before, *zeros)
+        assert (after - wanted).abs().mean() < 0.5 * (before - wanted).abs().mean()
 
 
 class TestRepeats:

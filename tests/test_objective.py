@@ -271,3 +271,11 @@ def test_overshoot_is_a_mean_square_and_shrinks() -> None:
     loss = objective.overshoot_loss(overshoot)
     assert loss.item() == pytest.approx((0.04 + 0.16) / 3)
     assert gradient(loss, overshoot)[0].sign().tolist() == [0, 1, -1]
+
+
+def test_restoration_counts_each_image_by_its_weight() -> None:
+    sources = torch.zeros(4, 1, 2, 2)
+    edited = torch.full((4, 1, 2, 2), 0.5)
+    weight = tensor([1.0, 0.5, 0.0, 0.0])
+    loss = objective.restoration_loss(edited, sources, weight)
+    assert loss.item() == pytest.approx(0.5 * 1.5 / 4)

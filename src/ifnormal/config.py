@@ -219,6 +219,8 @@ class Weights:
         structure: structure distance between the two, blind to colour and brightness.
         path: half-way images must lie between the anomaly and the full edit.
         overshoot: penalty on what is clamped to [0, 1].
+        restoration: a synthetic outlier must become the normal image again that it was made of; of
+            effect only where outliers are synthetic.
     """
 
     gan: float = 2.0
@@ -234,6 +236,7 @@ class Weights:
     structure: float = 3.0
     path: float = 5.0
     overshoot: float = 0.3
+    restoration: float = 10.0
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:

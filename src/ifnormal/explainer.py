@@ -119,7 +119,14 @@ class Explainer:
         self._detector = prepared.detector
         device = _device_of(self.detector)
         state = fit(
-            self.detector, prepared.normal, prepared.outliers, self.config, seed, folder, resume
+            self.detector,
+            prepared.normal,
+            prepared.outliers,
+            self.config,
+            seed,
+            folder,
+            resume,
+            sources=prepared.sources,
         )
         if isinstance(self.detector, nn.Module):
             self.detector.to(device)

@@ -49,6 +49,7 @@ def fit(
     folder: Path | None = None,
     resume: bool = False,
     on_step: Callable[[TrainingState], None] | None = None,
+    sources: Tensor | None = None,
 ) -> TrainingState:
     """Train a generator, a discriminator and a concept classifier against `detector`.
 
@@ -63,6 +64,8 @@ def fit(
         folder: losses (`losses.jsonl`) and checkpoints go here.
         resume: go on from the checkpoint in `folder`, to the same weights as without the break.
         on_step: called after each step, for benchmarks and studies.
+        sources: (M,) index of the normal image that each synthetic outlier was made of, -1 where
+            none is known.
 
     Raises:
         DivergenceError: a term became NaN or infinite; names it and the last good checkpoint.
@@ -81,7 +84,7 @@ def fit(
         detector, seen = distillation.surrogate, distillation.surrogate.as_distilled()
     if isinstance(detector, nn.Module):
         detector.to(fabric.device)
-    images = TrainingImages.prepare(seen, normal, outliers, config.concepts, fabric.device)
+    images = TrainingImages.prepare(seen, normal, outliers, config.concepts, fabric.device, sources)
     state = TrainingState.create(detector, images, config, seed, fabric)
     state.distillation, state.material = distillation, material
     if checkpoint is not None:
@@ -173,6 +176,8 @@ class _Batch:
     real_images: Tensor
     real_scores: Tensor
     real_modes: Tensor
+    sources: Tensor  # (K·B, C, H, W) what synthetic outliers were made of
+    restored: Tensor  # (K·B,) how much each row must become its source
     augmented: bool  # whether the discriminator sees its images varied
 
     @property
@@ -202,6 +207,9 @@ def _draw(images: TrainingImages, state: TrainingState) -> _Batch:
     ends = torch.arange(zeros + ones, size)
     path = torch.stack([ends, rows[ends]], 1) if zeros else torch.zeros(0, 2, dtype=torch.long)
     real = images.draw(torch.full((size * concepts,), 0.5), generator)
+    # Only in the concept whose mode the source is of: the others lead elsewhere.
+    source = images.sources[index].clamp_min(0)
+    is_known = (images.sources[index] >= 0).repeat(concepts)
     return _Batch(
         images=channels_last(to_float(images.images[index])).repeat(concepts, 1, 1, 1),
         scores=images.scores[index].repeat(concepts),
@@ -215,6 +223,10 @@ def _draw(images: TrainingImages, state: TrainingState) -> _Batch:
         real_images=channels_last(to_float(images.images[real])),
         real_scores=images.scores[real],
         real_modes=images.modes[real],
+        sources=channels_last(to_float(images.images[source])).repeat(concepts, 1, 1, 1)
+        if is_known.any()
+        else torch.zeros(0),
+        restored=is_known * (targets == 0) * images.modes[source].T.flatten(),
         augmented=is_wanted(config.augment, images.normal),
     )
 
@@ -315,6 +327,8 @@ def _terms(
         terms["minimality"] = objective.reconstruction_loss(batch.images[moved], edited[moved])
     if weights.structure and moved.any():
         terms["structure"] = objective.structure_distance(batch.images[moved], edited[moved]).mean()
+    if weights.restoration and batch.restored.any():
+        terms["restoration"] = objective.restoration_loss(edited, batch.sources, batch.restored)
     if weights.path and len(batch.path):
         middle, end = batch.path.unbind(1)
         terms["path"] = objective.betweenness_loss(

@@ -92,6 +92,15 @@ def structure_distance(before: Tensor, after: Tensor, window: int = 8) -> Tensor
     return ((1 - structure) * weight).sum((1, 2)) / weight.sum((1, 2))
 
 
+def restoration_loss(edited: Tensor, sources: Tensor, weight: Tensor) -> Tensor:
+    """Mean absolute difference of edits from what synthetic outliers were made of, by weight (N,).
+
+    Such an outlier has one counterfactual that is known to be normal and minimal. Our own.
+    """
+    apart = (edited - sources).abs().mean((1, 2, 3))
+    return (apart * weight).sum() / len(edited)
+
+
 def betweenness_loss(start: Tensor, middle: Tensor, end: Tensor) -> Tensor:
     """‖x − x̄_α‖₁ + ‖x̄_α − x̄₀‖₁ − ‖x − x̄₀‖₁ a pixel: 0 where x̄_α lies between x and x̄₀.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ifnormal.data.given import GivenImages, default_shape
-from ifnormal.data.synthetic import synthetic_outliers
+from ifnormal.data.synthetic import synthetic_pairs
 from ifnormal.detectors.adapted import AdaptedDetector, adapt
 from ifnormal.detectors.contract import check_contract
 from ifnormal.detectors.detector import Detector, in_batches, is_detector
@@ -34,12 +34,14 @@ class Prepared:
         normal: (N, C, H, W) uint8 normal images to train with.
         outliers: (M, C, H, W) uint8 images that the detector flags.
         facts: numbers worth saving; JSON-compatible.
+        sources: (M,) of synthetic outliers, the normal images that they were made of.
     """
 
     detector: Detector
     normal: Tensor
     outliers: Tensor
     facts: Mapping[str, Any] = field(default_factory=dict)
+    sources: Tensor | None = None
 
 
 def as_detector(model: Any, images: GivenImages) -> Detector:
@@ -87,10 +89,11 @@ def prepare(
         UserError: the detector breaks its contract, with numbers; or it flags none of the outliers.
     """
     facts: dict[str, Any] = {}
+    sources: Tensor | None = None
     if not isinstance(detector, AdaptedDetector) or detector.is_calibrated:
         if outliers is None:
-            outliers, facts["synthetic_outliers"] = _flagged(detector, normal, seed)
-        return Prepared(detector, normal, outliers, facts)
+            outliers, sources, facts["synthetic_outliers"] = _flagged(detector, normal, seed)
+        return Prepared(detector, normal, outliers, facts, sources)
     if len(normal) < _LEAST_NORMAL:
         raise UserError(
             f"A detector is calibrated on at least {_LEAST_NORMAL} normal images, these are "
@@ -102,24 +105,27 @@ def prepare(
     facts["contract"] = check_contract(detector, held_out[:_CHECKED])
     calibrated = detector.calibrated(held_out, outliers, false_alarm_rate)
     if outliers is None:
-        outliers, facts["synthetic_outliers"] = _flagged(calibrated, normal, seed)
+        outliers, sources, facts["synthetic_outliers"] = _flagged(calibrated, normal, seed)
         # Again, now that it is known how far anomalous images score.
         calibrated = detector.calibrated(held_out, outliers, false_alarm_rate)
-    return Prepared(calibrated.freeze(), normal, outliers, facts)
+    return Prepared(calibrated.freeze(), normal, outliers, facts, sources)
 
 
-def _flagged(detector: Detector, normal: Tensor, seed: int) -> tuple[Tensor, dict[str, int]]:
-    """Synthetic outliers that the detector flags, and how many of how many these are.
+def _flagged(
+    detector: Detector, normal: Tensor, seed: int
+) -> tuple[Tensor, Tensor, dict[str, int]]:
+    """Synthetic outliers that the detector flags, their sources, and how many of how many.
 
     The generator learns from what is to be made normal; an outlier the detector takes for normal
     already teaches nothing.
     """
     count = min(max(2 * len(normal), _LEAST_SYNTHETIC), _MOST_SYNTHETIC)
-    made = synthetic_outliers(normal, count, seed)
-    flagged = made[in_batches(detector, made) > detector.threshold]
+    made, sources = synthetic_pairs(normal, count, seed)
+    is_flagged = in_batches(detector, made) > detector.threshold
+    flagged = made[is_flagged]
     if len(flagged) < _LEAST_FLAGGED:
         raise UserError(
             f"The detector flags {len(flagged)} of {count} synthetic outliers, too few to learn "
             "from; give a folder of images that it flags as outliers, or lower the threshold."
         )
-    return flagged, {"made": count, "flagged": len(flagged)}
+    return flagged, sources[is_flagged], {"made": count, "flagged": len(flagged)}

@@ -126,7 +126,10 @@ def fit_stage(
     update_config(run, options)
     with timed(run, "fit", begun):
         explainer = Explainer(detector, config)
-        explainer.fit(setup.train_normal, setup.outliers, seed, run / "explainer", resume)
+        # Synthetic ones are made anew, knowing what each was made of.
+        synthetic = setup.facts.get("outlier_source") == "synthetic"
+        outliers = None if synthetic else setup.outliers
+        explainer.fit(setup.train_normal, outliers, seed, run / "explainer", resume)
         explainer.save(run / "explainer")
         if explainer.images_per_second:  # 0 where a finished training was resumed
             update_config(run, {"images_per_s": explainer.images_per_second})

@@ -25,6 +25,8 @@ class TrainingImages:
         scores: (N,) detector scores.
         features: (N, F) detector features.
         modes: (N, K) weights of the normal modes; all the same where modes are not told apart.
+        sources: (N,) for synthetic outliers, the index of the normal image that each was made of;
+            -1 for all others.
     """
 
     images: Tensor
@@ -32,6 +34,7 @@ class TrainingImages:
     scores: Tensor
     features: Tensor
     modes: Tensor
+    sources: Tensor
 
     @classmethod
     def prepare(
@@ -41,6 +44,7 @@ class TrainingImages:
         outliers: Tensor,
         concepts: int,
         device: torch.device,
+        sources: Tensor | None = None,
     ) -> TrainingImages:
         """Score all images with the detector.
 
@@ -64,7 +68,10 @@ class TrainingImages:
                 f"({low:.3f}); train it longer, or give outliers that it flags."
             )
         modes = torch.full((len(images), concepts), 1 / concepts, device=device)
-        return cls(images, len(normal), scores, torch.cat(features), modes)
+        unknown = torch.full((len(images),), -1)
+        if sources is not None:
+            unknown[len(normal) :] = sources
+        return cls(images, len(normal), scores, torch.cat(features), modes, unknown.to(device))
 
     @staticmethod
     def require_usable(detector: Detector, normal: Tensor, outliers: Tensor, concepts: int) -> None:

@@ -69,6 +69,8 @@ def synthetic_outliers(
     Most are spoilt in one place, as real defects are, so that an explainer learns to mend that
     place and to keep the rest. Every outlier visibly differs from the image it was made of.
 
+    See `synthetic_pairs` for what each was made of.
+
     Args:
         normal: (N, C, H, W) uint8, C of 1 or 3, H and W at least 4.
         count: how many to make; more images from the same seed begin with the same ones.
@@ -81,6 +83,16 @@ def synthetic_outliers(
     Raises:
         UserError: there is no image to make them of, the images are too small, or a kind is
             unknown.
+    """
+    return synthetic_pairs(normal, count, seed, kinds)[0]
+
+
+def synthetic_pairs(
+    normal: Tensor, count: int, seed: int, kinds: tuple[str, ...] = tuple(KINDS)
+) -> tuple[Tensor, Tensor]:
+    """The same outliers, and for each the index (count,) of the image that it was made of.
+
+    The index is -1 where the image changed as a whole: how it was before, nobody could tell.
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown or not kinds:
@@ -95,10 +107,12 @@ def synthetic_outliers(
     shares = torch.tensor([KINDS[kind].share for kind in kinds])
     distances = _Distances.of(normal) if any(KINDS[kind].whole for kind in kinds) else None
     made = torch.empty(count, *normal.shape[1:], dtype=torch.uint8)
+    sources = torch.empty(count, dtype=torch.int64)
     for i in range(count):
         own, other = torch.randint(len(normal), (2,), generator=rng).tolist()
-        made[i] = _outlier(normal[own], normal[other], kinds, shares, distances, rng)
-    return made
+        made[i], whole = _outlier(normal[own], normal[other], kinds, shares, distances, rng)
+        sources[i] = -1 if whole else own
+    return made, sources
 
 
 def _outlier(
@@ -108,7 +122,8 @@ def _outlier(
     shares: Tensor,
     distances: _Distances | None,
     rng: torch.Generator,
-) -> Tensor:
+) -> tuple[Tensor, bool]:
+    """An outlier made of `normal`, and whether it changed as a whole."""
     image, donor = to_float(normal), to_float(other)
     for _ in range(_ATTEMPTS):
         kind = KINDS[kinds[int(torch.multinomial(shares, 1, generator=rng))]]
@@ -116,13 +131,13 @@ def _outlier(
         if kind.whole and distances is not None and not distances.is_far(spoilt):
             continue
         if _visible(image, to_float(spoilt)):
-            return spoilt
+            return spoilt, kind.whole
     # An image without any structure: what is moved or bent there looks as before.
     top, left, h, w = shapes.box(rng, image, (0.02, 0.1), shapes.place(rng, image))
     top, left = min(top, image.shape[1] - 2), min(left, image.shape[2] - 2)
     h, w = max(2, h), max(2, w)
     image[:, top : top + h, left : left + w] = (image[:, top : top + h, left : left + w] + 0.5) % 1
-    return quantize(image)
+    return quantize(image), False
 
 
 def _visible(before: Tensor, after: Tensor) -> bool:
