@@ -155,7 +155,7 @@ def _share_valid(detector: TrainedDetector, edits: Tensor) -> list[float]:
 
 
 def _queries(row: dict[str, Any]) -> int:
-    return int(row["facts"].get("surrogate", {}).get("queries", 0))
+    return int(row["facts"].get("surrogate", {}).get("queries", {}).get("used", 0))
 
 
 def _scalar(value: Any) -> float:
