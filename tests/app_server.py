@@ -42,7 +42,7 @@ def serving(temporary: Path, steps: int = 16) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(180) == 0
 
 
 def free_port() -> int:
