@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ifnormal.compute import has_fast_bfloat16
-from ifnormal.config import DetectorConfig, FitConfig
+from ifnormal.config import DetectorConfig, FitConfig, adapted_to
 from ifnormal.data.parquet import ParquetImages
 from ifnormal.data.sampling import generator
 from ifnormal.data.setup import AnomalySetup
@@ -126,8 +126,11 @@ def _setup(name: str, normal: Tensor, good: Tensor, bad: Tensor, seed: int) -> A
     )
 
 
+_MENDING = adapted_to(FitConfig(), 128).weights
 # One kind of normal thing, one concept.
-_LARGE = FitConfig(concepts=1, batch_size=8, steps=1200, ema=0.99, checkpoint_every=100)
+_LARGE = FitConfig(
+    concepts=1, batch_size=8, steps=1200, ema=0.99, weights=_MENDING, checkpoint_every=100
+)
 EXPERIMENTS = (
     Experiment(
         "bottle",
@@ -150,7 +153,7 @@ EXPERIMENTS = (
         "speed limits",
         _signs,
         DetectorConfig(steps=800, batch_size=64),
-        FitConfig(steps=800, checkpoint_every=100),
+        FitConfig(steps=800, weights=_MENDING, checkpoint_every=100),
         (12, 2),
     ),
 )

@@ -20,6 +20,7 @@ from ifnormal.config import (
     GeneratorConfig,
     Objective,
     Weights,
+    adapted_to,
 )
 from ifnormal.errors import UserError
 
@@ -128,3 +129,23 @@ def test_the_command_line_knows_every_detector_objective() -> None:
 def test_import_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+class TestAdaptedTo:
+    def test_small_images_keep_the_weights(self) -> None:
+        for side in (8, 32, 48):
+            assert adapted_to(FitConfig(), side) == FitConfig()
+
+    def test_large_images_weigh_the_score_less_and_the_image_more(self) -> None:
+        given = FitConfig(steps=7)
+        large = adapted_to(given, 128)
+        assert large.steps == 7
+        assert large.weights.score < given.weights.score
+        assert large.weights.minimality > given.weights.minimality
+        assert large.weights.reconstruction > given.weights.reconstruction
+        assert large.weights.cycle == given.weights.cycle
+        assert adapted_to(large, 128) == large
+
+    def test_chosen_weights_stay(self) -> None:
+        given = FitConfig(weights=Weights(gan=0.7))
+        assert adapted_to(given, 128) == given

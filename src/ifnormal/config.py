@@ -5,7 +5,7 @@ No torch here: `ifnormal --help` reads this file and must answer at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -295,7 +295,8 @@ class FitConfig:
         classifier_learning_rate: of the concept classifier.
         decay: share of the steps, at the end, over which learning rates fall to zero.
         ema: decay of the averaged generator weights, the ones that explain.
-        weights: λ of the objective's terms.
+        weights: λ of the objective's terms; `Explainer` adapts the default ones to images beyond 48
+            pixels, see `adapted_to`.
         generator_loss: "linear" is −D(x̄), "hinge" the paper's relu(1 − D(x̄)).
         concept_space: whether R reads the pair's pixels or the detector's features of it.
         concept_noise: deviation of the noise on what R reads, while training.
@@ -475,6 +476,25 @@ class ExplainConfig:
         )
         _require(self.of >= 1, "of must be at least 1.")
         _require(0 <= self.index < self.of, "index must lie between 0 and of - 1.")
+
+
+# What is a small image; the networks have more to them beyond.
+SMALL_SIDE = 48
+
+
+def adapted_to(config: FitConfig, side: int) -> FitConfig:
+    """The same with the weights that suit images of `side` pixels, unless weights were chosen.
+
+    Beyond 48 pixels, faint stripes all over an image that please the detector are cheaper, by the
+    weights of small images, than to mend a defect. There, to keep the image, and to mend what was
+    spoilt, counts for more, and the score for less.
+    """
+    if side <= SMALL_SIDE or config.weights != Weights():
+        return config
+    weights = replace(
+        config.weights, gan=1.0, score=0.5, reconstruction=20.0, minimality=3.0, restoration=60.0
+    )
+    return replace(config, weights=weights)
 
 
 DATA_PATHS = ("data_root", "normal", "outlier_images", "anomalies")

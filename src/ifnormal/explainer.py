@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ifnormal.compute import channels_last, has_fast_bfloat16, make_fabric
-from ifnormal.config import FitConfig, fit_config
+from ifnormal.config import FitConfig, adapted_to, fit_config
 from ifnormal.data.given import GivenImages, as_images
 from ifnormal.detectors.detector import (
     Detector,
@@ -117,6 +117,7 @@ class Explainer:
         others = None if outliers is None else as_images(outliers, detector.shape)[0]
         prepared = prepare(detector, images, others, seed, false_alarm_rate)
         self._detector = prepared.detector
+        self.config = adapted_to(self.config, max(self.detector.shape[1:]))
         device = _device_of(self.detector)
         state = fit(
             self.detector,
