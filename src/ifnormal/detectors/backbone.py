@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-_SMALL = 48
+from ifnormal.config import SMALL_SIDE
+
 _COARSE = 96
 _FAR = 5.0
 _LEAST_DEVIATION = 0.02
@@ -30,7 +31,7 @@ class Backbone(nn.Module):
         super().__init__()
         wide, deep = 2 * width, 4 * width
         side = max(shape[1:])
-        self.step, self.compares = 2 if side < _COARSE else 4, side > _SMALL
+        self.step, self.compares = 2 if side < _COARSE else 4, side > SMALL_SIDE
         channels = 2 * shape[0] if self.compares else shape[0]
         if self.compares:
             self.register_buffer("usual", torch.full(shape, 0.5))
@@ -43,13 +44,13 @@ class Backbone(nn.Module):
             nn.Conv2d(deep, deep, 3, 1, 1, bias=bias),
         ]
         grid = side // self.step // 4
-        while side > _SMALL and grid >= 16:
+        while side > SMALL_SIDE and grid >= 16:
             convolutions += [nn.Conv2d(deep, deep, 3, 2, 1, bias=bias)]
             grid //= 2
         layers: list[nn.Module] = [
             layer for conv in convolutions for layer in (conv, nn.LeakyReLU(0.1))
         ]
-        if side > _SMALL:
+        if side > SMALL_SIDE:
             layers.append(nn.AdaptiveMaxPool2d(4))
         elif shape[1:] != (32, 32):  # Those already end as 4x4.
             layers.append(nn.AdaptiveAvgPool2d(4))

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifnormal.config import GeneratorConfig
+from ifnormal.config import SMALL_SIDE, GeneratorConfig
 
 _LEAK = 0.02
-_SMALL = 48
 _LARGEST_STEP = 8
 _FINE = 16
 
@@ -40,14 +39,14 @@ class Generator(nn.Module):
             nn.Linear(concepts + _TARGET_FEATURES, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU()
         )
         self.step = _coarse_step(side)
-        self.multiple = 4 if side <= _SMALL else 4 * self.step
+        self.multiple = 4 if side <= SMALL_SIDE else 4 * self.step
         self.stem = nn.Conv2d(self.step**2 * channels, width, 3, 1, 1)
         self.down_blocks = _blocks(width, config.outer_blocks)
         self.down = nn.Conv2d(width, wide, 4, 2, 1)
         self.inner_blocks = _blocks(wide, config.inner_blocks)
         self.up = nn.Conv2d(wide, 4 * width, 3, 1, 1)
         self.up_blocks = _blocks(width, config.outer_blocks)
-        self.deeper = _Deeper(wide) if side > _SMALL else None
+        self.deeper = _Deeper(wide) if side > SMALL_SIDE else None
         self.fine = _Fine(channels, width, self.step) if self.step > 2 else None
         self.last = (
             nn.Conv2d(_FINE + channels, channels, 3, 1, 1)
