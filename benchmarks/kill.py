@@ -141,7 +141,13 @@ def try_kills(work: Work, folder: Path, kills: int, seed: int) -> dict[str, Any]
         moments.append(round(moment, 3))
         print(f"{folder.name}: killed after {moment:.2f} s of {seconds:.2f} s, {states[-1]}: same")
         shutil.rmtree(place)
-    return {"kills": kills, "same": len(moments), "seconds": round(seconds, 2), "moments": moments}
+    return {
+        "kills": kills,
+        "same": len(moments),
+        "seconds": round(seconds, 2),
+        "moments": moments,
+        "found": states,
+    }
 
 
 def state(place: Path, content: Mapping[str, bytes], expected: Mapping[str, bytes]) -> str:
@@ -149,12 +155,14 @@ def state(place: Path, content: Mapping[str, bytes], expected: Mapping[str, byte
     from ifnormal.storage import load_tensors
 
     halves = sum(bool(_HALF.fullmatch(path.name)) for path in place.rglob("*"))
+    step = 0
     for name in ("checkpoint", "explainer"):
         if (place / "explainer" / f"{name}.json").exists():
-            load_tensors(place / "explainer", name)
+            step = load_tensors(place / "explainer", name)[1].get("step", step)
     whole = {name: data for name, data in content.items() if is_final(name)}
     compare(f"{place} after the kill", whole, {name: expected[name] for name in whole})
-    return f"{len(whole)} of {len(expected)} files, {halves} half-written"
+    reached = f"step {step}, " if step else ""
+    return f"{reached}{len(content)} of {len(expected)} files, {halves} half-written"
 
 
 def is_final(name: str) -> bool:
