@@ -93,6 +93,7 @@ def test_own_units_come_back_as_they_were(make_explanation: Maker, tmp_path: Pat
         higher_is="normal",
         detector={"name": "forest", "spec": "a:b", "parity": {"n": 3}},
         refined=((None, {"steps": 3}), (None, None), ({"steps": 1}, None)),
+        heatmaps=torch.randint(0, 256, (3, 8, 9), dtype=torch.uint8),
     )
     explanation.save(tmp_path)
     assert_identical(Explanation.load(tmp_path), explanation)
@@ -104,6 +105,22 @@ def test_own_units_come_back_as_they_were(make_explanation: Maker, tmp_path: Pat
         "higher_is": "normal",
         "shape": [3, 8, 9],
     }
+
+
+def test_heatmaps_belong_to_their_images(make_explanation: Maker, tmp_path: Path) -> None:
+    hot = torch.arange(3, dtype=torch.uint8)[:, None, None].expand(3, 8, 9)
+    explanation = dataclasses.replace(make_explanation(), heatmaps=hot)
+    explanation.select([0, 2]).save(tmp_path)
+    files = [image["heatmap"] for image in read_json(tmp_path / "explanation.json")["images"]]
+    assert files == ["images/000000_heatmap.png", "images/000001_heatmap.png"]
+    loaded = Explanation.load(tmp_path)
+    assert loaded.heatmaps is not None
+    assert loaded.heatmaps[:, 0, 0].tolist() == [0, 2]
+    (tmp_path / files[1]).write_bytes(b"")
+    with pytest.raises(UserError, match="000001_heatmap"):
+        Explanation.load(tmp_path)
+    make_explanation().save(tmp_path)
+    assert not list(tmp_path.glob("images/*_heatmap.png"))
 
 
 def test_failed_counterfactuals_stay_with_their_score(
@@ -161,6 +178,8 @@ def test_saving_a_smaller_one_leaves_no_picture_of_the_larger(
         ({"anomalies": torch.zeros(2, 3, 8, 9, dtype=torch.uint8)}, "counterfactuals"),
         ({"anomalies": torch.zeros(3, 1, 8, 9, dtype=torch.uint8)}, "counterfactuals"),
         ({"anomalies": torch.zeros(3, 3, 8, 9)}, "anomalies must be uint8"),
+        ({"heatmaps": torch.zeros(3, 8, 9)}, "heatmaps must be uint8"),
+        ({"heatmaps": torch.zeros(3, 1, 8, 9, dtype=torch.uint8)}, "heatmaps"),
         ({"counterfactuals": torch.zeros(3, dtype=torch.uint8)}, "counterfactuals"),
         ({"counterfactuals": torch.zeros(3, 2, 3, 8, 9)}, "counterfactuals must be uint8"),
         ({"scores_before": torch.zeros(2)}, "scores_before"),

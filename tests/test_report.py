@@ -265,8 +265,11 @@ def test_a_heatmap_and_a_refinement_are_shown(tmp_path: Path) -> None:
     refined = {"why": "it missed the threshold", "score_before": 0.75}
     other = {"thrifty": True, "kept_pixels": 12, "per_step": [1, 2]}
     extra = {(0, 1): {"refined": refined}, (1, 0): {"refined": other}}
-    random_explanation(tmp_path, edit_extra=extra)
-    save_picture(tmp_path / "images" / "000000_heatmap.png", np.full((8, 9), 99, np.uint8))
+    named = {0: {"heatmap": "images/000000_heatmap.png"}}
+    random_explanation(tmp_path, extra=named, edit_extra=extra)
+    for number in range(2):  # the second is there and not named
+        file = tmp_path / "images" / f"{number:06d}_heatmap.png"
+        save_picture(file, np.full((8, 9), 99, np.uint8))
     page = Page(write_report(tmp_path))
     first, *others = [json.loads(text) for text in page.inline["json"] if '"edits"' in text]
     assert first["heatmap"].startswith("data:image/")
@@ -275,7 +278,10 @@ def test_a_heatmap_and_a_refinement_are_shown(tmp_path: Path) -> None:
     assert [edit["refined"] for edit in first["edits"]] == [None, found]
     found = {"why": "thrifty yes, kept pixels 12", "scoreBefore": None}
     assert others[0]["edits"][0]["refined"] == found
-    assert "Heatmap: where the detector looks in anomaly 1" in [i["alt"] for i in page.all("img")]
+    alts = [image["alt"] for image in page.all("img")]
+    assert [alt for alt in alts if "Heatmap" in alt] == [
+        "Heatmap: Input gradient: what the score answers to in anomaly 1"
+    ]
 
 
 def test_a_lost_picture_is_named(tmp_path: Path) -> None:

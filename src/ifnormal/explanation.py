@@ -20,6 +20,7 @@ from ifnormal.explanation_document import (
     Head,
     HigherIs,
     Way,
+    heatmap_name,
     picture_name,
     pictures_of,
     read_document,
@@ -57,6 +58,8 @@ class Explanation:
         detector: facts about the detector; JSON-compatible.
         refined: N rows of K, what was done to a counterfactual after the generator, or None;
             () where nothing was.
+        heatmaps: (N, H, W) uint8, what the detector is sensitive to in each anomaly, as
+            `ifnormal.heatmap` says; None where there is none.
     """
 
     anomalies: Tensor
@@ -77,6 +80,7 @@ class Explanation:
     higher_is: HigherIs = "anomalous"
     detector: dict[str, Any] = field(default_factory=dict)
     refined: tuple[tuple[Mapping[str, Any] | None, ...], ...] = ()
+    heatmaps: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name in ("scores_before", "scores_after", "traversal_scores", "threshold"):
@@ -102,6 +106,7 @@ class Explanation:
             "own_scores_before": (n,),
             "own_scores_after": (n, k),
             "own_traversal_scores": (m, k, t),
+            **({} if self.heatmaps is None else {"heatmaps": (n, *image[1:])}),
         }
         for name, shape in expected.items():
             if tuple(getattr(self, name).shape) != shape:
@@ -110,9 +115,10 @@ class Explanation:
             raise ValueError(f"{len(self.names)} names and {m} traversals for {n} anomalies")
         if self.refined and [len(row) for row in self.refined] != [k] * n:
             raise ValueError(f"refined must be {n} rows of {k}, or ()")
-        for name in ("anomalies", "counterfactuals", "traversals"):
-            if getattr(self, name).dtype != torch.uint8:
-                raise ValueError(f"{name} must be uint8, is {getattr(self, name).dtype}")
+        for name in ("anomalies", "counterfactuals", "traversals", "heatmaps"):
+            pictures = getattr(self, name)
+            if pictures is not None and pictures.dtype != torch.uint8:
+                raise ValueError(f"{name} must be uint8, is {pictures.dtype}")
 
     @property
     def valid(self) -> Tensor:
@@ -144,6 +150,7 @@ class Explanation:
             **{name: getattr(self, name)[followed] for name in ways},
             names=tuple(self.names[n] for n in kept),
             refined=tuple(self.refined[n] for n in kept) if self.refined else (),
+            heatmaps=None if self.heatmaps is None else self.heatmaps[kept],
         )
 
     def save(self, folder: Path) -> None:
@@ -188,6 +195,9 @@ class Explanation:
                 flagged=flagged[n],
                 file=_write_png(folder, picture_name(number), self.anomalies[n]),
                 counterfactuals=self._write_edits(folder, n, number),
+                heatmap=None
+                if self.heatmaps is None
+                else _write_png(folder, heatmap_name(number), self.heatmaps[n : n + 1]),
             )
             for n, (name, number) in enumerate(zip(self.names, numbers, strict=True))
         ]
@@ -223,7 +233,7 @@ class Explanation:
     def load(cls, folder: Path) -> Explanation:
         """Read the images of an explanation folder that were explained, into memory.
 
-        Traversals are read up to the first image that has none.
+        Traversals are read up to the first image that has none; heatmaps if all have one.
 
         Raises:
             UserError: a file is missing, damaged, of another version, or does not fit the others.
@@ -236,6 +246,8 @@ class Explanation:
         ways = [[edit.traversal for edit in row if edit.traversal] for row in followed]
         n, k, m, t = len(edits), head.concepts, len(ways), len(head.traversal_targets)
         anomalies = [read_png(folder / str(image.file), head.shape) for image in images]
+        hot = [image.heatmap for image in images if image.heatmap]
+        with_heat, grey = bool(hot) and len(hot) == n, (1, *head.shape[1:])
         pictures = [read_png(folder / edit.file, head.shape) for row in edits for edit in row]
         frames = [_read_way(folder, way, head) for row in ways for way in row]
         loaded = cls(
@@ -261,6 +273,9 @@ class Explanation:
             refined=tuple(tuple(edit.refined for edit in row) for row in edits)
             if any(edit.refined is not None for row in edits for edit in row)
             else (),
+            heatmaps=torch.cat([read_png(folder / file, grey) for file in hot])
+            if with_heat
+            else None,
         )
         said = [[edit.valid for edit in row] for row in edits]
         if said != loaded.valid.tolist() or [i.flagged for i in images] != loaded.flagged.tolist():

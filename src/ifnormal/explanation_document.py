@@ -22,8 +22,8 @@ DOCUMENT = "explanation.json"
 FORMAT = "ifnormal.explanation"
 SCHEMA_VERSION = 2
 # What a picture of ours is called; the first pattern also knows those of earlier versions.
-PICTURE = re.compile(r"\d{4,}_(anomaly|concept\d+(_way)?)\.png")
-_FILE = re.compile(r"images/\d{6,}_(anomaly|concept\d+(_way)?)\.png")
+PICTURE = re.compile(r"\d{4,}_(anomaly|heatmap|concept\d+(_way)?)\.png")
+_FILE = re.compile(r"images/\d{6,}_(anomaly|heatmap|concept\d+(_way)?)\.png")
 
 _THRESHOLDS = ("threshold", "calibrated_threshold")
 
@@ -81,6 +81,7 @@ class ExplainedImage:
         flagged: the detector calls it anomalous.
         file: its PNG as it was scored, relative to the folder.
         counterfactuals: K, in the order of the concepts, or none.
+        heatmap: a grey PNG of the detector's input gradient, if it was made.
     """
 
     path: str
@@ -89,6 +90,7 @@ class ExplainedImage:
     flagged: bool
     file: str | None = None
     counterfactuals: Sequence[Counterfactual] = ()
+    heatmap: str | None = None
 
 
 @dataclass(frozen=True)
@@ -231,6 +233,11 @@ def write_document(
     return folder / DOCUMENT
 
 
+def heatmap_name(number: int) -> str:
+    """The path of the heatmap that belongs to `picture_name(number)`."""
+    return f"images/{number:06d}_heatmap.png"
+
+
 def picture_name(number: int, concept: int | None = None, way: bool = False) -> str:
     """A picture's path in the folder; a number, as the user's names may hold anything."""
     kind = "anomaly" if concept is None else f"concept{concept}{'_way' if way else ''}"
@@ -241,7 +248,8 @@ def pictures_of(image: ExplainedImage) -> list[str]:
     """Every picture of an image."""
     edits = image.counterfactuals
     ways = [edit.traversal.file for edit in edits if edit.traversal]
-    return [*([image.file] if image.file else []), *(edit.file for edit in edits), *ways]
+    whole = [file for file in (image.file, image.heatmap) if file]
+    return [*whole, *(edit.file for edit in edits), *ways]
 
 
 def parse_image(value: Any, head: Head) -> ExplainedImage:
@@ -255,6 +263,9 @@ def parse_image(value: Any, head: Head) -> ExplainedImage:
     file = None if entry.get("file") is None else _file(entry["file"])
     if len(edits) != (0 if file is None else head.concepts):
         raise ValueError(f"it has {len(edits)} counterfactuals of {head.concepts}")
+    heatmap = None if entry.get("heatmap") is None else _file(entry["heatmap"])
+    if heatmap and not file:
+        raise ValueError("it has a heatmap and no picture")
     return ExplainedImage(
         path=_text(entry, "path"),
         score=_number(entry, "score"),
@@ -262,6 +273,7 @@ def parse_image(value: Any, head: Head) -> ExplainedImage:
         flagged=_truth(entry, "flagged"),
         file=file,
         counterfactuals=tuple(_edit(edit, k, head) for k, edit in enumerate(edits)),
+        heatmap=heatmap,
     )
 
 

@@ -112,9 +112,9 @@ def _card(listing: Listing, entry: Entry, truth: Truth | None) -> Card:
     name, before = short_line(entry.image.path), read_pixels(listing.folder, str(entry.image.file))
     pictures = [image_picture(before, "Anomaly", f"Anomaly {entry.number}: {name}")]
     if entry.heatmap is not None:
-        alt = f"Heatmap: where the detector looks in anomaly {entry.number}"
+        alt = f"Heatmap: {listing.heatmap_label} in anomaly {entry.number}"
         heatmap = read_pixels(listing.folder, entry.heatmap)
-        pictures.append(heatmap_picture(heatmap, "Heatmap", alt))
+        pictures.append(heatmap_picture(heatmap, listing.heatmap_label, alt))
 
     def edit_card(edit: Counterfactual) -> EditCard:
         judged = truth.of(entry, edit.concept) if truth else None

@@ -35,13 +35,16 @@ class Entry:
         number: its place in the list of all, counted from 1; a link names it.
         row: its place among the explained ones, counted from 0; None if it was not explained.
         image: what is said of it.
-        heatmap: a grey picture of where the detector looks, if there is one in the folder.
     """
 
     number: int
     row: int | None
     image: ExplainedImage
-    heatmap: str | None
+
+    @property
+    def heatmap(self) -> str | None:
+        """A grey picture of the detector's input gradient, if there is one."""
+        return self.image.heatmap
 
     @property
     def edits(self) -> Sequence[Counterfactual]:
@@ -90,6 +93,12 @@ class Listing:
         made = self.counts.counterfactuals
         return self.counts.valid / made if made else None
 
+    @property
+    def heatmap_label(self) -> str:
+        """What a heatmap is: whose gradient."""
+        through = " of the surrogate" if "surrogate" in self.head.facts else ""
+        return f"Input gradient{through}: what the score answers to"
+
 
 def read_listing(folder: Path, shown: int = SHOWN, measured: int = MEASURED) -> Listing:
     """Read `explanation.json` of an explanation folder, without any picture.
@@ -136,7 +145,6 @@ def entries(document: Document) -> Iterator[Entry]:
             number=number,
             row=row if image.counterfactuals else None,
             image=image,
-            heatmap=_heatmap(document.folder, image),
         )
         row += bool(image.counterfactuals)
 
@@ -160,10 +168,3 @@ class _First:
         # Calibrated scores may be equal close to 1 where the user's own still differ.
         image = entry.image
         return -image.calibrated_score, -self._sign * image.score, entry.number
-
-
-def _heatmap(folder: Path, image: ExplainedImage) -> str | None:
-    if image.file is None:
-        return None
-    file = image.file.replace("_anomaly", "_heatmap")
-    return file if (folder / file).is_file() else None

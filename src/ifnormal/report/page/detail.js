@@ -19,7 +19,7 @@ function fillDetail(image) {
   heatmap.hidden = !detail.heatmap;
   if (detail.heatmap) {
     showPicture(heatmap.querySelector(".under"), detail.image, "");
-    showPicture(heatmap.querySelector(".over"), detail.heatmap, `Where the detector looks in image ${image.n}`);
+    showPicture(heatmap.querySelector(".over"), detail.heatmap, `Heatmap: ${heatmap.querySelector("figcaption").textContent} in image ${image.n}`);
   }
   byId("detail-flagged").textContent = image.outcome === "unflagged" ? "not flagged" : "flagged";
   byId("detail-score").textContent = writeScore(image.score);
