@@ -21,7 +21,6 @@ from ifnormal.errors import UserError
 from ifnormal.storage import write_atomic
 
 if TYPE_CHECKING:
-    from ifnormal.detectors.detector import Detector
     from ifnormal.explainer import Explainer
 
 # What an explainer's folder consists of; nothing else is fetched or sent.
@@ -32,7 +31,7 @@ CARD = "README.md"
 
 def load_from_hub(
     name_or_folder: str | Path,
-    detector: Detector | None = None,
+    detector: Any = None,
     *,
     trust: bool = False,
     revision: str | None = None,
@@ -42,7 +41,8 @@ def load_from_hub(
 
     Args:
         name_or_folder: a folder that `Explainer.save` wrote, or `owner/name` on the hub.
-        detector: the one it was fitted to; by default the one that is saved with it.
+        detector: the one it was fitted to, or the model or SPEC behind it; by default the one that
+            is saved with it.
         trust: whether the saved detector may run code of its own when it is loaded.
         revision: a branch, tag or commit on the hub.
         token: for private models; by default the one of `hf auth login`.

@@ -11,7 +11,7 @@ OUT/report.html        the report
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -98,7 +98,8 @@ def explainer_for(
             begun with other options.
     """
     if config.explainer is not None:
-        return _load(config)
+        _refuse(_of_a_fit(config, preprocessing, fit), "--explainer, which was fitted before")
+        return load_explainer(config.explainer, config.detector, config.trust)
     if config.detector is None:
         raise UserError(
             "Name a detector with --detector, or an explainer that knows its own with --explainer; "
@@ -121,19 +122,43 @@ def explainer_for(
     folder = out / "explainer"
     _begin(config, preprocessing, fit, out)
     if (folder / "explainer.json").exists():
-        return Explainer.load(folder, trust=config.trust)
+        return Explainer.load(folder, config.detector, trust=config.trust)
     return _fit(config, preprocessing, fit, folder, files)
 
 
-def _load(config: ExplainConfig) -> Explainer:
-    assert config.explainer is not None
-    folder = config.explainer
+def _of_a_fit(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig) -> list[str]:
+    """The options given that only count when a detector is calibrated or an explainer fitted."""
+    usual = ExplainConfig()
+    names = [n for n in _DECISIVE if n not in ("detector", "seed")]
+    given = [name for name in names if getattr(config, name) != getattr(usual, name)]
+    given += ["preprocessing"] if preprocessing != Preprocessing() else []
+    return given + (["fit"] if fit != FitConfig() else [])
+
+
+def _refuse(given: list[str], because: str) -> None:
+    """Rather than let an option do nothing."""
+    if given:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UserError(f"{named} cannot change {because}; leave it out.")
+
+
+def load_explainer(folder: Path, detector: str | None = None, trust: bool = False) -> Explainer:
+    """An explainer by its folder, or that of a run or an explanation with one in it.
+
+    Args:
+        folder: holds it.
+        detector: SPEC of its detector; without it, what is saved with it, or with the run.
+        trust: run code that a detector of a file contains.
+
+    Raises:
+        UserError: see `Explainer.load`.
+    """
     if not (folder / "explainer.json").exists() and (folder / "explainer").is_dir():
-        folder = folder / "explainer"  # a run, or what an earlier explain wrote
-    detector: str | Path | None = config.detector
-    if detector is None and not (folder / "detector").exists():
-        detector = folder.parent / "detector"  # of a run
-    return Explainer.load(folder, detector, trust=config.trust)
+        folder = folder / "explainer"
+    given: str | Path | None = detector
+    if given is None and not (folder / "detector").exists():
+        given = folder.parent / "detector"  # of a run
+    return Explainer.load(folder, given, trust=trust)
 
 
 def _begin(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig, out: Path) -> None:
@@ -176,10 +201,13 @@ def _fit(
         higher_is=None if config.higher_is == "auto" else config.higher_is,
         black_box=config.black_box,
     )
-    if isinstance(detector, AdaptedDetector):
+    if isinstance(detector, AdaptedDetector) and not detector.is_calibrated:
         if config.expect is not None:
             _meet_expectations(detector, config.expect, [*normal_files, *files])
         detector = detector.at(_shape(config, normal_files, detector.model.input_shape))
+    else:
+        given = _of_a_fit(replace(config, normal=None, outliers=None), preprocessing, FitConfig())
+        _refuse(given, f"{config.detector}, which has its own scores and threshold")
     normal, skipped = _read(normal_files, detector.shape, config)
     outliers = None
     if config.outliers is not None:

@@ -20,7 +20,7 @@ def add_explainer(parser: ArgumentParser) -> None:
         type=Path,
         default=RUN / "explainer",
         metavar="DIR",
-        help="folder of the explainer",
+        help="folder of the explainer, or of a run that holds one",
     )
     parser.add_argument(
         "--detector",
@@ -36,9 +36,6 @@ def add_explainer(parser: ArgumentParser) -> None:
 
 def load_explainer(options: Options) -> Explainer:
     """The explainer that the options name."""
-    from ifnormal.detectors.loading import load_detector
-    from ifnormal.explainer import Explainer
+    from ifnormal import own_images
 
-    spec, trust = options["detector"], options["trust"]
-    detector = None if spec is None else load_detector(spec, trust=trust)
-    return Explainer.load(options["explainer"], detector, trust=trust)
+    return own_images.load_explainer(options["explainer"], options["detector"], options["trust"])
