@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ifnormal.cli import main
+from ifnormal.detectors.adapted import adapt
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
 from ifnormal.pixels import to_float, to_pil
@@ -76,7 +77,9 @@ def test_from_nothing_to_a_report(here: Path, capsys: pytest.CaptureFixture[str]
 
 def test_again_by_the_fitted_explainer(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert explain(f"odd {SPEC} --out out {FIT}") == 0
-    assert explain("odd --explainer out --out again --all") == 0
+    assert explain("odd --explainer out --out again") == 2
+    assert "--trust" in capsys.readouterr().err, "a folder could name any code"
+    assert explain("odd --explainer out --detector own_module:redness --out again --all") == 0
     assert len(Explanation.load(here / "again")) == 6
     once, again = document(here / "out"), document(here / "again")
     assert once["images"][0]["counterfactuals"][0] == again["images"][0]["counterfactuals"][0]
@@ -134,6 +137,36 @@ def test_other_options_in_the_same_folder(here: Path, capsys: pytest.CaptureFixt
     assert explain(f"odd {SPEC} --out out {FIT} --seed 1 --fresh") == 0
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--threshold 3",
+        "--false-alarm-rate 0.1",
+        "--expect scores.csv",
+        "--normal normal",
+        "--preprocessing.bgr true",
+        "--fit.steps 7",
+        "--black-box",
+    ],
+)
+def test_no_option_is_ignored(here: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    assert explain(f"odd --explainer somewhere {option} --out out") == 2
+    assert "cannot change --explainer" in capsys.readouterr().err
+
+
+def test_a_save_that_is_broken_off_is_no_explainer(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr("ifnormal.explainer.save_tensors", die)
+        assert explain(f"odd {SPEC} --out out {FIT}") == 130
+    assert not (here / "out" / "explainer" / "explainer.json").exists()
+    assert explain(f"odd {SPEC} --out out {FIT}") == 0
+
+
 def test_expected_scores(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     floats = to_float(red(5))
     own = 100 * (floats[:, 0] - floats[:, 2]).mean((1, 2))
@@ -157,5 +190,8 @@ def test_in_python(here: Path) -> None:
     assert explanation.names == ("odd/00.png", "odd/01.png")
     assert bool((explanation.own_scores_before > explanation.own_threshold).all())
     explainer.save(here / "saved")
-    again = Explainer.load(here / "saved", redness).explain(red(5)[:2])
-    assert torch.equal(again.counterfactuals, explanation.counterfactuals)
+    for given in (redness, adapt(redness, shape=(3, 16, 16))):
+        loaded = Explainer.load(here / "saved", given)
+        assert loaded.detector.threshold == explainer.detector.threshold
+        again = loaded.explain(red(5)[:2])
+        assert torch.equal(again.counterfactuals, explanation.counterfactuals)

@@ -43,7 +43,6 @@ SMALL = {
         "2",
     ],
 }
-SMALL["explain"] = SMALL["fit"]
 
 
 def shrink(patch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ifnormal.compute import channels_last, has_fast_bfloat16, make_fabric
 from ifnormal.config import FitConfig, adapted_to, fit_config
 from ifnormal.data.given import GivenImages, as_images
+from ifnormal.detectors.adapted import AdaptedDetector
 from ifnormal.detectors.detector import (
     Detector,
     batch_size_for,
@@ -62,7 +63,8 @@ class Explainer:
     def __init__(self, detector: Any, config: FitConfig | None = None) -> None:
         self._model = detector
         self._detector: Detector | None = detector if is_detector(detector) else None
-        self.config = config or FitConfig()
+        self._asked = config or FitConfig()
+        self.config = self._asked
         self.seed, self.images_per_second = 0, 0.0
         self.facts: dict[str, Any] = {}
         self.surrogate: Surrogate | None = None
@@ -117,7 +119,7 @@ class Explainer:
         others = None if outliers is None else as_images(outliers, detector.shape)[0]
         prepared = prepare(detector, images, others, seed, false_alarm_rate)
         self._detector = prepared.detector
-        self.config = adapted_to(self.config, max(self.detector.shape[1:]))
+        self.config = adapted_to(self._asked, max(self.detector.shape[1:]))
         device = _device_of(self.detector)
         state = fit(
             self.detector,
@@ -231,6 +233,10 @@ class Explainer:
         The detector is saved as far as it can be: a built-in one whole, a model file by its path
         and checksum, an object of yours only by its calibration.
         """
+        folder = Path(folder)
+        # The explainer last: where it is, everything is.
+        if isinstance(self.detector, nn.Module) and hasattr(self.detector, "save"):
+            self.detector.save(folder / "detector")  # type: ignore[operator]
         facts = {
             "format": _FORMAT,
             "version": _VERSION,
@@ -239,9 +245,7 @@ class Explainer:
             "config": asdict(self.config),
             "facts": self.facts,
         }
-        save_tensors(Path(folder), "explainer", self.tensors(), facts)
-        if isinstance(self.detector, nn.Module) and hasattr(self.detector, "save"):
-            self.detector.save(Path(folder) / "detector")  # type: ignore[operator]
+        save_tensors(folder, "explainer", self.tensors(), facts)
 
     def tensors(self) -> dict[str, Tensor]:
         """All trained weights, by name."""
@@ -376,10 +380,13 @@ class Explainer:
 
 def _saved_detector(folder: Path, given: Any, trust: bool) -> Detector:
     """The detector of an explainer: as given, or as its folder describes it."""
+    described = (folder / "detector.json").exists()
+    if isinstance(given, AdaptedDetector) and not given.is_calibrated and described:
+        return load_adapted(folder, trust=trust, model=given.model)
     if is_detector(given):
         detector: Detector = given
         return detector
-    if given is None or not (folder / "detector.json").exists():
+    if given is None or not described:
         return load_detector(folder if given is None else given, trust=trust)
     if isinstance(given, str | Path) and Path(given).is_dir():
         return load_detector(given, trust=trust)

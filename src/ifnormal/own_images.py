@@ -10,6 +10,7 @@ OUT/report.html        the report
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -59,7 +60,10 @@ def explain_own_images(
     Raises:
         UserError: see `explainer_for` and `explain_images`.
     """
-    files = find_images(images)  # first, as a misspelt name should not cost a training
+    for path in images:  # first, as a misspelt name should not cost a training
+        if not os.path.lexists(path):
+            raise UserError(f"{path} does not exist; correct the name of the image or folder.")
+    files = find_images(images)
     explainer = explainer_for(config, preprocessing, fit, out, files)
     improve = None
     if config.refine or config.thrift:

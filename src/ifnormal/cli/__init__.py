@@ -80,6 +80,8 @@ def _fail(sentence: str, code: int) -> int:
 
 def _how_to_go_on(arguments: Sequence[str]) -> str:
     verb = next((argument for argument in arguments if argument in VERBS), None)
+    if verb is not None and VERBS[verb].goes_on:
+        return "Stopped; the same command again goes on from there."
     if verb is None or not VERBS[verb].resumable:
         return "Stopped; give the same command again to do it anew."
     again = [argument for argument in arguments if argument != "--resume"]

@@ -29,6 +29,7 @@ class Verb:
         usage: the line of `--help` after the verb.
         help: what it does, in a line.
         resumable: takes --resume after an interruption.
+        goes_on: goes on by itself when the same command is given again.
     """
 
     call: Callable[[Options], None]
@@ -36,6 +37,7 @@ class Verb:
     usage: str
     help: str
     resumable: bool = False
+    goes_on: bool = False
 
 
 def add_config(parser: ArgumentParser, config: type) -> None:

@@ -99,7 +99,8 @@ def _find(
 ) -> ScoreModel:
     if isinstance(model, ScoreModel):
         return model
-    if isinstance(model, str | Path):
+    typed = isinstance(model, str | Path)
+    if typed:
         file = str(model) if Path(model).is_file() else None
         facts, model = {**facts, "spec": str(model), "file": file}, None
     if facts["features"] == FUNCTION and not callable(features):
@@ -118,6 +119,11 @@ def _find(
             "beside the folder, or wrap it as package.module:attribute."
         )
     if facts["file"] is None:
+        if not (typed or trust):  # a folder of somebody else's could name any code there is
+            raise UserError(
+                f"The detector of {folder} is the Python code {spec}, and importing it runs it; "
+                f"name it as the detector ({spec}, --detector), or allow it (trust=True, --trust)."
+            )
         found = adapter_of_spec(spec).load(spec, options)
     else:
         path = _present(facts, folder)

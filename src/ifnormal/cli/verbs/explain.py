@@ -24,8 +24,11 @@ _OUT = Path("runs/explanation")
 def _explain(options: Options) -> None:
     config = ExplainConfig(**{field.name: options[field.name] for field in fields(ExplainConfig)})
     if not options["images"]:
-        if config.detector is not None or config.explainer is not None:
-            raise UserError("Name the images to explain: files, or folders of them.")
+        if config != ExplainConfig() or options["out"] is not None:
+            raise UserError(
+                "Name the images to explain, files or folders of them; a run's test anomalies are "
+                "explained by --run alone."
+            )
         _explain_run(options["run"])
         return
     out = options["out"] or _OUT
@@ -91,4 +94,5 @@ VERB = Verb(
     _add_options,
     "IMAGE ... --detector SPEC --normal DIR [--out DIR] [options]",
     "explain images by a detector of yours, or the test anomalies of a run",
+    goes_on=True,
 )
