@@ -151,29 +151,34 @@ def write_part(folder: Path, job: Job, number: int, part: Part) -> None:
 
 def read_part(folder: Path, job: Job, head: Head, number: int) -> Part | None:
     """A part of this job; None if there is none or it cannot be used."""
-    try:
-        value = read_json(_part(folder, number))
-        if value.get("format") != f"{FORMAT}-part" or value.get("job") != job.digest:
-            return None
-        return Part(
-            [parse_image(entry, head) for entry in value["images"]],
-            [parse_skipped(entry) for entry in value["skipped"]],
-        )
-    except (UserError, ValueError, KeyError, TypeError):
-        return None
+    read = _read_part(folder, job, head, number)
+    return None if read is None else read[0]
 
 
 def is_whole(folder: Path, job: Job, head: Head, number: int) -> bool:
     """Whether a part can be used and its pictures are as it says."""
-    part = read_part(folder, job, head, number)
-    if part is None:
-        return False
-    return read_json(_part(folder, number)).get("pictures") == _digest_pictures(folder, part)
+    read = _read_part(folder, job, head, number)
+    return read is not None and read[1] == _digest_pictures(folder, read[0])
 
 
 def has_part(folder: Path, number: int) -> bool:
     """Whether somebody finished a part of this number."""
     return _part(folder, number).exists()
+
+
+def _read_part(folder: Path, job: Job, head: Head, number: int) -> tuple[Part, Any] | None:
+    """A usable part of this job, and the digest that its pictures had."""
+    try:
+        value = read_json(_part(folder, number))
+        if value.get("format") != f"{FORMAT}-part" or value.get("job") != job.digest:
+            return None
+        part = Part(
+            [parse_image(entry, head) for entry in value["images"]],
+            [parse_skipped(entry) for entry in value["skipped"]],
+        )
+    except (UserError, ValueError, KeyError, TypeError):
+        return None
+    return part, value.get("pictures")
 
 
 def _part(folder: Path, number: int) -> Path:

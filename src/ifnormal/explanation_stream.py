@@ -134,7 +134,7 @@ def explain_images(
     total = -(-len(files) // PART_SIZE)
     mine = range(how.index, total, how.of)
     left = [number for number in mine if not is_whole(folder, job, head, number)]
-    kept = sum(len(_rows(files, number)) for number in mine if number not in set(left))
+    kept = sum(len(_rows(files, n)) for n in mine) - sum(len(_rows(files, n)) for n in left)
     started, done = time.perf_counter(), 0
     with Progress("explain", len(files), start=kept) as progress:
         for number in left:
