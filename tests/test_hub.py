@@ -16,6 +16,7 @@ import torch
 from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.hub import FILES, load_from_hub, model_card, push_to_hub
+from ifnormal.storage import read_json, write_json
 from known_detectors import mean_color, red, tiny
 from known_explainers import built_in_explainer, color_explainer
 
@@ -117,6 +118,23 @@ class TestThereAndBack:
         assert Explainer.from_pretrained("me/colors", detector).detector is detector
         with pytest.raises(UserError, match="detector"):
             Explainer.from_pretrained("me/colors", mean_color((3, 32, 32)))
+
+    def test_paths_of_this_machine_stay_here(self, one_hub: Hub, tmp_path: Path) -> None:
+        explainer = built_in_explainer()
+        explainer.facts["skipped_training_images"] = [{"path": "/private/a.png", "reason": "no"}]
+        save = explainer.detector.save  # type: ignore[attr-defined]
+
+        def save_with_a_file(folder: Path) -> None:
+            save(folder)
+            facts = read_json(folder / "detector.json")
+            where = {"file": "/private/secret/model.onnx", "spec": "/private/secret/model.onnx"}
+            write_json(folder / "detector.json", {**facts, **where})
+
+        explainer.detector.save = save_with_a_file  # type: ignore[attr-defined]
+        push_to_hub(explainer, "me/explainer")
+        sent = "".join(path.read_text() for path in one_hub.folder.rglob("*.json"))
+        assert "model.onnx" in sent
+        assert "private" not in sent
 
     def test_a_tampered_weight_is_noticed(self, one_hub: Hub) -> None:
         push_to_hub(built_in_explainer(), "me/colors")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ifnormal import __version__
 from ifnormal.detectors.detector import detector_facts, higher_is, own_threshold
 from ifnormal.errors import UserError
-from ifnormal.storage import write_atomic
+from ifnormal.storage import read_json, write_atomic, write_json
 
 if TYPE_CHECKING:
     from ifnormal.explainer import Explainer
@@ -89,6 +89,7 @@ def push_to_hub(
     with TemporaryDirectory() as temporary, _understood(hub, repo_id, revision):
         folder = Path(temporary)
         explainer.save(folder)
+        _without_local_paths(folder)
         write_atomic(folder / CARD, model_card(explainer, repo_id))
         api = hub.HfApi(token=token)
         repo = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
@@ -101,6 +102,19 @@ def push_to_hub(
             delete_patterns=_WEIGHTS,  # weights carry their digest in their name: the old ones
         )
         return str(getattr(commit, "commit_url", commit))
+
+
+def _without_local_paths(folder: Path) -> None:
+    """Names of files only: where they lie on this machine is nobody's business."""
+    path = folder / "detector" / "detector.json"
+    facts = read_json(path) if path.exists() else {}
+    if facts.get("file"):
+        name = Path(facts["file"]).name
+        write_json(path, {**facts, "file": name, "spec": name})
+    path = folder / "explainer.json"
+    facts = read_json(path)
+    if facts.get("facts", {}).pop("skipped_training_images", None) is not None:
+        write_json(path, facts)
 
 
 def model_card(explainer: Explainer, repo_id: str) -> str:
