@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ifnormal.detectors.score_model import ScoreModel
+from ifnormal.errors import UserError
 
 Features = Callable[[Tensor], Any] | str
 
@@ -20,6 +21,11 @@ FUNCTION = "<function>"
 def named(features: Features | None) -> str | None:
     """Features as they are saved: the name of a submodule, or that they were a function."""
     return features if features is None or isinstance(features, str) else FUNCTION
+
+
+def no_spec(spec: str, options: AdapterOptions) -> ScoreModel:
+    """The `load` of a kind of model that has no SPEC of its own; always raises a UserError."""
+    raise UserError(f"{spec} names no model; give package.module:attribute.")
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions
+from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions, no_spec
 from ifnormal.detectors.adapters.features import LayerInput, from_function
 from ifnormal.detectors.adapters.output import scores_of
-from ifnormal.detectors.adapters.python_function import _no_spec
 from ifnormal.detectors.score_model import ScoreModel
 
 _NAME = "anomalib"
@@ -65,7 +64,7 @@ ADAPTER = Adapter(
     spec="",
     meaning="a trained anomalib model; exported, it is a model.onnx or model.pt2 like any other",
     takes_spec=lambda spec: False,
-    load=_no_spec,
+    load=no_spec,
     takes=_is_anomalib,
     wrap=wrap_anomalib,
 )

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions
+from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions, no_spec
 from ifnormal.detectors.adapters.failure import first_line
 from ifnormal.detectors.adapters.features import pooled
 from ifnormal.detectors.adapters.output import scores_of
-from ifnormal.detectors.adapters.python_function import _no_spec
 from ifnormal.detectors.score_model import HigherIs, ScoreModel
 from ifnormal.errors import UserError
 
@@ -101,7 +100,7 @@ ADAPTER = Adapter(
     spec="",
     meaning="scikit-learn or PyOD: decision_function or score_samples, on pixels or features",
     takes_spec=lambda spec: False,
-    load=_no_spec,
+    load=no_spec,
     takes=_is_estimator,
     wrap=wrap_estimator,
 )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions
+from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions, no_spec
 from ifnormal.detectors.adapters.features import from_function
 from ifnormal.detectors.adapters.output import scores_of
 from ifnormal.detectors.score_model import ScoreModel
@@ -54,16 +54,12 @@ def _call(function: Callable[[Tensor], Any], images: Tensor, label: str) -> Any:
         ) from None
 
 
-def _no_spec(spec: str, options: AdapterOptions) -> ScoreModel:
-    raise UserError(f"{spec} names no function; give package.module:attribute.")
-
-
 ADAPTER = Adapter(
     name=_NAME,
     spec="",
     meaning="any function of an image tensor (N, C, H, W) that returns N scores",
     takes_spec=lambda spec: False,
-    load=_no_spec,
+    load=no_spec,
     takes=callable,
     wrap=wrap_function,
 )

@@ -6,10 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions
+from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions, no_spec
 from ifnormal.detectors.adapters.features import LayerInput, from_function
 from ifnormal.detectors.adapters.output import scores_of
-from ifnormal.detectors.adapters.python_function import _no_spec
 from ifnormal.detectors.score_model import ScoreModel
 
 _NAME = "torch module"
@@ -55,7 +54,7 @@ ADAPTER = Adapter(
     spec="",
     meaning="any torch.nn.Module that returns N scores, an anomaly map, or anomalib's outputs",
     takes_spec=lambda spec: False,
-    load=_no_spec,
+    load=no_spec,
     takes=_is_module,
     wrap=wrap_module,
 )
