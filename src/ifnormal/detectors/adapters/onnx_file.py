@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _NAME = "onnx"
-_PACKAGES = ("onnx", "onnxruntime", "onnx2torch")
+_CONVERTER = "onnx2torch"
+_PACKAGES = ("onnx", "onnxruntime", _CONVERTER)
 # Of the size that is unknown when the graph is tried out.
 _SIDE = 64
 
@@ -49,7 +50,9 @@ def load_onnx(spec: str, options: AdapterOptions) -> ScoreModel:
     Raises:
         UserError: a package is missing, the file is damaged, or an operator is not known.
     """
-    if missing := ADAPTER.missing():
+    # Only a graph that is to be made differentiable is converted.
+    unused = {_CONVERTER} if options.black_box else set()
+    if missing := [name for name in ADAPTER.missing() if name not in unused]:
         raise UserError(
             f"{spec} needs {', '.join(missing)}, which is not installed; run pip install "
             '"ifnormal[onnx]".'
