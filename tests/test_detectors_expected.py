@@ -92,6 +92,10 @@ class TestComparing:
         with pytest.raises(UserError, match=r"None of the 1 expected scores .* a\.png and b\.png"):
             check_expected(torch.tensor([1.0]), ["b.png"], {"a.png": 1.0}, "it")
 
+    def test_an_image_that_could_not_be_read_has_no_score(self) -> None:
+        with pytest.raises(UserError, match=r"an image that can be read; restore a\.png"):
+            check_expected(torch.zeros(0), ["a.png"], {"a.png": 1.0}, "it")
+
     def test_a_constant_has_no_correlation(self) -> None:
         facts = check_expected(torch.ones(2), ["a", "b"], {"a": 1.0, "b": 1.0}, "it")
         assert facts["correlation"] == 0

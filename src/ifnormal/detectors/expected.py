@@ -88,8 +88,8 @@ def check_expected(
         JSON facts: number of images compared, largest and mean difference, tolerance, correlation.
 
     Raises:
-        UserError: no image has an expected score, or scores differ by more than 5 % of the spread
-            of the expected ones.
+        UserError: no image that could be scored has an expected score, or scores differ by more
+            than 5 % of the spread of the expected ones.
     """
     matched = match_expected(expected, names)
     if not matched:
@@ -99,6 +99,11 @@ def check_expected(
             "paths or the names of the same files."
         )
     places = list(matched)
+    if places[-1] >= len(scores):
+        raise UserError(
+            f"None of the {len(expected)} expected scores is for an image that can be read; "
+            f"restore {names[places[-1]]}, or give the scores of other images."
+        )
     wanted = torch.tensor([matched[place] for place in places], dtype=torch.float64)
     got = scores.double().cpu()[places]
     spread = float(wanted.max() - wanted.min())
