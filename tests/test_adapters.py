@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import warnings
 from pathlib import Path
@@ -14,7 +15,7 @@ import users_models
 from ifnormal.cli import main
 from ifnormal.config import Preprocessing
 from ifnormal.detectors.adapted import AdaptedDetector, adapt
-from ifnormal.detectors.adapters import ADAPTERS
+from ifnormal.detectors.adapters import ADAPTERS, Adapter
 from ifnormal.detectors.adapters.features import described, narrowed, pooled
 from ifnormal.detectors.adapters.output import scores_of
 from ifnormal.detectors.contract import check_contract
@@ -22,6 +23,7 @@ from ifnormal.detectors.detector import higher_is, in_batches, own_scores, own_t
 from ifnormal.detectors.loading import load_detector
 from ifnormal.detectors.saving import load_adapted
 from ifnormal.errors import UserError
+from ifnormal.identity import detector_identity
 from ifnormal.pixels import to_float
 from known_detectors import COLOR, blue, red
 from users_models import MAKERS, Anomalib, RedNetwork, export_onnx, export_program, script
@@ -150,6 +152,22 @@ class TestOnnx:
         (slope,) = torch.autograd.grad(detector.inspect(leaf)[0].sum(), leaf)
         assert (slope.flatten(1).norm(dim=1) > 0).all()
         assert detector.facts["output"] == "pred_score"
+
+    def test_only_the_gradient_needs_the_converter(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = export_onnx(RedNetwork(), tmp_path / "red.onnx", ["score"], torch.rand(2, *COLOR))
+        monkeypatch.setattr(Adapter, "missing", lambda adapter: ["onnx2torch"])
+        detector = load_detector(str(path), shape=COLOR, black_box=True)
+        assert detector.inspect(to_float(blue(3)))[0].shape == (3,)
+        with pytest.raises(UserError, match="needs onnx2torch, which is not installed"):
+            load_detector(str(path), shape=COLOR)
+
+    def test_a_file_is_known_by_its_hash(self, tmp_path: Path) -> None:
+        path = export_onnx(RedNetwork(), tmp_path / "red.onnx", ["score"], torch.rand(2, *COLOR))
+        detector = load_detector(str(path), shape=COLOR, black_box=True)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert detector_identity(detector)["sha256"] == digest
 
     def test_as_a_black_box_it_is_onnxruntime_alone(self, tmp_path: Path) -> None:
         images = to_float(blue(5))

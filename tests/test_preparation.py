@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from black_boxes import BlackBox
 from ifnormal.detectors.adapted import AdaptedDetector, adapt
 from ifnormal.detectors.detector import in_batches
 from ifnormal.errors import UserError
@@ -75,6 +77,43 @@ class TestPrepare:
     def test_too_few_normal_images(self) -> None:
         with pytest.raises(UserError, match="at least 20 normal images, these are 7"):
             prepare(adapt(redness, shape=COLOR), blue(7), red(), seed=0)
+
+
+def counted() -> tuple[list[int], Callable[[Tensor], list[float]]]:
+    """How many images a black box was asked about, and the black box."""
+    asked = [0]
+
+    def scores(images: Tensor) -> list[float]:
+        asked[0] += len(images)
+        return redness(images).tolist()
+
+    return asked, scores
+
+
+class TestQueries:
+    def test_those_of_an_adapted_black_box_are_counted(self) -> None:
+        asked, scores = counted()
+        prepared = prepare(adapt(scores, shape=COLOR, black_box=True), blue(60), None, seed=0)
+        assert prepared.facts["queries_before_fit"] == asked[0]
+        # Contract 12 + 12 + 8, held out 12, strange ones 18, each synthetic outlier once.
+        assert asked[0] == 62 + prepared.facts["synthetic_outliers"]["made"]
+
+    def test_those_of_any_other_are_counted(self) -> None:
+        black_box = BlackBox()
+        prepared = prepare(black_box, blue(60), None, seed=0)
+        assert prepared.facts["queries_before_fit"] == black_box.asked > 0
+        assert prepare(black_box, blue(60), red(), seed=0).facts == {"queries_before_fit": 0}
+
+    def test_a_black_box_is_asked_about_fewer_synthetic_outliers(self) -> None:
+        made = [
+            prepare(detector, blue(1200), None, seed=0).facts["synthetic_outliers"]["made"]
+            for detector in (BlackBox(), mean_color())
+        ]
+        assert made == [2000, 2400]
+
+    def test_a_detector_with_a_gradient_has_no_account(self) -> None:
+        facts = prepare(adapt(redness, shape=COLOR), blue(60), red(), seed=0).facts
+        assert "queries_before_fit" not in facts
 
 
 class TestAsDetector:

@@ -13,16 +13,17 @@ from torch import Tensor, nn
 from ifnormal.detectors.detector import (
     Detector,
     detector_facts,
-    device_of,
     higher_is,
-    in_batches,
+    log_odds_of,
     own_scores,
     own_threshold,
 )
 from ifnormal.pixels import quantize
 
-# Other machines differ in the last digits of a score, other detectors in more.
-_SAME_SCORE = 1e-3
+# Other machines differ in the last digits of a score, other detectors in more: in a share of the
+# scores' spread, and of their size, which bounds what float32 can tell.
+_OF_SPREAD, _OF_SIZE = 1e-3, 1e-4
+_INFINITE = 1e30
 _PICTURES = 8
 _NAMES = ("name", "spec", "sha256")
 
@@ -52,22 +53,24 @@ def detector_identity(detector: Detector) -> dict[str, Any]:
 
 def probe(detector: Detector) -> list[float]:
     """Own scores of a few fixed pictures: a detector without weights is known by what it does."""
-    random, device = torch.Generator().manual_seed(0), device_of(detector)
+    random = torch.Generator().manual_seed(0)
     colours = torch.rand(_PICTURES, detector.shape[0], 1, 1, generator=random)
     noise = torch.rand(_PICTURES, *detector.shape, generator=random)
     pictures = quantize(0.6 * colours + 0.4 * noise)
-    log_odds = in_batches(lambda batch: detector.inspect(batch.to(device))[0], pictures)
-    return own_scores(detector, log_odds).nan_to_num(0.0, 1e30, -1e30).tolist()
+    scores = own_scores(detector, log_odds_of(detector, pictures))
+    return scores.nan_to_num(0.0, _INFINITE, -_INFINITE).tolist()
 
 
 def same_scores(before: Any, after: Sequence[float]) -> bool:
     """Whether two lists of scores are the same but for what other machines make of them."""
-    return (
-        isinstance(before, list)
-        and len(before) == len(after)
-        and all(isinstance(score, float | int) for score in before)
-        and all(
-            math.isclose(a, b, rel_tol=_SAME_SCORE, abs_tol=_SAME_SCORE)
-            for a, b in zip(before, after, strict=True)
-        )
+    if not isinstance(before, list) or len(before) != len(after):
+        return False
+    if not all(isinstance(score, float | int) for score in before):
+        return False
+    finite = [score for score in before if abs(score) < 0.9 * _INFINITE] or [0.0]
+    spread, size = max(finite) - min(finite), max(map(abs, finite))
+    tolerance = _OF_SPREAD * spread + _OF_SIZE * size
+    return all(
+        math.isclose(a, b, rel_tol=1e-6, abs_tol=tolerance)
+        for a, b in zip(before, after, strict=True)
     )

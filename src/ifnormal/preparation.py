@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ifnormal.data.given import GivenImages, default_shape
 from ifnormal.data.synthetic import synthetic_pairs
 from ifnormal.detectors.adapted import AdaptedDetector, adapt
 from ifnormal.detectors.contract import check_contract
-from ifnormal.detectors.detector import Detector, in_batches, is_detector
+from ifnormal.detectors.detector import Detector, is_black_box, is_detector, log_odds_of
 from ifnormal.detectors.loading import load_detector
 from ifnormal.errors import UserError
 
@@ -22,6 +22,8 @@ _HELD_OUT, _MOST_HELD_OUT = 0.2, 2000
 _CHECKED = 16
 _LEAST_NORMAL = 20
 _LEAST_SYNTHETIC, _MOST_SYNTHETIC = 1000, 8000
+# Every one made is a query, whether it is flagged or not.
+_MOST_QUERIED = 2000
 _LEAST_FLAGGED = 20
 
 
@@ -75,6 +77,7 @@ def prepare(
     """Check an adapted detector, calibrate it on held-out normal images, and find outliers.
 
     A detector that is calibrated already, such as a built-in one, keeps its scores and threshold.
+    The images that a black box is asked to score here are counted as `queries_before_fit`.
 
     Args:
         detector: any; one of `adapt` is checked against its contract first.
@@ -88,12 +91,27 @@ def prepare(
     Raises:
         UserError: the detector breaks its contract, with numbers; or it flags none of the outliers.
     """
-    facts: dict[str, Any] = {}
-    sources: Tensor | None = None
-    if not isinstance(detector, AdaptedDetector) or detector.is_calibrated:
-        if outliers is None:
-            outliers, sources, facts["synthetic_outliers"] = _flagged(detector, normal, seed)
-        return Prepared(detector, normal, outliers, facts, sources)
+    if isinstance(detector, AdaptedDetector):
+        asked = detector.model.scored
+        prepared = _prepare_adapted(detector, normal, outliers, seed, false_alarm_rate)
+        queries = detector.model.scored - asked
+    else:
+        prepared = _with_outliers(detector, normal, outliers, seed)
+        queries = prepared.facts.get("synthetic_outliers", {}).get("made", 0)
+    if not is_black_box(detector):
+        return prepared
+    return replace(prepared, facts={**prepared.facts, "queries_before_fit": queries})
+
+
+def _prepare_adapted(
+    detector: AdaptedDetector,
+    normal: Tensor,
+    outliers: Tensor | None,
+    seed: int,
+    false_alarm_rate: float | None,
+) -> Prepared:
+    if detector.is_calibrated:
+        return _with_outliers(detector, normal, outliers, seed)
     if len(normal) < _LEAST_NORMAL:
         raise UserError(
             f"A detector is calibrated on at least {_LEAST_NORMAL} normal images, these are "
@@ -102,30 +120,50 @@ def prepare(
     order = torch.randperm(len(normal), generator=torch.Generator().manual_seed(seed))
     count = min(max(_LEAST_NORMAL // 2, round(_HELD_OUT * len(normal))), _MOST_HELD_OUT)
     held_out = normal[order[:count]]
-    facts["contract"] = check_contract(detector, held_out[:_CHECKED])
-    calibrated = detector.calibrated(held_out, outliers, false_alarm_rate)
-    if outliers is None:
-        outliers, sources, facts["synthetic_outliers"] = _flagged(calibrated, normal, seed)
-        # Again, now that it is known how far anomalous images score.
-        calibrated = detector.calibrated(held_out, outliers, false_alarm_rate)
-    return Prepared(calibrated.freeze(), normal, outliers, facts, sources)
+    facts = {"contract": check_contract(detector, held_out[:_CHECKED])}
+    scores = detector.raw_scores(held_out, outliers)
+    calibrated = detector.calibrated_by(scores, false_alarm_rate)
+    if outliers is not None:
+        return Prepared(calibrated.freeze(), normal, outliers, facts)
+    made, sources = _synthetic(detector, normal, seed)
+    raw = detector.raw(made)
+    is_flagged = _is_flagged(calibrated, calibrated.score_map(raw))
+    # Again, now that it is known how far anomalous images score.
+    scores = replace(scores, outliers=raw[is_flagged])
+    calibrated = detector.calibrated_by(scores, false_alarm_rate).freeze()
+    facts["synthetic_outliers"] = {"made": len(made), "flagged": int(is_flagged.sum())}
+    return Prepared(calibrated, normal, made[is_flagged], facts, sources[is_flagged])
 
 
-def _flagged(
-    detector: Detector, normal: Tensor, seed: int
-) -> tuple[Tensor, Tensor, dict[str, int]]:
-    """Synthetic outliers that the detector flags, their sources, and how many of how many.
+def _with_outliers(
+    detector: Detector, normal: Tensor, outliers: Tensor | None, seed: int
+) -> Prepared:
+    """With the outliers given, or else synthetic ones that the detector flags."""
+    if outliers is not None:
+        return Prepared(detector, normal, outliers)
+    made, sources = _synthetic(detector, normal, seed)
+    is_flagged = _is_flagged(detector, log_odds_of(detector, made))
+    facts = {"synthetic_outliers": {"made": len(made), "flagged": int(is_flagged.sum())}}
+    return Prepared(detector, normal, made[is_flagged], facts, sources[is_flagged])
+
+
+def _synthetic(detector: Detector, normal: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Synthetic outliers and the rows of the normal images that they were made of."""
+    most = _MOST_QUERIED if is_black_box(detector) else _MOST_SYNTHETIC
+    return synthetic_pairs(normal, min(max(2 * len(normal), _LEAST_SYNTHETIC), most), seed)
+
+
+def _is_flagged(detector: Detector, log_odds: Tensor) -> Tensor:
+    """Which synthetic outliers (N,) the detector flags.
 
     The generator learns from what is to be made normal; an outlier the detector takes for normal
     already teaches nothing.
     """
-    count = min(max(2 * len(normal), _LEAST_SYNTHETIC), _MOST_SYNTHETIC)
-    made, sources = synthetic_pairs(normal, count, seed)
-    is_flagged = in_batches(detector, made) > detector.threshold
-    flagged = made[is_flagged]
-    if len(flagged) < _LEAST_FLAGGED:
+    is_flagged = log_odds.sigmoid() > detector.threshold
+    if is_flagged.sum() < _LEAST_FLAGGED:
         raise UserError(
-            f"The detector flags {len(flagged)} of {count} synthetic outliers, too few to learn "
-            "from; give a folder of images that it flags as outliers, or lower the threshold."
+            f"The detector flags {int(is_flagged.sum())} of {len(log_odds)} synthetic outliers, "
+            "too few to learn from; give a folder of images that it flags as outliers, or lower "
+            "the threshold."
         )
-    return flagged, sources[is_flagged], {"made": count, "flagged": len(flagged)}
+    return is_flagged

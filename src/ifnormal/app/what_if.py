@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ifnormal.detectors.detector import Detector, higher_is, in_batches, own_scores, own_threshold
+from ifnormal.detectors.detector import Detector, higher_is, log_odds_of, own_scores, own_threshold
 from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.pixels import quantize, to_float
@@ -50,7 +50,7 @@ def units(detector: Detector) -> Units:
 
 def scored(detector: Detector, images: Tensor) -> list[Scored]:
     """What the detector says of (N, C, H, W) uint8 images."""
-    log_odds = in_batches(lambda part: detector.inspect(part)[0], images)
+    log_odds = log_odds_of(detector, images)
     scores, own = log_odds.sigmoid().tolist(), own_scores(detector, log_odds).tolist()
     return [
         Scored(image, score, own_score, score > detector.threshold)

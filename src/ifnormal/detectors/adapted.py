@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ifnormal.config import Preprocessing
 from ifnormal.detectors.adapters import AdapterOptions, Features, adapter_of, named
 from ifnormal.detectors.adapters.features import described
 from ifnormal.detectors.calibration import threshold_at
-from ifnormal.detectors.detector import in_batches
+from ifnormal.detectors.detector import device_of, in_batches
 from ifnormal.detectors.preprocessing import output_size, preprocess
 from ifnormal.detectors.score_map import (
     ScoreMap,
@@ -29,10 +29,27 @@ _NUMBERS = 2**22
 _FALSE_ALARM_RATE = 0.05
 
 
+@dataclass(frozen=True)
+class RawScores:
+    """A model's scores (N,) before its ending, by which it is calibrated.
+
+    Attributes:
+        normal: of normal images.
+        strange: of images unlike any normal one.
+        outliers: of images that it should flag; None where there are none.
+    """
+
+    normal: Tensor
+    strange: Tensor
+    outliers: Tensor | None = None
+
+
 class AdaptedDetector(nn.Module):
     """A user's model, its preprocessing and its calibration; meets the `Detector` protocol.
 
-    The model computes in its own precision: autocast is switched off around it.
+    The model computes in its own precision: autocast is switched off around it. It is given the
+    images on its own device, where its weights are, or on the CPU if it shows none; what it returns
+    is moved to where the images were.
 
     Attributes:
         model: the user's model, frozen.
@@ -68,6 +85,10 @@ class AdaptedDetector(nn.Module):
             raw = torch.tensor(model.ending.inverse(own_threshold), dtype=torch.float64)
             self.threshold = to_score(self.score_map(raw))
         self.checks: dict[str, Any] = {}
+        if model.file is not None and "sha256" not in model.facts:
+            from ifnormal.detectors.saving import hash_of
+
+            model.facts["sha256"] = hash_of(model.file, model.more_files)
         self.freeze()
 
     @property
@@ -140,21 +161,32 @@ class AdaptedDetector(nn.Module):
         Raises:
             UserError: the images are not of the detector's shape, or a score is not finite.
         """
-        own_normal = in_batches(self._finite, normal)
-        own_outliers = None
-        if outliers is not None and len(outliers):
-            own_outliers = in_batches(self._finite, outliers)
-        everything = [own_normal, in_batches(self._raw, _strange(normal))]
-        if own_outliers is not None:
-            everything.append(own_outliers)
+        return self.calibrated_by(self.raw_scores(normal, outliers), false_alarm_rate)
+
+    def raw_scores(self, normal: Tensor, outliers: Tensor | None = None) -> RawScores:
+        """What `calibrated_by` takes, of images as `calibrated` takes them."""
+        strange = in_batches(self._raw, _strange(normal))
+        found = None if outliers is None or len(outliers) == 0 else self.raw(outliers)
+        return RawScores(self.raw(normal), strange, found)
+
+    def calibrated_by(
+        self, scores: RawScores, false_alarm_rate: float | None = None
+    ) -> AdaptedDetector:
+        """As `calibrated`, by scores that are known already: the model is not asked again."""
+        everything = [scores.normal, scores.strange]
+        if scores.outliers is not None:
+            everything.append(scores.outliers)
         map_ = fit_score_map(
-            own_normal, own_outliers, self.higher_is, look_like_probabilities(torch.cat(everything))
+            scores.normal,
+            scores.outliers,
+            self.higher_is,
+            look_like_probabilities(torch.cat(everything)),
         )
         if self.has_own_threshold and false_alarm_rate is None:
             own_threshold = self.own_threshold
         else:
             rate = _FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate
-            at = threshold_at(map_(own_normal.double()), rate)
+            at = threshold_at(map_(scores.normal.double()), rate)
             own_threshold = float(self.model.ending(map_.inverse(torch.tensor(at).double())))
         detector = AdaptedDetector(self.model, self.shape, self.preprocessing, map_, own_threshold)
         detector.has_own_threshold = self.has_own_threshold and false_alarm_rate is None
@@ -170,6 +202,14 @@ class AdaptedDetector(nn.Module):
         detector.checks = dict(self.checks)
         return detector
 
+    def raw(self, images: Tensor) -> Tensor:
+        """Scores (N,) before the model's ending, on the CPU, of (N, C, H, W) uint8 images.
+
+        Raises:
+            UserError: one is not finite.
+        """
+        return in_batches(self._finite, images)
+
     def _raw(self, images: Tensor) -> Tensor:
         """Scores (N,) before the model's ending."""
         return self._run(images)[0]
@@ -184,10 +224,11 @@ class AdaptedDetector(nn.Module):
         return torch.cat([scores for scores, _ in parts]), torch.cat([found for _, found in parts])
 
     def _part(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        scores, features = self.model(preprocess(images, self.preprocessing))
+        given = images.to(device_of(self.model))
+        scores, features = self.model(preprocess(given, self.preprocessing))
         if features is None:
             features = described(images.float())
-        return scores, features.float().to(images.device)
+        return scores.to(images.device), features.float().to(images.device)
 
     def _finite(self, images: Tensor) -> Tensor:
         scores = self._raw(images)
@@ -272,4 +313,4 @@ def _strange(normal: Tensor) -> Tensor:
     return torch.cat([noise, 255 - some, plain])
 
 
-__all__ = ["AdaptedDetector", "ScoreModel", "adapt"]
+__all__ = ["AdaptedDetector", "RawScores", "ScoreModel", "adapt"]

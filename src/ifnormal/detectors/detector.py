@@ -72,6 +72,15 @@ def device_of(detector: Detector) -> torch.device:
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
+def log_odds_of(detector: Detector, images: Tensor) -> Tensor:
+    """Calibrated log-odds (N,) on the CPU of (N, C, H, W) uint8 images, scored where it computes.
+
+    Batch by batch, without a gradient.
+    """
+    device = device_of(detector)
+    return in_batches(lambda part: detector.inspect(part.to(device))[0], images)
+
+
 def own_scores(detector: Detector, log_odds: Tensor) -> Tensor:
     """Log-odds of any shape in the user's own units, as the model itself would score.
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ifnormal.detectors.detector import Detector, in_batches
+from ifnormal.detectors.detector import Detector, log_odds_of
 from ifnormal.errors import UserError
 from ifnormal.storage import load_tensors, save_tensors
 
@@ -43,7 +43,7 @@ class Queries:
         if len(images) == 0:
             return torch.zeros(0)
         self.used += len(images)
-        log_odds = in_batches(lambda part: self._detector.inspect(part)[0], images)
+        log_odds = log_odds_of(self._detector, images)
         broken = int(log_odds.isnan().sum())
         if broken:
             raise UserError(

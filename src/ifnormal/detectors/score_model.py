@@ -33,6 +33,9 @@ class ScoreModel(nn.Module):
         reference: the same scores from another engine, for comparison, in the user's own units.
         ending: what turns the scores of `scoring` into the user's own.
         facts: anything worth saving about it; JSON-compatible.
+
+    Attributes:
+        scored: how many images it was ever given; every one is a query.
     """
 
     def __init__(
@@ -58,11 +61,13 @@ class ScoreModel(nn.Module):
         self.input_shape, self.file, self.more_files = input_shape, file, more_files
         self.reference = reference
         self.ending, self.facts = ending or Ending(), facts or {}
+        self.scored = 0
         self.features: str | None = None  # how the user named them, to be found again
         if module is not None:
             module.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scores (N,), before the ending, and features (N, F) or None, as precise as the model."""
+        self.scored += len(images)
         with torch.autocast(images.device.type, enabled=False):
             return self.scoring(images)
