@@ -96,6 +96,10 @@ def test_what_is_flagged_is_explained_and_all_is_listed(
 
     loaded = Explanation.load(tmp_path / "out")
     known = explainer.explain([Path(name) for name in red_ones], traversals=9)
+    assert loaded.heatmaps is not None
+    assert known.heatmaps is not None
+    assert torch.equal(loaded.heatmaps, known.heatmaps)
+    assert (loaded.heatmaps == 255).all()  # each pixel's red and blue count alike
     assert loaded.names == tuple(red_ones)
     assert torch.equal(loaded.anomalies, known.anomalies)
     difference = loaded.counterfactuals.int() - known.counterfactuals.int()
@@ -226,7 +230,7 @@ def test_more_shards_than_parts(run: Run, tmp_path: Path) -> None:
 def test_a_damaged_part_is_done_again(run: Run, tmp_path: Path) -> None:
     run()
     out, whole = tmp_path / "out", content(tmp_path / "out")
-    names = ["anomaly.png", "concept1.png", "concept0_way.png"]
+    names = ["anomaly.png", "heatmap.png", "concept1.png", "concept0_way.png"]
     for name in ["parts/part-000000.json", *(f"images/000003_{kind}" for kind in names)]:
         for damage in (None, whole[name][: len(whole[name]) // 2], whole[name] + b"}"):
             (out / name).unlink()

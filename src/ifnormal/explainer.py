@@ -36,6 +36,7 @@ from ifnormal.generators.concept_classifier import (
     PixelConceptClassifier,
 )
 from ifnormal.generators.pixel import Generator
+from ifnormal.heatmap import heatmaps
 from ifnormal.pixels import quantize, to_float
 from ifnormal.preparation import as_detector, prepare
 from ifnormal.storage import load_tensors, save_tensors
@@ -220,6 +221,7 @@ class Explainer:
             own_threshold=own_threshold(self.detector),
             higher_is=higher_is(self.detector),
             detector=detector_facts(self.detector),
+            heatmaps=heatmaps(self.detector, images, self.surrogate),
         )
 
     def assess(self, anomalies: Tensor, edits: Tensor) -> tuple[Tensor, Tensor]:
