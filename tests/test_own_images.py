@@ -58,6 +58,7 @@ def test_from_nothing_to_a_report(here: Path, capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     assert "6 images read, 5 flagged, 1 skipped." in said
     assert "images/s" in said
+    assert "synthetic outliers; the explainer learned from these." in said
     assert (here / "out" / "report.html").exists()
     found = document(here / "out")
     assert [Path(image["path"]).name for image in found["images"]] == [

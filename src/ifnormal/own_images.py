@@ -11,9 +11,10 @@ OUT/report.html        the report
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ from ifnormal.pixels import to_float
 from ifnormal.run_folder import CONFIG, begin, clear, difference, require_writable, update_config
 from ifnormal.storage import read_json
 
+_FOOLED = 0.05  # share of edits about which the surrogate was wrong that is worth a warning
 _COMPARED = 64  # images in full size, against the user's own scores
 # What decides on the explainer; the other options may change from one call to the next.
 _DECISIVE = (
@@ -229,7 +231,31 @@ def _fit(
     if skipped:
         explainer.facts["skipped_training_images"] = [asdict(bad) for bad in skipped]
     explainer.save(folder)
+    for note in _notes(explainer.facts):
+        print(note)
     return explainer
+
+
+def _notes(facts: Mapping[str, Any]) -> list[str]:
+    """What a user should know of a fit, a sentence each."""
+    notes = list(facts.get("contract", {}).get("notes", []))
+    if synthetic := facts.get("synthetic_outliers"):
+        notes.append(
+            f"The detector flags {synthetic['flagged']:,} of {synthetic['made']:,} synthetic "
+            "outliers; the explainer learned from these."
+        )
+    if surrogate := facts.get("surrogate"):
+        fresh, used = surrogate["on_fresh_edits"], surrogate["queries"]["used"]
+        notes.append(
+            f"A surrogate stood in for the detector, by {used:,} queries; on fresh edits they agree "
+            f"in {fresh['agreement']:.1%}."
+        )
+        if fresh["fooled"] > _FOOLED:
+            notes.append(
+                f"The detector flags {fresh['fooled']:.1%} of the edits that its surrogate calls "
+                "normal: fit longer, or with more queries (--fit.surrogate.query-budget)."
+            )
+    return notes
 
 
 def _meet_expectations(detector: AdaptedDetector, expect: Path, files: list[Path]) -> None:
