@@ -20,6 +20,7 @@ from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
 from ifnormal.explanation_document import Counts, read_document
 from ifnormal.explanation_stream import Streaming, Summary, explain_images
+from ifnormal.improvement_totals import REFINED, ImprovementTotals
 from ifnormal.pixels import png_bytes, to_float
 from ifnormal.storage import read_json
 from known_detectors import KnownDetector, blue, mean_color, red, tiny
@@ -106,6 +107,24 @@ def test_what_is_flagged_is_explained_and_all_is_listed(
     assert difference.abs().max() <= 1  # batches of another size round differently
     assert torch.allclose(loaded.scores_after, known.scores_after, atol=1e-3)
     assert torch.allclose(loaded.traversal_scores, known.traversal_scores, atol=1e-3)
+
+
+def test_what_an_improvement_gave_is_summed_over_all_parts(
+    explainer: Explainer, pictures: Path, tmp_path: Path
+) -> None:
+    note = {"why": REFINED, "valid_before": False, "mse_before": 0.5, "mse_after": 0.25}
+
+    def improve(explanation: Explanation) -> Explanation:
+        valid = torch.zeros_like(explanation.scores_after)
+        refined = tuple((note, None) for _ in range(len(explanation)))
+        return dataclasses.replace(
+            explanation, scores_after=valid, own_scores_after=valid, refined=refined
+        )
+
+    how = Streaming(facts={"refine": True})
+    for _ in range(2):  # made, and then found
+        summary = explain_images(explainer, find_images([pictures]), tmp_path, how, improve)
+        assert summary.improvement == ImprovementTotals(18, 9, 9, 0, 9, 18, 9, 4.5, 2.25)
 
 
 @pytest.mark.parametrize(

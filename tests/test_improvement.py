@@ -12,7 +12,8 @@ from ifnormal.config import RefineConfig, ThriftConfig
 from ifnormal.detectors.detector import in_batches
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
-from ifnormal.improvement import REFINED, THRIFTY, improve, improvement_facts, improver
+from ifnormal.improvement import improve, improvement_facts, improver
+from ifnormal.improvement_totals import REFINED, THRIFTY
 from ifnormal.metrics.distance import mse
 from known_detectors import mean_color, red
 from known_explainers import color_explainer

@@ -262,7 +262,13 @@ def test_beyond_the_budget_pictures_stay_beside_the_page(tmp_path: Path) -> None
 
 
 def test_a_heatmap_and_a_refinement_are_shown(tmp_path: Path) -> None:
-    refined = {"why": "it missed the threshold", "score_before": 0.75}
+    refined = {
+        "why": "it missed the threshold",
+        "score_before": 0.75,
+        "valid_before": False,
+        "mse_before": 0.5,
+        "mse_after": 0.25,
+    }
     other = {"thrifty": True, "kept_pixels": 12, "per_step": [1, 2]}
     extra = {(0, 1): {"refined": refined}, (1, 0): {"refined": other}}
     named = {0: {"heatmap": "images/000000_heatmap.png"}}
@@ -274,10 +280,23 @@ def test_a_heatmap_and_a_refinement_are_shown(tmp_path: Path) -> None:
     first, *others = [json.loads(text) for text in page.inline["json"] if '"edits"' in text]
     assert first["heatmap"].startswith("data:image/")
     assert [detail["heatmap"] for detail in others] == [None] * 2
-    found = {"why": "it missed the threshold", "scoreBefore": 0.75}
+    found = {
+        "why": "it missed the threshold",
+        "scoreBefore": 0.75,
+        "validBefore": False,
+        "squaredChange": [0.5, 0.25],
+    }
     assert [edit["refined"] for edit in first["edits"]] == [None, found]
-    found = {"why": "thrifty yes, kept pixels 12", "scoreBefore": None}
+    found = {
+        "why": "thrifty yes, kept pixels 12",
+        "scoreBefore": None,
+        "validBefore": None,
+        "squaredChange": [None, None],
+    }
     assert others[0]["edits"][0]["refined"] == found
+    assert "Refined from a score of 0.75" in page.text
+    assert "2 of 6 counterfactuals were changed after the generator" in page.text
+    assert "mean squared change of those 0.5 before, 0.25 now." in page.text
     alts = [image["alt"] for image in page.all("img")]
     assert [alt for alt in alts if "Heatmap" in alt] == [
         "Heatmap: Input gradient: what the score answers to in anomaly 1"

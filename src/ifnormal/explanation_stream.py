@@ -43,6 +43,7 @@ from ifnormal.explanation_parts import (
     write_part,
 )
 from ifnormal.identity import detector_identity, digest, probe
+from ifnormal.improvement_totals import ImprovementTotals
 from ifnormal.printable import printable
 from ifnormal.progress import Progress
 from ifnormal.report import write_report
@@ -92,6 +93,7 @@ class Summary:
         images_per_second: files done by this call a second; 0 where there was nothing to do.
         is_complete: every part is there, so that explanation and report were written.
         report: where the report is.
+        improvement: what `improve` gave, of the same images as `counts`.
     """
 
     folder: Path
@@ -100,6 +102,7 @@ class Summary:
     images_per_second: float
     is_complete: bool
     report: Path | None
+    improvement: ImprovementTotals
 
 
 def explain_images(
@@ -149,7 +152,8 @@ def explain_images(
     if is_complete:
         write_document(folder, head, parts.images(), parts.skipped())
     report = write_report(folder) if is_complete else None
-    return Summary(folder, parts.counts(), kept, speed, is_complete, report)
+    counts, improvement = parts.totals()
+    return Summary(folder, counts, kept, speed, is_complete, report, improvement)
 
 
 @dataclass(frozen=True)
@@ -169,11 +173,12 @@ class _Parts:
         for part in self._all():
             yield from part.skipped
 
-    def counts(self) -> Counts:
-        counts = Counts()
+    def totals(self) -> tuple[Counts, ImprovementTotals]:
+        counts, improvement = Counts(), ImprovementTotals()
         for part in self._all():
             counts += Counts.of(part.images, part.skipped)
-        return counts
+            improvement += ImprovementTotals.of(part.images)
+        return counts, improvement
 
     def _all(self) -> Iterator[Part]:
         for number in self.numbers:

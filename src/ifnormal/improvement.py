@@ -12,14 +12,12 @@ from ifnormal.config import RefineConfig, ThriftConfig
 from ifnormal.detectors.detector import is_black_box, own_scores
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
+from ifnormal.improvement_totals import REFINED, THRIFTY
 from ifnormal.metrics.distance import mse
 from ifnormal.metrics.fid import fid
 from ifnormal.metrics.validity import validity
 from ifnormal.refinement import refine
 from ifnormal.thrift import thrift
-
-REFINED = "refined, as the generator's own answer was still flagged"
-THRIFTY = "edits that were not needed were reverted"
 
 
 def improver(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ifnormal.explanation_document import Counterfactual
+from ifnormal.improvement_totals import figure
 from ifnormal.report.listing import Entry, Listing
 from ifnormal.report.picture import (
     Picture,
@@ -47,6 +48,7 @@ class EditCard:
         is_normal: whether that is normal; None if no judge was asked.
         strip: the way there, if it was recorded.
         refined: a refinement changed it.
+        score_before: what it scored before that, in the user's own units, if it is known.
     """
 
     concept: str
@@ -59,6 +61,7 @@ class EditCard:
     is_normal: bool | None
     strip: Strip | None
     refined: bool
+    score_before: float | None
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,7 @@ def _card(listing: Listing, entry: Entry, truth: Truth | None) -> Card:
             is_normal=judged.is_normal if judged else None,
             strip=_strip(listing, entry, edit, alt),
             refined=edit.refined is not None,
+            score_before=figure(edit.refined or {}, "score_before"),
         )
 
     return Card(

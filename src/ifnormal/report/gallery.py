@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
-from math import isfinite
 from typing import Any
 from urllib.parse import quote
 
 from ifnormal.explanation_document import Counterfactual
+from ifnormal.improvement_totals import figure
 from ifnormal.report.colour_change import difference
 from ifnormal.report.listing import Entry, Listing
 from ifnormal.report.making import written
@@ -34,6 +34,8 @@ from ifnormal.report.wording import concept_name, short_line
 
 # Characters of the details that the page holds itself.
 BUDGET = 24_000_000
+# What the page says of a refinement in words of its own.
+_SAID = ("why", "score_before", "valid_before", "mse_before", "mse_after")
 # Images whose pictures are in memory together.
 _AT_ONCE = 16
 
@@ -246,17 +248,18 @@ def _edit_facts(entry: Entry, edit: Counterfactual, truth: Truth | None) -> dict
 
 
 def _refinement(refined: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of a refinement: why, or else whatever is said of it; and its score before."""
-    before = refined.get("score_before")
-    known = isinstance(before, int | float) and not isinstance(before, bool) and isfinite(before)
+    """What is known of a refinement: why, or else whatever is said of it; and how it was before."""
+    valid = refined.get("valid_before")
     others = [
         f"{key.replace('_', ' ')} {written(value)}"
         for key, value in refined.items()
-        if key not in ("why", "score_before") and isinstance(value, str | int | float | bool)
+        if key not in _SAID and isinstance(value, str | int | float | bool)
     ]
     return {
         "why": short_line(str(refined.get("why") or ", ".join(others))),
-        "scoreBefore": before if known else None,
+        "scoreBefore": figure(refined, "score_before"),
+        "validBefore": valid if isinstance(valid, bool) else None,
+        "squaredChange": [figure(refined, "mse_before"), figure(refined, "mse_after")],
     }
 
 

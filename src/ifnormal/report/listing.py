@@ -18,6 +18,7 @@ from ifnormal.explanation_document import (
     SkippedImage,
     read_document,
 )
+from ifnormal.improvement_totals import ImprovementTotals
 
 # More would be no page but an archive; explanation.json lists them all.
 SHOWN = 2_000
@@ -76,6 +77,7 @@ class Listing:
         skipped: the first files that could not be read.
         scores: the lowest and the highest score of all, the threshold among them, in the user's
             own units.
+        improvement: what refinement and thrift gave, over all images.
     """
 
     folder: Path
@@ -86,6 +88,7 @@ class Listing:
     sample: Sequence[Entry]
     skipped: Sequence[SkippedImage]
     scores: tuple[float, float]
+    improvement: ImprovementTotals
 
     @property
     def accepted(self) -> float | None:
@@ -118,10 +121,12 @@ def read_listing(folder: Path, shown: int = SHOWN, measured: int = MEASURED) -> 
     explained, others = _First(shown, head), _First(shown, head)
     sample: list[Entry] = []
     low = high = head.threshold
+    improvement = ImprovementTotals()
     for entry in entries(document):
         (explained if entry.edits else others).add(entry)
         if entry.row in rows:
             sample.append(entry)
+        improvement += ImprovementTotals.of([entry.image])
         scores = [entry.image.score, *(edit.score for edit in entry.edits)]
         low, high = min(low, *scores), max(high, *scores)
     skipped = [bad for bad, _ in zip(document.skipped(), range(shown), strict=False)]
@@ -134,6 +139,7 @@ def read_listing(folder: Path, shown: int = SHOWN, measured: int = MEASURED) -> 
         sample=sample,
         skipped=skipped,
         scores=(low, high),
+        improvement=improvement,
     )
 
 

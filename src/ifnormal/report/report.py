@@ -91,6 +91,7 @@ def _values(run: Run, gallery: Gallery, writing: ScoreWriting, cards: int) -> di
         "others": counts.images - counts.explained,
         "skipped_count": counts.skipped,
         "concepts": head.concepts,
+        "improvement": str(explanation.improvement),
         "heatmap_label": explanation.heatmap_label,
         "concept_letters": listing([concept_name(k) for k in range(head.concepts)]),
         "concept_cards": make_concept_cards(explanation, measure_effects(explanation)),

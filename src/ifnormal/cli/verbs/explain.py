@@ -50,6 +50,8 @@ def _explain(options: Options) -> None:
         f"The detector accepts {counts.valid:,} of {counts.counterfactuals:,} counterfactuals of "
         f"{counts.explained:,} images."
     )
+    if summary.improvement.changed:
+        print(summary.improvement)
     if summary.images_per_second:
         print(f"{summary.images_per_second:,.1f} images/s")
     if summary.report is None:

@@ -92,9 +92,11 @@ function addWords(place, words, valid) {
 function describe(panel, edit) {
   const words = panel.querySelector(".others");
   if (edit.refined) {
-    const { why, scoreBefore } = edit.refined;
-    const from = scoreBefore === null ? "" : ` from a score of ${writeScore(scoreBefore)}`;
-    addWords(words, `Refined${from}${why ? `: ${why}` : ""}`);
+    const { why, scoreBefore, validBefore, squaredChange: [was, is] } = edit.refined;
+    const outcome = validBefore === null ? "" : validBefore ? ", accepted" : ", still flagged";
+    const from = scoreBefore === null ? "" : ` from a score of ${writeScore(scoreBefore)}${outcome}`;
+    const change = was === null || is === null ? "" : `; squared change ${Number(was.toPrecision(3))} → ${Number(is.toPrecision(3))}`;
+    addWords(words, `Refined${from}${why ? `: ${why}` : ""}${change}`);
   }
   if (edit.judge) {
     const sees = edit.judge.sees ? `, sees “${edit.judge.sees}”` : "";
