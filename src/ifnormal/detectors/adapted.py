@@ -224,7 +224,7 @@ class AdaptedDetector(nn.Module):
         return torch.cat([scores for scores, _ in parts]), torch.cat([found for _, found in parts])
 
     def _part(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        given = images.to(device_of(self.model))
+        given = images.to(device_of(self))
         scores, features = self.model(preprocess(given, self.preprocessing))
         if features is None:
             features = described(images.float())
