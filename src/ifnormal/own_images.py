@@ -84,7 +84,12 @@ def explain_own_images(
         fresh=config.fresh,
         facts={} if improve is None else {"refine": config.refine, "thrift": config.thrift},
     )
-    return explain_images(explainer, files, out, how, improve)
+    summary = explain_images(explainer, files, out, how, improve)
+    if summary.is_complete and not summary.counts.images:
+        raise UserError(
+            f"None of the {len(files)} files can be explained; {out / 'report.html'} says why."
+        )
+    return summary
 
 
 def explainer_for(
@@ -175,7 +180,10 @@ def _begin(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig, 
         "fit": asdict(fit),
     }
     begin(out)
-    if (out / CONFIG).exists() and not config.fresh:
+    begun = any(
+        (out / "explainer" / f"{name}.json").exists() for name in ("explainer", "checkpoint")
+    )
+    if begun and not config.fresh:
         changed = difference(read_json(out / CONFIG), options)
         if changed:
             raise UserError(
@@ -247,8 +255,8 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
     if surrogate := facts.get("surrogate"):
         fresh, used = surrogate["on_fresh_edits"], surrogate["queries"]["used"]
         notes.append(
-            f"A surrogate stood in for the detector, by {used:,} queries; on fresh edits they agree "
-            f"in {fresh['agreement']:.1%}."
+            f"A surrogate stood in for the detector, by {used:,} queries; on fresh edits the two "
+            f"agree in {fresh['agreement']:.1%}."
         )
         if fresh["fooled"] > _FOOLED:
             notes.append(

@@ -12,13 +12,15 @@ from typing import Any
 
 from ifnormal.storage import write_atomic
 
+_EVERY = 30.0  # seconds between two lines where there is no terminal
+
 
 class Progress:
     """Reports steps of one piece of long work; a context manager.
 
-    Quiet unless standard error is a terminal. With `log`, each `report` becomes one JSON object a
-    line there; `start` > 0 (a resumed run) drops the lines of steps that will be done again, and
-    counts the seconds on from the last one that stays.
+    A bar on a terminal; elsewhere a line to standard error every half minute. With `log`, each
+    `report` becomes one JSON object a line there; `start` > 0 (a resumed run) drops the lines of
+    steps that will be done again, and counts the seconds on from the last one that stays.
     """
 
     def __init__(self, title: str, total: int, log: Path | None = None, start: int = 0) -> None:
@@ -43,6 +45,7 @@ class Progress:
             )
             self._task = self._bar.add_task(title, total=total, completed=start, figures="")
         self._begun = time.perf_counter() - spent
+        self._title, self._total, self._told = title, total, time.perf_counter()
 
     def __enter__(self) -> Progress:
         if self._bar is not None:
@@ -69,6 +72,9 @@ class Progress:
         if self._bar is not None:
             shown = "  ".join(f"{name} {value:.3g}" for name, value in list(figures.items())[:4])
             self._bar.update(self._task, completed=step, figures=shown)
+        elif time.perf_counter() - self._told > _EVERY:
+            self._told = time.perf_counter()
+            print(f"{self._title}: {step:,} of {self._total:,}", file=sys.stderr, flush=True)
 
 
 def _lines_before(log: Path, start: int) -> list[str]:

@@ -11,6 +11,7 @@ from ifnormal.detectors.detector import Detector
 from ifnormal.detectors.saving import FORMAT, load_adapted
 from ifnormal.detectors.score_model import HigherIs
 from ifnormal.detectors.trained import TrainedDetector
+from ifnormal.errors import UserError
 from ifnormal.storage import read_json
 
 
@@ -54,6 +55,10 @@ def load_detector(
 def _from_folder(folder: Path, trust: bool) -> Detector:
     """A detector that ifnormal wrote, in the folder or in `detector/` of a run."""
     inner = folder if (folder / "detector.json").exists() else folder / "detector"
+    if not (inner / "detector.json").exists():
+        raise UserError(
+            f"{folder} holds no detector; name a folder that train-detector wrote, or a model file."
+        )
     if read_json(inner / "detector.json").get("format") == FORMAT:
         return load_adapted(inner, trust=trust)
     return TrainedDetector.load(inner)
