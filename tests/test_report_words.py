@@ -163,6 +163,38 @@ def test_without_metrics_the_verdict_counts(make_run: MakeRun) -> None:
     assert setting == "Three anomalies were explained, each with two counterfactuals."
 
 
+def surrogate(**fresh: Any) -> dict[str, Any]:
+    on_fresh_edits = {"images": 1024, "agreement": 0.953, "fooled": 0.02, **fresh}
+    return {"queries": {"used": 12_345, "budget": 200_000}, "on_fresh_edits": on_fresh_edits}
+
+
+def test_a_surrogate_is_spoken_of_with_its_cost(make_run: MakeRun) -> None:
+    run = make_run()
+    assert len(make_verdict(run).paragraphs) == 2
+
+    def said(facts: Any) -> list[str]:
+        head = replace(run.explanation.head, facts={"surrogate": facts})
+        explanation = replace(run.explanation, head=head)
+        return make_verdict(replace(run, explanation=explanation)).paragraphs[2:]
+
+    plain = (
+        "The detector is a black box, explained through a surrogate that took 12,345 of 200,000 "
+        "queries; every score here is the detector’s own. Of 1,024 fresh edits both judge 95 % "
+        "alike: flagged or not."
+    )
+    assert said(surrogate()) == [plain]
+    assert said(surrogate(fooled=0.05)) == [plain]
+    assert said(surrogate(fooled=None)) == [plain]
+    (warned,) = said(surrogate(fooled=0.31))
+    assert warned.startswith(f"{plain} Caution: the detector still flags 31 % of the fresh edits")
+    (bare,) = said({"queries": "many", "on_fresh_edits": {"fooled": "x", "images": 0}})
+    assert bare == (
+        "The detector is a black box, explained through a surrogate; every score here is the "
+        "detector’s own."
+    )
+    assert said(None) == said("a network") == []
+
+
 def test_one_concept_is_not_blamed_for_showing_one_reason(make_run: MakeRun) -> None:
     verdict = make_verdict(make_run(k=1, metrics={"two_reasons": 0.0, "two_ways": 0.0}))
     assert "reasons" not in verdict.paragraphs[0]

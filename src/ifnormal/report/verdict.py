@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ifnormal.report.fidelity_words import surrogate_sentences
 from ifnormal.report.figures import mean
 from ifnormal.report.run import Run, Truth
 from ifnormal.report.wording import concept_name, counted, listing, percent
@@ -59,7 +60,10 @@ def make_verdict(run: Run) -> Verdict:
         apart = listing([f"{concept_name(k)} {value:.0f}" for k, value in enumerate(each)])
         says = "AuROC of normal images against edits; 50 is ideal"
         headlines.append(Headline(f"{says} ({apart})" if len(each) > 1 else says, f"{auroc:.1f} %"))
-    return Verdict([" ".join(answer), " ".join(_setting(run))], headlines)
+    paragraphs = [" ".join(answer), " ".join(_setting(run))]
+    if surrogate := surrogate_sentences(run.explanation.head.facts):
+        paragraphs.append(" ".join(surrogate))
+    return Verdict(paragraphs, headlines)
 
 
 def accepted_share(run: Run) -> float | None:
