@@ -29,7 +29,7 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results" / "kill.json"
 DETECTOR = "--data.drawings 200 --data.outliers 64 --detector.steps 60 --detector.width 8"
 FIT = (
-    "--fit.steps 60 --fit.batch-size 8 --fit.generator.width 4 --fit.generator.inner-blocks 1 "
+    "--fit.steps 160 --fit.batch-size 8 --fit.generator.width 4 --fit.generator.inner-blocks 1 "
     "--fit.discriminator-width 4 --fit.checkpoint-every 4"
 )
 PICTURES = 400
@@ -63,6 +63,7 @@ class Work:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--what", nargs="+", choices=("fit", "explain"), default=["fit", "explain"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = {
             name: try_kills(work, Path(folder) / name, options.kills, options.seed)
             for name, work in works.items()
+            if name in options.what
         }
     facts = {**provenance(), "date": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     write_json(options.out, {**found, "seed": options.seed, "facts": facts})
