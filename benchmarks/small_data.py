@@ -129,7 +129,7 @@ def _setup(name: str, normal: Tensor, good: Tensor, bad: Tensor, seed: int) -> A
 _MENDING = adapted_to(FitConfig(), 128).weights
 # One kind of normal thing, one concept.
 _LARGE = FitConfig(
-    concepts=1, batch_size=8, steps=1200, ema=0.99, weights=_MENDING, checkpoint_every=100
+    concepts=1, batch_size=8, steps=600, ema=0.99, weights=_MENDING, checkpoint_every=100
 )
 EXPERIMENTS = (
     Experiment(
@@ -153,7 +153,7 @@ EXPERIMENTS = (
         "speed limits",
         _signs,
         DetectorConfig(steps=800, batch_size=64),
-        FitConfig(steps=800, weights=_MENDING, checkpoint_every=100),
+        FitConfig(steps=500, weights=_MENDING, checkpoint_every=100),
         (12, 2),
     ),
 )

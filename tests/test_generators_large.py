@@ -60,7 +60,7 @@ def test_a_pixel_of_a_large_image_costs_little_more_than_one_of_a_small(side: in
 @pytest.mark.parametrize("channels", [1, 3])
 def test_starts_as_the_identity_whatever_the_size(size: tuple[int, int], channels: int) -> None:
     images = torch.rand(2, channels, *size)
-    edited, overshoot = Generator(channels, 2, CONFIG, max(size))(images, *steering(2))
+    edited, overshoot = Generator(channels, 2, CONFIG, max(size), size)(images, *steering(2))
     assert edited.shape == overshoot.shape == images.shape
     torch.testing.assert_close(edited, images, atol=0.05, rtol=0)
     realness = Discriminator(channels, 2, 4, max(size))(
@@ -79,7 +79,7 @@ def test_every_weight_of_the_large_network_is_used() -> None:
 def test_edits_of_large_images_are_sharp() -> None:
     """Taught to erase single bright pixels, it changes these and not the cells they lie in."""
     torch.manual_seed(0)
-    generator = Generator(1, 1, CONFIG, 96)
+    generator = Generator(1, 1, CONFIG, 96, (32, 32))
     assert generator.step == 4
     optimizer = torch.optim.Adam(generator.parameters(), lr=0.01)
     zeros = torch.zeros(8), torch.zeros(8, dtype=torch.long)
@@ -112,3 +112,20 @@ def test_the_far_corners_meet_in_a_large_network() -> None:
     seen = image.grad[0, 0].abs() > 0
     assert seen[64, 4]
     assert seen[4, 64]
+
+
+def test_what_is_usual_is_learnt_and_saved_with_the_weights() -> None:
+    normal = torch.zeros(10, 1, 64, 64)
+    normal[..., 32:] = 0.9
+    generator, other = Generator(1, 1, CONFIG, 64), Generator(1, 1, CONFIG, 64)
+    assert generator.usual is not None
+    assert other.usual is not None
+    generator.usual.learn(normal)
+    other.load_state_dict(generator.state_dict())
+    seen = other.usual(normal[:1].flip(3))
+    assert seen.shape == (1, 3, 64, 64)
+    torch.testing.assert_close(seen[:, :1], normal[:1].flip(3))
+    torch.testing.assert_close(seen[:, 1:2], normal[:1])
+    assert seen[0, 2, :, :32].min() == 1  # far above what is usual there
+    assert seen[0, 2, :, 32:].max() == -1
+    assert Generator(1, 1, CONFIG, 48).usual is None

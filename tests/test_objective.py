@@ -275,7 +275,22 @@ def test_overshoot_is_a_mean_square_and_shrinks() -> None:
 
 def test_restoration_counts_each_image_by_its_weight() -> None:
     sources = torch.zeros(4, 1, 2, 2)
-    edited = torch.full((4, 1, 2, 2), 0.5)
-    weight = tensor([1.0, 0.5, 0.0, 0.0])
-    loss = objective.restoration_loss(edited, sources, weight)
-    assert loss.item() == pytest.approx(0.5 * 1.5 / 4)
+    images = torch.ones(4, 1, 2, 2)  # spoilt everywhere
+    edited = torch.tensor([0.4, 0.2, 0.9, 0.9]).view(4, 1, 1, 1).expand(4, 1, 2, 2)
+    loss = objective.restoration_loss(images, edited, sources, tensor([1.0, 0.5, 0.0, 0.0]))
+    assert loss.item() == pytest.approx((0.4 + 0.5 * 0.2) / 1.5)
+    assert objective.restoration_loss(images, edited, sources, torch.zeros(4)).item() == 0
+
+
+def test_a_small_spoilt_place_counts_as_much_as_a_large_one() -> None:
+    sources, images = torch.zeros(1, 1, 10, 10), torch.zeros(1, 1, 10, 10)
+    images[..., 0, 0] = 0.8
+    one = torch.ones(1)
+    untouched = objective.restoration_loss(images, images, sources, one)
+    assert untouched.item() == pytest.approx(0.8)
+    mended = images.clone()
+    mended[..., 0, 0] = 0
+    assert objective.restoration_loss(images, mended, sources, one).item() == 0
+    mended[..., 5:, :] = 0.1  # and half of what was good damaged
+    damaged = objective.restoration_loss(images, mended, sources, one)
+    assert damaged.item() == pytest.approx(4 * 0.1 * 50 / 99)

@@ -407,11 +407,13 @@ class ExplainConfig:
         normal: folder of normal images to fit an explainer to.
         outliers: folder of images that the detector flags, to fit an explainer to; without it,
             synthetic outliers are made from the normal images.
-        trust: run the code that an exported program or TorchScript file contains.
+        trust: run the code that an exported program or TorchScript file contains, or import the
+            Python code that the folder of an explainer names.
         black_box: use only the scores of the detector, though it may have gradients.
         expect: CSV file of path,score with the user's own scores, which the detector has to give.
         size: sides (or height, width) at which images are edited and scored; multiples of 4. 0 is
-            that of the first normal image, and at most 128.
+            that of the first normal image, or of what the detector takes where this is smaller,
+            and at most 128.
         channels: 1 edits grey images, 3 RGB; 0 is what the first normal image has.
         threshold: scores beyond it are flagged, in the detector's own units; without it, the one
             that the detector brings, else what a `false_alarm_rate` of 0.05 gives.
@@ -475,7 +477,7 @@ class ExplainConfig:
             "traversal_steps must be 0 or above 1.",
         )
         _require(self.of >= 1, "of must be at least 1.")
-        _require(0 <= self.index < self.of, "index must lie between 0 and of - 1.")
+        _require(0 <= self.index < self.of, "index must lie between 0 and one less than of.")
 
 
 # What is a small image; the networks have more to them beyond.
@@ -492,7 +494,7 @@ def adapted_to(config: FitConfig, side: int) -> FitConfig:
     if side <= SMALL_SIDE or config.weights != Weights():
         return config
     weights = replace(
-        config.weights, gan=1.0, score=0.5, reconstruction=20.0, minimality=3.0, restoration=60.0
+        config.weights, gan=1.0, score=1.0, reconstruction=20.0, minimality=2.0, restoration=20.0
     )
     return replace(config, weights=weights)
 

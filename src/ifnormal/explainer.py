@@ -300,7 +300,8 @@ class Explainer:
         """Generator and concept classifier from their saved weights."""
         channels, config = self.detector.shape[0], self.config
         side = max(self.detector.shape[1:])
-        generator = Generator(channels, config.concepts, config.generator, side)
+        size = self.detector.shape[1:]
+        generator = Generator(channels, config.concepts, config.generator, side, size)
         generator.load_state_dict(_part(tensors, "generator/"))
         weights = _part(tensors, "classifier/")
         classifier: ConceptClassifier

@@ -328,7 +328,9 @@ def _terms(
     if weights.structure and moved.any():
         terms["structure"] = objective.structure_distance(batch.images[moved], edited[moved]).mean()
     if weights.restoration and batch.restored.any():
-        terms["restoration"] = objective.restoration_loss(edited, batch.sources, batch.restored)
+        terms["restoration"] = objective.restoration_loss(
+            batch.images, edited, batch.sources, batch.restored
+        )
     if weights.path and len(batch.path):
         middle, end = batch.path.unbind(1)
         terms["path"] = objective.betweenness_loss(

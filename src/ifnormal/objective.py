@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+_SPOILT = 0.06
+_OUTSIDE = 4.0
+
 
 def score_loss(log_odds: Tensor, target: Tensor) -> Tensor:
     """L_φ: binary cross entropy between the detector's score and the target α, both (N,).
@@ -92,13 +95,18 @@ def structure_distance(before: Tensor, after: Tensor, window: int = 8) -> Tensor
     return ((1 - structure) * weight).sum((1, 2)) / weight.sum((1, 2))
 
 
-def restoration_loss(edited: Tensor, sources: Tensor, weight: Tensor) -> Tensor:
+def restoration_loss(images: Tensor, edited: Tensor, sources: Tensor, weight: Tensor) -> Tensor:
     """Mean absolute difference of edits from what synthetic outliers were made of, by weight (N,).
 
-    Such an outlier has one counterfactual that is known to be normal and minimal. Our own.
+    Such an outlier has one counterfactual that is known to be normal and minimal. The mean where it
+    was spoilt and the mean elsewhere count each for themselves: the spoilt place is small, and over
+    the whole image doing nothing would be almost right. Our own.
     """
-    apart = (edited - sources).abs().mean((1, 2, 3))
-    return (apart * weight).sum() / len(edited)
+    spoilt = ((images - sources).abs().amax(1) > _SPOILT).float()
+    apart = (edited - sources).abs().mean(1)
+    inside = (apart * spoilt).sum((1, 2)) / spoilt.sum((1, 2)).clamp_min(1)
+    outside = (apart * (1 - spoilt)).sum((1, 2)) / (1 - spoilt).sum((1, 2)).clamp_min(1)
+    return ((inside + _OUTSIDE * outside) * weight).sum() / weight.sum().clamp_min(1)
 
 
 def betweenness_loss(start: Tensor, middle: Tensor, end: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from ifnormal.generators.pixel import Generator
 from ifnormal.identity import detector_identity, digest, probe, same_scores
 from ifnormal.modes import NormalModes
 from ifnormal.optimizer_state import optimizer_tensors, restore_optimizer
+from ifnormal.pixels import to_float
 from ifnormal.storage import load_tensors, save_tensors
 from ifnormal.training_images import TrainingImages
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _NAME = "checkpoint"
+_USUAL = 1024  # normal images that what is usual is taken from, evenly spaced
 _OTHERS = {
     "normal images": "other normal images",
     "outliers": "other outliers",
@@ -129,7 +131,10 @@ class TrainingState:
         modes = NormalModes.fit(images.features[: images.normal].cpu(), concepts, seed)
         modes = modes.to(fabric.device)
         side = max(detector.shape[1:])
-        generator = Generator(channels, concepts, config.generator, side)
+        generator = Generator(channels, concepts, config.generator, side, detector.shape[1:])
+        if generator.usual is not None:
+            every = -(-images.normal // _USUAL)
+            generator.usual.learn(to_float(images.images[: images.normal : every].cpu()))
         discriminator = Discriminator(channels, concepts, config.discriminator_width, side)
         mean, deviation = images.features.mean(0), images.features.std(0)
         deviation = deviation.clamp_min(1e-3 * float(deviation.mean()) + 1e-12)

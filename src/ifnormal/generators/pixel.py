@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ifnormal.config import SMALL_SIDE, GeneratorConfig
+from ifnormal.generators.usual import Usual
 
 _LEAK = 0.02
 _LARGEST_STEP = 8
@@ -21,17 +22,24 @@ class Generator(nn.Module):
     generator returns its input.
 
     Larger images get a coarser grid for most of the work, so that a pixel costs no more than one
-    of a small image, and fine layers around it, so that edits stay sharp.
+    of a small image, and fine layers around it, so that edits stay sharp. They are seen next to
+    what is usual in each place (`Usual`).
 
     Args:
         channels: C of the images.
         concepts: K.
         config: the widths and depths.
         side: the longer side of the images; up to 48 pixels the network is the small one.
+        size: (H, W) of the images, by default `side` both.
     """
 
     def __init__(
-        self, channels: int, concepts: int, config: GeneratorConfig, side: int = 32
+        self,
+        channels: int,
+        concepts: int,
+        config: GeneratorConfig,
+        side: int = 32,
+        size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.concepts, width, wide = concepts, config.width, 2 * config.width
@@ -40,16 +48,18 @@ class Generator(nn.Module):
         )
         self.step = _coarse_step(side)
         self.multiple = 4 if side <= SMALL_SIDE else 4 * self.step
-        self.stem = nn.Conv2d(self.step**2 * channels, width, 3, 1, 1)
+        self.usual = Usual((channels, *(size or (side, side)))) if side > SMALL_SIDE else None
+        seen = 3 * channels if self.usual else channels
+        self.stem = nn.Conv2d(self.step**2 * seen, width, 3, 1, 1)
         self.down_blocks = _blocks(width, config.outer_blocks)
         self.down = nn.Conv2d(width, wide, 4, 2, 1)
         self.inner_blocks = _blocks(wide, config.inner_blocks)
         self.up = nn.Conv2d(wide, 4 * width, 3, 1, 1)
         self.up_blocks = _blocks(width, config.outer_blocks)
         self.deeper = _Deeper(wide) if side > SMALL_SIDE else None
-        self.fine = _Fine(channels, width, self.step) if self.step > 2 else None
+        self.fine = _Fine(seen, width, self.step) if self.step > 2 else None
         self.last = (
-            nn.Conv2d(_FINE + channels, channels, 3, 1, 1)
+            nn.Conv2d(_FINE + seen, channels, 3, 1, 1)
             if self.fine
             else nn.Conv2d(width, 4 * channels, 3, 1, 1)
         )
@@ -80,7 +90,8 @@ class Generator(nn.Module):
     def edit(self, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """`forward` under a condition (N, 64) that need not be one of a target and a concept."""
         # The image itself stays in its own precision; only what the layers see takes theirs.
-        seen = padded(images.to(self.stem.weight.dtype), self.multiple)
+        seen = images if self.usual is None else self.usual(images)
+        seen = padded(seen.to(self.stem.weight.dtype), self.multiple)
         outer = self.stem(F.pixel_unshuffle(seen, self.step))
         for block in self.down_blocks:
             outer = block(outer, condition)
