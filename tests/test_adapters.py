@@ -621,3 +621,22 @@ def test_the_verb_lists_every_adapter(capsys: pytest.CaptureFixture[str]) -> Non
         assert f"{adapter.name}: {adapter.meaning}" in told
         assert adapter.why_trust in told
     assert 'pip install "ifnormal[onnx]" (installed)' in told
+
+
+def test_a_clip_at_the_end_may_hold_all_normal_images(tmp_path: Path) -> None:
+    """As anomalib exports: every normal image at exactly 0, its gradient before the clip."""
+
+    class Clipped(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return (images.mean((1, 2, 3)) - 0.9).clamp(0, 1)
+
+    batch = ({0: torch.export.Dim("batch")},)
+    example = (torch.rand(2, 3, 16, 16),)
+    program = torch.export.export(Clipped(), example, dynamic_shapes=batch)
+    torch.export.save(program, tmp_path / "m.pt2")
+    detector = load_detector(tmp_path / "m.pt2", trust=True, shape=(3, 16, 16))
+    assert isinstance(detector, AdaptedDetector)
+    images = torch.randint(0, 200, (16, 3, 16, 16)).to(torch.uint8)
+    assert float(detector.own(images / 255).max()) == 0
+    facts = check_contract(detector, images)
+    assert facts["without_gradient"] == 0

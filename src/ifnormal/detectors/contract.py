@@ -48,6 +48,7 @@ def check_contract(
     floats = to_float(images)
     scores = _scores(detector, floats, name)
     _check_finite(scores, images, name)
+    _check_differs(detector, floats, scores, name)
     tolerance = _tolerance(scores)
     facts: dict[str, Any] = {
         "images": len(images),
@@ -97,11 +98,19 @@ def _check_finite(scores: Tensor, images: Tensor, name: str) -> None:
             f"{name} gives {bad} of {len(scores)} images a score that is NaN or infinite; check "
             "the value range, mean and std of its preprocessing."
         )
+
+
+def _check_differs(detector: AdaptedDetector, floats: Tensor, scores: Tensor, name: str) -> None:
+    """Not the same score for all, before the clip or sigmoid that is taken off while explaining."""
+    if detector.model.ending.described:
+        with torch.no_grad():
+            scores = detector.inspect(floats)[0].double().cpu()
     same = len(scores) >= _ENOUGH and float(scores.max() - scores.min()) == 0.0
-    if same and not bool((images == images[:1]).all()):
+    if same and not bool((floats == floats[:1]).all()):
         raise UserError(
-            f"{name} gives all {len(scores)} images the same score, {float(scores[0]):g}; it does "
-            "not see them as it should: check the value range of its preprocessing."
+            f"{name} gives all {len(scores)} images the same score, {float(scores[0]):g}; where a "
+            "post-processor clips it, give the score before the clip, else check the value range "
+            "of its preprocessing."
         )
 
 
