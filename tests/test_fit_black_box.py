@@ -192,6 +192,11 @@ class TestExplainer:
         assert report["on_fresh_edits"]["agreement"] > 0.8
         assert report["on_held_out"]["agreement"] > 0.9
 
+    def test_its_facts_account_for_every_query(self) -> None:
+        box = BlackBox()
+        facts = Explainer(box, quick(steps=2)).fit(blue(40), seed=0).facts
+        assert box.asked == facts["queries_before_fit"] + facts["surrogate"]["queries"]["used"]
+
     def test_saved_and_loaded_it_explains_identically(
         self, learned: tuple[BlackBox, Explainer], tmp_path: Path
     ) -> None:
