@@ -54,6 +54,8 @@ def _explain(options: Options) -> None:
         print(summary.improvement)
     if summary.images_per_second:
         print(f"{summary.images_per_second:,.1f} images/s")
+    if counts.images and not counts.explained:
+        print("Nothing was explained; --all takes every image, --min-score those from a score on.")
     if summary.report is None:
         print(f"Other shards have to finish {summary.folder}; the last one writes the report.")
     else:
