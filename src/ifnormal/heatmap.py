@@ -15,8 +15,8 @@ from ifnormal.pixels import to_float
 _BLUR = 1 / 32
 # As hot as it gets from here on, so that one pixel does not darken all others.
 _HOTTEST = 0.99
-# Gradients take several times the memory of scores.
-_MOST = 64
+# Gradients take several times the memory of scores, so that many images fewer at once.
+_FEWER = 4
 
 
 def heatmaps(detector: Detector, images: Tensor, guide: Detector | None = None) -> Tensor | None:
@@ -39,7 +39,8 @@ def heatmaps(detector: Detector, images: Tensor, guide: Detector | None = None) 
     if source is None:
         return None
     device, found = device_of(source), []
-    for part in images.split(min(_MOST, batch_size_for(images))) if len(images) else ():
+    size = max(1, batch_size_for(images) // _FEWER)
+    for part in images.split(size) if len(images) else ():
         with torch.inference_mode(False), torch.enable_grad():
             floats = to_float(part).to(device).clone().requires_grad_(True)
             log_odds, _ = source.inspect(floats)
