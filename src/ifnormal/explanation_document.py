@@ -8,14 +8,15 @@ a whole: an explanation may be of 100,000 images.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TextIO
+from typing import Any, Literal, NoReturn
 
 from ifnormal.errors import UserError
+from ifnormal.json_stream import json_events
+from ifnormal.json_values import a_list, a_number, an_object, numbers, text, truth
 from ifnormal.storage import open_atomic, plain
 
 DOCUMENT = "explanation.json"
@@ -25,6 +26,7 @@ SCHEMA_VERSION = 2
 PICTURE = re.compile(r"\d{4,}_(anomaly|heatmap|concept\d+(_way)?)\.png")
 _FILE = re.compile(r"images/\d{6,}_(anomaly|heatmap|concept\d+(_way)?)\.png")
 
+_STREAMED = ("images", "skipped")
 _THRESHOLDS = ("threshold", "calibrated_threshold")
 
 HigherIs = Literal["anomalous", "normal"]
@@ -258,8 +260,8 @@ def parse_image(value: Any, head: Head) -> ExplainedImage:
     Raises:
         ValueError: it is not as it should be; says what of it.
     """
-    entry = _object(value, "an image")
-    edits = _list(entry.get("counterfactuals"), "counterfactuals")
+    entry = an_object(value, "an image")
+    edits = a_list(entry.get("counterfactuals"), "counterfactuals")
     file = None if entry.get("file") is None else _file(entry["file"])
     if len(edits) != (0 if file is None else head.concepts):
         raise ValueError(f"it has {len(edits)} counterfactuals of {head.concepts}")
@@ -267,10 +269,10 @@ def parse_image(value: Any, head: Head) -> ExplainedImage:
     if heatmap and not file:
         raise ValueError("it has a heatmap and no picture")
     return ExplainedImage(
-        path=_text(entry, "path"),
-        score=_number(entry, "score"),
-        calibrated_score=_number(entry, "calibrated_score"),
-        flagged=_truth(entry, "flagged"),
+        path=text(entry, "path"),
+        score=a_number(entry, "score"),
+        calibrated_score=a_number(entry, "calibrated_score"),
+        flagged=truth(entry, "flagged"),
         file=file,
         counterfactuals=tuple(_edit(edit, k, head) for k, edit in enumerate(edits)),
         heatmap=heatmap,
@@ -279,37 +281,37 @@ def parse_image(value: Any, head: Head) -> ExplainedImage:
 
 def parse_skipped(value: Any) -> SkippedImage:
     """An entry of `skipped` from its JSON; a ValueError says what is wrong."""
-    entry = _object(value, "a skipped image")
-    return SkippedImage(_text(entry, "path"), _text(entry, "reason"))
+    entry = an_object(value, "a skipped image")
+    return SkippedImage(text(entry, "path"), text(entry, "reason"))
 
 
 def _edit(value: Any, concept: int, head: Head) -> Counterfactual:
-    entry = _object(value, "a counterfactual")
+    entry = an_object(value, "a counterfactual")
     if entry.get("concept") != concept or isinstance(entry["concept"], bool):
         raise ValueError(f"counterfactual {concept} is of concept {entry.get('concept')}")
     way, refined = entry.get("traversal"), entry.get("refined")
     return Counterfactual(
         concept=concept,
         file=_file(entry.get("file")),
-        score=_number(entry, "score"),
-        calibrated_score=_number(entry, "calibrated_score"),
-        valid=_truth(entry, "valid"),
-        concept_probabilities=_numbers(entry, "concept_probabilities", head.concepts),
+        score=a_number(entry, "score"),
+        calibrated_score=a_number(entry, "calibrated_score"),
+        valid=truth(entry, "valid"),
+        concept_probabilities=numbers(entry, "concept_probabilities", head.concepts),
         traversal=None if way is None else _way(way, len(head.traversal_targets)),
-        refined=None if refined is None else _object(refined, "refined"),
+        refined=None if refined is None else an_object(refined, "refined"),
     )
 
 
 def _way(value: Any, steps: int) -> Way:
-    entry = _object(value, "a traversal")
-    scores = _numbers(entry, "scores", steps)
-    return Way(_file(entry.get("file")), scores, _numbers(entry, "calibrated_scores", steps))
+    entry = an_object(value, "a traversal")
+    scores = numbers(entry, "scores", steps)
+    return Way(_file(entry.get("file")), scores, numbers(entry, "calibrated_scores", steps))
 
 
 def _read_head(folder: Path) -> Head:
     values: dict[str, Any] = {}
     lists = set()
-    for key, number, value in _events(folder / DOCUMENT):
+    for key, number, value in json_events(folder / DOCUMENT, _STREAMED):
         if number is None:
             values[key] = value
         elif number < 0:
@@ -328,14 +330,14 @@ def _read_head(folder: Path) -> Head:
 
 
 def _head(values: Mapping[str, Any]) -> Head:
-    detector = dict(_object(values.get("detector"), "detector"))
+    detector = dict(an_object(values.get("detector"), "detector"))
     shape, higher = detector.pop("shape", None), detector.pop("higher_is", None)
     if not _is_shape(shape):
         raise ValueError(f"the shape {shape} is none of a grey or RGB image")
     if higher not in ("anomalous", "normal"):
         raise ValueError("higher_is must be anomalous or normal")
-    threshold = _number(detector, "threshold")
-    calibrated_threshold = _number(detector, "calibrated_threshold")
+    threshold = a_number(detector, "threshold")
+    calibrated_threshold = a_number(detector, "calibrated_threshold")
     concepts, targets = values.get("concepts"), values.get("traversal_targets")
     if not isinstance(concepts, int) or isinstance(concepts, bool) or concepts < 1:
         raise ValueError(f"concepts must be a whole number above 0, is {concepts}")
@@ -345,9 +347,9 @@ def _head(values: Mapping[str, Any]) -> Head:
         threshold=threshold,
         calibrated_threshold=calibrated_threshold,
         higher_is=higher,
-        traversal_targets=_numbers(values, "traversal_targets", len(_list(targets, "targets"))),
+        traversal_targets=numbers(values, "traversal_targets", len(a_list(targets, "targets"))),
         detector={k: v for k, v in detector.items() if k not in _THRESHOLDS},
-        facts=_object(values.get("facts"), "facts"),
+        facts=an_object(values.get("facts"), "facts"),
     )
 
 
@@ -379,7 +381,7 @@ def _skipped(folder: Path) -> Iterator[SkippedImage]:
 
 
 def _items(folder: Path, name: str) -> Iterator[tuple[int, Any]]:
-    for key, number, value in _events(folder / DOCUMENT):
+    for key, number, value in json_events(folder / DOCUMENT, _STREAMED):
         if key == name and number is not None and number >= 0:
             yield number, value
 
@@ -391,146 +393,8 @@ def _refuse(folder: Path, reason: str) -> NoReturn:
     ) from None
 
 
-def _events(path: Path) -> Iterator[tuple[str, int | None, Any]]:
-    """What the document says, in its order: (key, None, value), but of `images` and `skipped`.
-
-    These give (key, -1, None) and then (key, 0, value), (key, 1, value), ...
-    """
-    try:
-        with path.open(encoding="utf-8") as file:
-            yield from _Stream(file).events()
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; name a folder that ifnormal wrote.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} cannot be read as JSON ({reason}); write it again.") from None
-
-
-class _Stream:
-    """A JSON object that is read piece by piece, however it is laid out."""
-
-    _streamed = ("images", "skipped")
-
-    def __init__(self, file: TextIO) -> None:
-        self._file, self._text, self._at = file, "", 0
-        self._decoder = json.JSONDecoder(parse_constant=_no_constant)
-
-    def events(self) -> Iterator[tuple[str, int | None, Any]]:
-        self._expect("{")
-        seen: set[str] = set()
-        while self._peek() != "}":
-            if seen:
-                self._expect(",")
-            key = self._value()
-            if not isinstance(key, str) or key in seen:
-                raise ValueError(f"{key!r} is no key, or there twice")
-            seen.add(key)
-            self._expect(":")
-            if key in self._streamed and self._peek() == "[":
-                yield key, -1, None
-                for number, value in enumerate(self._elements()):
-                    yield key, number, value
-            else:
-                yield key, None, self._value()
-        self._expect("}")
-        if self._peek():
-            raise ValueError("something follows its end")
-
-    def _elements(self) -> Iterator[Any]:
-        self._expect("[")
-        first = True
-        while self._peek() != "]":
-            if not first:
-                self._expect(",")
-            first = False
-            yield self._value()
-        self._expect("]")
-
-    def _value(self) -> Any:
-        self._peek()
-        while True:
-            try:
-                value, end = self._decoder.raw_decode(self._text, self._at)
-            except json.JSONDecodeError:
-                if not self._more():
-                    raise
-                continue
-            # A number that ends with the text may go on in the next piece.
-            if end < len(self._text) or not self._more():
-                self._at = end
-                return value
-
-    def _peek(self) -> str:
-        """The next character that is no white space, "" at the end."""
-        while True:
-            while self._at < len(self._text):
-                if self._text[self._at] not in " \t\n\r":
-                    return self._text[self._at]
-                self._at += 1
-            if not self._more():
-                return ""
-
-    def _expect(self, character: str) -> None:
-        found = self._peek()
-        if found != character:
-            raise ValueError(f"there is {found or 'the end'!r} where {character!r} should be")
-        self._at += 1
-
-    def _more(self) -> bool:
-        """Read on, ever larger pieces while one value is unfinished; False at the end."""
-        rest = self._text[self._at :]
-        piece = self._file.read(max(1 << 16, len(rest)))
-        self._text, self._at = rest + piece, 0
-        return bool(piece)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"it holds the number {name}")
-
-
 def _dump(value: Any) -> str:
     return json.dumps(value, allow_nan=False, default=plain)
-
-
-def _object(value: Any, name: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} is no JSON object")
-    return value
-
-
-def _list(value: Any, name: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise ValueError(f"{name} is no list")
-    return value
-
-
-def _text(entry: Mapping[str, Any], name: str) -> str:
-    if not isinstance(entry.get(name), str):
-        raise ValueError(f"{name} is no text")
-    return entry[name]
-
-
-def _truth(entry: Mapping[str, Any], name: str) -> bool:
-    if not isinstance(entry.get(name), bool):
-        raise ValueError(f"{name} is neither true nor false")
-    return entry[name]
-
-
-def _number(entry: Mapping[str, Any], name: str) -> float:
-    return _finite(entry.get(name), name)
-
-
-def _numbers(entry: Mapping[str, Any], name: str, count: int) -> tuple[float, ...]:
-    values = _list(entry.get(name), name)
-    if len(values) != count:
-        raise ValueError(f"{name} has {len(values)} numbers instead of {count}")
-    return tuple(_finite(value, name) for value in values)
-
-
-def _finite(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name} is no number")
-    return float(value)
 
 
 def _file(value: Any) -> str:

@@ -283,7 +283,10 @@ def _meet_expectations(detector: AdaptedDetector, expect: Path, files: list[Path
             scores.append(detector.at(shape).own(to_float(read.images)).detach().double())
             known.append(names[place])
     detector.checks["expected"] = check_expected(
-        torch.cat(scores), known or names[:1], expected, detector.model.spec
+        torch.cat(scores),
+        known or [names[place] for place in places] or names[:1],
+        expected,
+        detector.model.spec,
     )
 
 
