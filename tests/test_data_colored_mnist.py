@@ -207,7 +207,7 @@ def test_unknown_names_list_the_known_ones() -> None:
         load_setup(DataConfig(setup="nothing"), 0)
     with pytest.raises(UserError, match="'mauve'; choose one of red, yellow"):
         load_setup(DataConfig(normal_color="mauve"), 0)
-    assert set(SETUPS) == {"colored-mnist"}
+    assert set(SETUPS) == {"colored-mnist", "folder"}
 
 
 def test_the_full_sets_from_the_shared_data_root() -> None:
