@@ -1,6 +1,6 @@
 """The command line: verbs only. It parses, calls a stage and says what came of it.
 
-Options are the fields of the dataclasses in `config.py`. Nothing here loads torch before a verb is
+Options are the fields of the dataclasses in `config/`. Nothing here loads torch before a verb is
 called, so that `--help` answers at once.
 """
 
