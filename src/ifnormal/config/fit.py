@@ -207,7 +207,7 @@ def adapted_to(config: FitConfig, side: int) -> FitConfig:
     if side <= SMALL_SIDE or config.weights != Weights():
         return config
     weights = replace(
-        config.weights, gan=1.0, score=1.0, reconstruction=20.0, minimality=2.0, restoration=20.0
+        config.weights, gan=1.0, score=2.0, reconstruction=20.0, minimality=2.0, restoration=20.0
     )
     return replace(config, weights=weights)
 
