@@ -151,7 +151,8 @@ class _Scores(nn.Module):
 def _share_valid(detector: TrainedDetector, edits: Tensor) -> list[float]:
     """Share of counterfactuals, a concept each, that the native detector accepts, in %."""
     scores = in_batches(detector, edits.flatten(0, 1)).view(edits.shape[:2])
-    return [round(100 * float(share), 2) for share in (scores <= detector.threshold).float().mean(0)]
+    accepted = (scores <= detector.threshold).float().mean(0)
+    return [round(100 * float(share), 2) for share in accepted]
 
 
 def _queries(row: dict[str, Any]) -> int:
