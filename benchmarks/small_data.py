@@ -207,6 +207,8 @@ def main() -> None:
         options.results.mkdir(parents=True, exist_ok=True)
         write_json(target, saved)
         options.images.mkdir(parents=True, exist_ok=True)
+        # A palette halves the file; nobody measures in this picture.
+        picture = picture.quantize(256, dither=Image.Dither.NONE)
         picture.save(options.images / f"small-data-{experiment.name}.png", optimize=True)
         print(experiment.name, figures["figures"], figures["seconds"], flush=True)
 
@@ -353,7 +355,9 @@ def picture(explanation: Explanation, count: int, scale: int) -> Image.Image:
     total = len(explanation)
     chosen = torch.linspace(0, total - 1, min(count, total)).round().long()
     before, after = explanation.anomalies[chosen], explanation.counterfactuals[chosen]
-    rows = [("anomaly", before, explanation.scores_before[chosen])]
+    rows: list[tuple[str, Tensor, Tensor | None]] = [
+        ("anomaly", before, explanation.scores_before[chosen])
+    ]
     for k in range(after.shape[1]):
         scores = explanation.scores_after[chosen, k]
         rows.append((f"concept {'ABCDEFGH'[k % 8]}", after[:, k], scores))
