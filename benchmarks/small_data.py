@@ -77,16 +77,31 @@ def _bottles(data: Path, seed: int) -> tuple[AnomalySetup, Tensor | None]:
 
 
 def _screws(data: Path, seed: int) -> tuple[AnomalySetup, Tensor | None]:
-    return _mvtec(data / "mvtec_screw", 1, seed)
+    return _mvtec(data / "mvtec_screw", 1, seed, _evenly_exposed)
 
 
-def _mvtec(folder: Path, channels: Any, seed: int) -> tuple[AnomalySetup, Tensor | None]:
+def _evenly_exposed(images: Tensor) -> Tensor:
+    """With the median of every image at 190.
+
+    Test images of good screws are darker than all others: median brightness alone tells them from
+    those of defects with an AuROC of 100, the wrong way round.
+    """
+    middle = images.flatten(1).float().median(1).values[:, None, None, None]
+    return (images.float() + 190 - middle).clamp(0, 255).round().to(torch.uint8)
+
+
+def _mvtec(
+    folder: Path,
+    channels: Any,
+    seed: int,
+    prepared: Callable[[Tensor], Tensor] = lambda images: images,
+) -> tuple[AnomalySetup, Tensor | None]:
     source = ParquetImages(folder, channels)
     normal, test = source.read("train").images, source.read("test")
     is_defect = test.labels == test.class_names.index("defect")
     masks = _masks(folder, is_defect)
     good, bad = test.images[~is_defect], test.images[is_defect]
-    return _setup(folder.name, normal, good, bad, seed), masks
+    return _setup(folder.name, *map(prepared, (normal, good, bad)), seed), masks
 
 
 def _masks(folder: Path, is_defect: Tensor) -> Tensor | None:
@@ -144,7 +159,7 @@ EXPERIMENTS = (
         "screws at any angle, in grey",
         _screws,
         DetectorConfig(steps=600, batch_size=32, flip="both", turn=180),
-        replace(_LARGE, steps=500),
+        replace(_LARGE, steps=400),
         (8, 1),
     ),
     Experiment(
