@@ -174,7 +174,15 @@ def test_expected_scores(here: Path, capsys: pytest.CaptureFixture[str]) -> None
     rows = [f"odd/0{n}.png,{score:.6f}" for n, score in enumerate(own.tolist())]
     (here / "scores.csv").write_text("\n".join(["path,score", *rows]))
     assert explain(f"odd {SPEC} --expect scores.csv --out out {FIT}") == 0
-    assert document(here / "out")["detector"]["expected"]["images"] == 5
+    compared = document(here / "out")["detector"]["expected"]
+    assert (compared["images"], compared["edited_at"]) == (5, [16, 16])
+    assert compared["largest_there"] == 0, "they are edited in full size"
+    capsys.readouterr()
+    assert explain(f"odd {SPEC} --expect scores.csv --out small {FIT} --size 8") == 0
+    compared = document(here / "small")["detector"]["expected"]
+    assert (compared["largest_there"] > compared["tolerance"]) == (
+        "a larger --size" in capsys.readouterr().out
+    )
     (here / "scores.csv").write_text("\n".join(row.replace(",", ",9") for row in rows))
     assert explain(f"odd {SPEC} --expect scores.csv --out other {FIT}") == 2
     assert "is expected" in capsys.readouterr().err

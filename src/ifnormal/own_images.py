@@ -24,6 +24,7 @@ from ifnormal.data.checking import BadImage, read_good_images
 from ifnormal.data.folder import find_images
 from ifnormal.data.given import Shape, default_shape, natural_shape
 from ifnormal.detectors.adapted import AdaptedDetector
+from ifnormal.detectors.detector import detector_facts
 from ifnormal.detectors.expected import check_expected, match_expected, read_expected
 from ifnormal.detectors.loading import load_detector
 from ifnormal.errors import UserError
@@ -217,7 +218,8 @@ def _fit(
     )
     if isinstance(detector, AdaptedDetector) and not detector.is_calibrated:
         if config.expect is not None:
-            _meet_expectations(detector, config.expect, [*normal_files, *files])
+            edited = _shape(config, normal_files, detector.model.input_shape)
+            _meet_expectations(detector, edited, config.expect, [*normal_files, *files])
         detector = detector.at(_shape(config, normal_files, detector.model.input_shape))
     else:
         given = _of_a_fit(replace(config, normal=None, outliers=None), preprocessing, FitConfig())
@@ -239,7 +241,7 @@ def _fit(
     if skipped:
         explainer.facts["skipped_training_images"] = [asdict(bad) for bad in skipped]
     explainer.save(folder)
-    for note in _notes(explainer.facts):
+    for note in _notes({**detector_facts(explainer.detector), **explainer.facts}):
         print(note)
     return explainer
 
@@ -247,6 +249,12 @@ def _fit(
 def _notes(facts: Mapping[str, Any]) -> list[str]:
     """What a user should know of a fit, a sentence each."""
     notes = list(facts.get("contract", {}).get("notes", []))
+    if (expected := facts.get("expected")) and expected["largest_there"] > expected["tolerance"]:
+        notes.append(
+            f"At {'x'.join(map(str, expected['edited_at']))}, where images are edited and scored, "
+            f"the detector's scores are up to {expected['largest_there']:.3g} from those of the "
+            "whole images; a larger --size brings them nearer."
+        )
     if synthetic := facts.get("synthetic_outliers"):
         notes.append(
             f"The detector flags {synthetic['flagged']:,} of {synthetic['made']:,} synthetic "
@@ -266,8 +274,13 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _meet_expectations(detector: AdaptedDetector, expect: Path, files: list[Path]) -> None:
-    """Compare the detector's scores of whole images, not yet scaled for editing, with the user's.
+def _meet_expectations(
+    detector: AdaptedDetector, edited: Shape, expect: Path, files: list[Path]
+) -> None:
+    """Compare the detector's scores of whole images with the user's own.
+
+    How far they are from that at the size at which images are `edited` is noted as well: what is
+    explained is what the detector sees there.
 
     Raises:
         UserError: there are no scores of these files, or they differ; says by how much.
@@ -275,19 +288,25 @@ def _meet_expectations(detector: AdaptedDetector, expect: Path, files: list[Path
     expected = read_expected(expect)
     names = [file.as_posix() for file in files]
     places = list(match_expected(expected, names))[:_COMPARED]
-    scores, known = [torch.zeros(0, dtype=torch.float64)], []
+    nothing = torch.zeros(0, dtype=torch.float64)
+    whole, small, known = [nothing], [nothing], []
     for place in places:
-        shape = (detector.shape[0], *natural_shape([files[place]])[1:])
-        read = read_good_images([files[place]], shape)
-        if len(read):
-            scores.append(detector.at(shape).own(to_float(read.images)).detach().double())
+        natural = (detector.shape[0], *natural_shape([files[place]])[1:])
+        read = read_good_images([files[place]], natural), read_good_images([files[place]], edited)
+        if all(map(len, read)):
+            for scores, images in zip((whole, small), read, strict=True):
+                at = detector.at((images.images.shape[1], *images.images.shape[2:]))
+                scores.append(at.own(to_float(images.images)).detach().double())
             known.append(names[place])
-    detector.checks["expected"] = check_expected(
-        torch.cat(scores),
-        known or [names[place] for place in places] or names[:1],
-        expected,
-        detector.model.spec,
-    )
+    found = known or [names[place] for place in places] or names[:1]
+    facts = check_expected(torch.cat(whole), found, expected, detector.model.spec)
+    apart = (torch.cat(small) - torch.cat(whole)).abs()
+    detector.checks["expected"] = {
+        **facts,
+        "edited_at": list(edited[1:]),
+        "largest_there": float(apart.max()),
+        "mean_there": float(apart.mean()),
+    }
 
 
 def _shape(
