@@ -134,8 +134,10 @@ def try_kills(work: Work, folder: Path, kills: int, seed: int) -> dict[str, Any]
         place = folder / f"{len(moments)}" / "work"
         work.prepare(place)
         moment = rng.random() * seconds
-        if not kill(work.arguments(place), moment):
-            shutil.rmtree(place)  # it was done before; another moment
+        done = kill(work.arguments(place), moment)
+        if done is not None:  # before that moment, on a machine that has become faster
+            seconds = min(seconds, done)
+            shutil.rmtree(place)
             continue
         states.append(state(place, work.content(place), expected))
         finish(work.arguments(place))
@@ -213,13 +215,17 @@ def finish(arguments: list[str]) -> float:
     return time.perf_counter() - begun
 
 
-def kill(arguments: list[str], moment: float) -> bool:
-    """Kill a command after some seconds of work; False if it was done by then."""
+def kill(arguments: list[str], moment: float) -> float | None:
+    """Kill a command after some seconds of work; the seconds it took if it was done by then."""
     with begin(arguments) as process:
-        time.sleep(moment)
-        process.send_signal(signal.SIGKILL)
+        begun = time.perf_counter()
+        try:
+            process.wait(timeout=moment)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        seconds = time.perf_counter() - begun
         process.communicate()
-        return process.returncode == -signal.SIGKILL
+        return None if process.returncode == -signal.SIGKILL else seconds
 
 
 def begin(arguments: list[str]) -> subprocess.Popen[str]:
