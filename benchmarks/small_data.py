@@ -374,8 +374,8 @@ def picture(explanation: Explanation, count: int, scale: int) -> Image.Image:
         ("anomaly", before, explanation.scores_before[chosen])
     ]
     for k in range(after.shape[1]):
-        scores = explanation.scores_after[chosen, k]
-        rows.append((f"concept {'ABCDEFGH'[k % 8]}", after[:, k], scores))
+        after_scores = explanation.scores_after[chosen, k]
+        rows.append((f"concept {'ABCDEFGH'[k % 8]}", after[:, k], after_scores))
     for k in range(after.shape[1]):
         # Grey where nothing changed.
         change = (after[:, k].int() - before.int()) + 128
