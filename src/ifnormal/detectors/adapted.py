@@ -287,7 +287,7 @@ def _fit_together(
         if sides is None:
             raise UserError(
                 f"The {model.name} takes images of any size; say at which (C, H, W) they are to be "
-                "edited: shape=(3, 64, 64), --shape 3 64 64."
+                "edited: shape=(3, 64, 64)."
             )
         # The generator edits images whose sides are multiples of 4.
         rounded = [max(4, round(side / 4) * 4) for side in sides]
