@@ -21,21 +21,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ifnormal.config import DataConfig, DetectorConfig, FitConfig
+from ifnormal.config import DataConfig, FitConfig
 from ifnormal.data import load_setup
-from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.adapted import adapt
 from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.detectors.loading import load_detector
 from ifnormal.detectors.trained import TrainedDetector
-from ifnormal.detectors.training import train_detector
 from ifnormal.explainer import Explainer
 from ifnormal.metrics.evaluate import evaluate
-from ifnormal.metrics.judge import AttributeJudge
-from ifnormal.metrics.judge_training import train_judge
 from ifnormal.metrics.normality_auroc import auroc
-from ifnormal.stages import versions
+from ifnormal.run_folder import versions
 from ifnormal.storage import read_json, write_json
+from trained_once import trained_detector, trained_judge
 
 RESULTS = Path(__file__).parent / "results" / "any-detector.json"
 COLUMNS = ("normality_auroc", "validity", "truly_normal", "minimal_edit", "two_ways", "fid_n")
@@ -60,7 +57,7 @@ def main() -> None:
 def run(door: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
     """Fit and measure an explainer that meets the detector through one door."""
     setup = load_setup(DataConfig(), seed)
-    native, judge = _detector(setup, seed, folder), _judge(setup, folder)
+    native, judge = trained_detector(setup, seed, folder), trained_judge(setup, folder)
     detector = DOORS[door](native, folder / f"detector-{seed}")
     begun = time.perf_counter()
     explainer = Explainer(detector, replace(FitConfig(), steps=steps))
@@ -165,20 +162,6 @@ def _scalar(value: Any) -> float:
 
 def _cell(values: list[float]) -> str:
     return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
-
-
-def _detector(setup: AnomalySetup, seed: int, folder: Path) -> TrainedDetector:
-    path = folder / f"detector-{seed}"
-    if not (path / "detector.json").exists():
-        train_detector(setup, DetectorConfig(), seed).save(path)
-    return TrainedDetector.load(path)
-
-
-def _judge(setup: AnomalySetup, folder: Path) -> AttributeJudge:
-    path = folder / "judge"
-    if not (path / "judge.json").exists():
-        train_judge(setup, seed=1_234_567).save(path)
-    return AttributeJudge.load(path)
 
 
 if __name__ == "__main__":

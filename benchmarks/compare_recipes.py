@@ -15,19 +15,15 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from ifnormal.config import DataConfig, DetectorConfig, FitConfig, Weights
+from ifnormal.config import DataConfig, FitConfig, Weights
 from ifnormal.data import load_setup
-from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.detector import in_batches
-from ifnormal.detectors.trained import TrainedDetector
-from ifnormal.detectors.training import train_detector
 from ifnormal.explainer import Explainer
 from ifnormal.metrics.evaluate import evaluate
-from ifnormal.metrics.judge import AttributeJudge
-from ifnormal.metrics.judge_training import train_judge
 from ifnormal.metrics.normality_auroc import auroc
-from ifnormal.stages import versions
+from ifnormal.run_folder import versions
 from ifnormal.storage import read_json, write_json
+from trained_once import trained_detector, trained_judge
 
 RESULTS = Path(__file__).parent / "results" / "recipes.json"
 
@@ -68,7 +64,7 @@ def main() -> None:
 def run(recipe: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
     """Fit one recipe; its figures on the validation and on the test images."""
     setup = load_setup(DataConfig(), seed)
-    detector, judge = _detector(setup, seed, folder), _judge(setup, folder)
+    detector, judge = trained_detector(setup, seed, folder), trained_judge(setup, folder)
     config = replace(RECIPES[recipe], steps=steps)
     explainer = Explainer(detector, config).fit(setup.train_normal, setup.outliers, seed)
     figures: dict[str, Any] = {"recipe": recipe, "seed": seed, "steps": steps}
@@ -102,20 +98,6 @@ def _scalar(value: Any) -> float:
 
 def _cell(values: list[float]) -> str:
     return f"{mean(values):.1f} ± {stdev(values) if len(values) > 1 else 0:.1f}"
-
-
-def _detector(setup: AnomalySetup, seed: int, folder: Path) -> TrainedDetector:
-    path = folder / f"detector-{seed}"
-    if not (path / "detector.json").exists():
-        train_detector(setup, DetectorConfig(), seed).save(path)
-    return TrainedDetector.load(path)
-
-
-def _judge(setup: AnomalySetup, folder: Path) -> AttributeJudge:
-    path = folder / "judge"
-    if not (path / "judge.json").exists():
-        train_judge(setup, seed=1_234_567).save(path)
-    return AttributeJudge.load(path)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ from ifnormal.metrics.fid import fid_n
 from ifnormal.metrics.normality_auroc import auroc, normality_auroc
 from ifnormal.metrics.validity import validity
 from ifnormal.pixels import to_float, to_pil
-from ifnormal.stages import versions
+from ifnormal.run_folder import versions
 from ifnormal.storage import write_json
 
 ROOT = Path(__file__).parent.parent

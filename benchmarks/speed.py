@@ -39,7 +39,7 @@ from ifnormal.detectors.training import train_detector
 from ifnormal.explainer import Explainer
 from ifnormal.fit import fit
 from ifnormal.pixels import quantize, to_float
-from ifnormal.stages import versions
+from ifnormal.run_folder import versions
 from ifnormal.storage import write_json
 from ifnormal.training_state import TrainingState, unwrapped
 

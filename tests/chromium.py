@@ -23,14 +23,19 @@ needs_chromium = pytest.mark.skipif(
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator[Any]:
-    """A browser with a fresh profile; skips the test where selenium is missing."""
+def chromium(profile: Path, downloads: Path | None = None) -> Iterator[Any]:
+    """A browser with a fresh profile; skips the test where selenium is missing.
+
+    Its logs tell of the console and, for `performance`, of every request.
+    """
     webdriver = pytest.importorskip("selenium.webdriver")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for flag in [*FLAGS, f"--user-data-dir={profile}"]:
         options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    if downloads is not None:
+        options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     try:
         yield driver

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -15,22 +14,15 @@ import pytest
 from PIL import Image
 
 from app_server import serving
+from chromium import chromium, needs_chromium
 from ifnormal.app.what_if import edit, scored
 from ifnormal.pixels import png_bytes, to_pil
 from known_detectors import red
 from known_explainers import color_explainer
 
 pytest.importorskip("gradio")
-webdriver = pytest.importorskip("selenium.webdriver")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no chromium with chromedriver"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
-_FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run
-    --disable-background-networking --disable-component-update --disable-sync
-    --window-size=1280,1000"""
 _STEPS = 60
 
 
@@ -47,19 +39,10 @@ def downloads(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def browser(address: str, tmp_path: Path, downloads: Path) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in [*_FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}"]:
-        options.add_argument(flag)
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    try:
+    with chromium(tmp_path / "profile", downloads) as driver:
         driver.get(address)
         wait(driver, lambda: find(driver, "#upload input[type=file]"))
         yield driver
-    finally:
-        driver.quit()
 
 
 def find(browser: Any, selector: str) -> list[Any]:

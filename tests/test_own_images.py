@@ -14,6 +14,8 @@ from ifnormal.detectors.adapted import adapt
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
 from ifnormal.pixels import to_float, to_pil
+from ifnormal.run_folder import update_config
+from ifnormal.storage import write_json
 from known_detectors import blue, red
 
 MODULE = """
@@ -166,6 +168,17 @@ def test_a_save_that_is_broken_off_is_no_explainer(
         assert explain(f"odd {SPEC} --out out {FIT}") == 130
     assert not (here / "out" / "explainer" / "explainer.json").exists()
     assert explain(f"odd {SPEC} --out out {FIT}") == 0
+
+
+def test_a_run_is_no_place_for_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Or its detector, maybe the very one to be explained, would be cleared away."""
+    run = here / "run"
+    update_config(run, {"data": {}, "seed": 0}, fresh=True)
+    write_json(run / "detector" / "detector.json", {"format": "ifnormal.detector"})
+    for fresh in ("", " --fresh"):
+        assert explain(f"odd {SPEC} --out run {FIT}{fresh}") == 2
+        assert "run holds a run" in capsys.readouterr().err
+    assert (run / "detector" / "detector.json").exists()
 
 
 def test_expected_scores(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

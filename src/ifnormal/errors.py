@@ -10,3 +10,8 @@ class UserError(Exception):
 
 class DivergenceError(UserError):
     """A loss became NaN or infinite; the sentence names the term and the last good checkpoint."""
+
+
+def one_line(text: object) -> str:
+    """What somebody else's error says, fit for the middle of a sentence."""
+    return " ".join(str(text).split())[:200].rstrip(".")

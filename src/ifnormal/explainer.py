@@ -19,6 +19,7 @@ from ifnormal.detectors.detector import (
     Detector,
     batch_size_for,
     detector_facts,
+    device_of,
     higher_is,
     is_detector,
     own_scores,
@@ -27,7 +28,7 @@ from ifnormal.detectors.detector import (
 from ifnormal.detectors.loading import load_detector
 from ifnormal.detectors.saving import load_adapted
 from ifnormal.detectors.surrogate import Surrogate
-from ifnormal.errors import UserError
+from ifnormal.errors import UserError, one_line
 from ifnormal.explanation import Explanation
 from ifnormal.fit import fit
 from ifnormal.generators.concept_classifier import (
@@ -121,7 +122,7 @@ class Explainer:
         prepared = prepare(detector, images, others, seed, false_alarm_rate)
         self._detector = prepared.detector
         self.config = adapted_to(self._asked, max(self.detector.shape[1:]))
-        device = _device_of(self.detector)
+        device = device_of(self.detector)
         state = fit(
             self.detector,
             prepared.normal,
@@ -291,7 +292,7 @@ class Explainer:
             explainer._restore(tensors)
         except (KeyError, TypeError, RuntimeError) as error:
             raise UserError(
-                f"{path} and its weights do not fit together ({_one_line(error)}); restore the "
+                f"{path} and its weights do not fit together ({one_line(error)}); restore the "
                 "folder or fit again."
             ) from None
         return explainer
@@ -355,7 +356,7 @@ class Explainer:
     @torch.inference_mode()
     def _inspect(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Log-odds (...) and features (..., F) of (..., C, H, W) uint8 images, on the CPU."""
-        flat, device = images.flatten(0, -4), _device_of(self.detector)
+        flat, device = images.flatten(0, -4), device_of(self.detector)
         odds, features = [torch.zeros(0)], [torch.zeros(0, 0)]
         for part in flat.split(batch_size_for(flat)) if len(flat) else ():
             floats = to_float(part).to(device)
@@ -394,18 +395,6 @@ def _saved_detector(folder: Path, given: Any, trust: bool) -> Detector:
     if isinstance(given, str | Path) and Path(given).is_dir():
         return load_detector(given, trust=trust)
     return load_adapted(folder, trust=trust, model=given)
-
-
-def _device_of(detector: Detector) -> torch.device:
-    """Where a detector computes."""
-    tensors: list[Tensor] = []
-    if isinstance(detector, nn.Module):
-        tensors = [*detector.parameters(), *detector.buffers()]
-    return next((tensor.device for tensor in tensors), torch.device("cpu"))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,15 +1,15 @@
 """The training of the generator against a frozen detector, readable from top to bottom.
 
-One step: draw images, targets α and concepts k (`_draw`); edit them; let the discriminator learn to
-tell the edits from real images (`_discriminator_step`); let the generator and the concept
-classifier learn from every term of the objective (`_terms`, `_generator_step`).
+One step: draw images, targets α and concepts k (`draw_batch`); edit them; let the discriminator
+learn to tell the edits from real images (`_discriminator_step`); let the generator and the concept
+classifier learn from every term of the objective (`_terms`, in `_train_step`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +24,10 @@ from ifnormal.config import FitConfig
 from ifnormal.detectors.detector import Detector, is_black_box
 from ifnormal.detectors.distillation import Distillation
 from ifnormal.errors import DivergenceError
-from ifnormal.generators.augmentation import augment, is_wanted
+from ifnormal.generators.augmentation import augment
 from ifnormal.pixels import quantize, to_float
 from ifnormal.progress import Progress
+from ifnormal.training_batch import TrainingBatch, draw_batch
 from ifnormal.training_images import TrainingImages
 from ifnormal.training_state import Checkpoint, TrainingState, fit_material
 
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
 _REPORT_EVERY = 25
 _FRESH_BATCH = 128
-# Pairs whose score had to move by more than this share of the way from normal to outlier show what
-# a concept does; the rest are identities.
-_MOVED = 0.5
 
 
 def fit(
@@ -98,7 +96,7 @@ def fit(
     with Progress("explainer", config.steps, log, start=state.step) as progress:
         while state.step < config.steps:
             state.set_learning_rates()
-            batch = _draw(images, state)
+            batch = draw_batch(images, state)
             terms, edited = _train_step(detector, batch, state, fabric)
             _require_finite(terms, state, folder)
             state.step += 1
@@ -160,79 +158,8 @@ def _fresh_edits(images: TrainingImages, state: TrainingState, count: int) -> Te
     return torch.cat(parts)
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Images of one step. Rows run over concepts first: row k·B + i is image i in concept k."""
-
-    images: Tensor
-    scores: Tensor
-    features: Tensor
-    modes: Tensor
-    targets: Tensor
-    wanted_scores: Tensor
-    moved_from: float  # a score that has to change by more than this had to move
-    concepts: Tensor
-    path: Tensor  # (P, 2) rows: of a half-way edit and of the full edit of the same image
-    real_images: Tensor
-    real_scores: Tensor
-    real_modes: Tensor
-    sources: Tensor  # (K·B, C, H, W) what synthetic outliers were made of
-    restored: Tensor  # (K·B,) how much each row must become its source
-    augmented: bool  # whether the discriminator sees its images varied
-
-    @property
-    def moved(self) -> Tensor:
-        """(K·B,) bool: the score had to move, so the edit must show its concept."""
-        return (self.wanted_scores - self.scores).abs() > self.moved_from
-
-
-def _draw(images: TrainingImages, state: TrainingState) -> _Batch:
-    """Draw images, targets and every concept of each."""
-    config, generator = state.config, state.random
-    size, concepts = config.batch_size, config.concepts
-    zeros = round(size * config.targets_zero)
-    ones = min(round(size * config.targets_one), size - zeros)
-    # Half-way targets reuse images that also get the full edit, so that the path has both ends.
-    halves = size - zeros - ones
-    rows = torch.arange(size)
-    rows[zeros + ones :] = torch.arange(halves) % max(zeros, 1) if zeros else rows[zeros + ones :]
-    # Where α is what the image has already there is little to learn, so most of them have to move.
-    share = torch.full((size,), config.moved_share)
-    share[zeros : zeros + ones] = 1 - config.moved_share
-    index = images.draw(share, generator)[rows]
-    uniform = torch.rand(halves, generator=generator)
-    targets = torch.cat([torch.zeros(zeros), torch.ones(ones), uniform]).to(images.device)
-    targets = targets.repeat(concepts)
-    concept = torch.arange(concepts, device=images.device).repeat_interleave(size)
-    ends = torch.arange(zeros + ones, size)
-    path = torch.stack([ends, rows[ends]], 1) if zeros else torch.zeros(0, 2, dtype=torch.long)
-    real = images.draw(torch.full((size * concepts,), 0.5), generator)
-    # Only in the concept whose mode the source is of: the others lead elsewhere.
-    source = images.sources[index].clamp_min(0)
-    is_known = (images.sources[index] >= 0).repeat(concepts)
-    return _Batch(
-        images=channels_last(to_float(images.images[index])).repeat(concepts, 1, 1, 1),
-        scores=images.scores[index].repeat(concepts),
-        features=images.features[index].repeat(concepts, 1),
-        modes=images.modes[index].repeat(concepts, 1),
-        targets=targets,
-        wanted_scores=images.typical_score(targets, concept),
-        moved_from=_MOVED * float(images.typical_outlier - images.typical_normal.mean()),
-        concepts=concept,
-        path=torch.cat([path + k * size for k in range(concepts)]),
-        real_images=channels_last(to_float(images.images[real])),
-        real_scores=images.scores[real],
-        real_modes=images.modes[real],
-        sources=channels_last(to_float(images.images[source])).repeat(concepts, 1, 1, 1)
-        if is_known.any()
-        else torch.zeros(0),
-        restored=is_known * (targets == 0) * images.modes[source].T.flatten(),
-        augmented=is_wanted(config.augment, images.normal),
-    )
-
-
 def _train_step(
-    detector: Detector, batch: _Batch, state: TrainingState, fabric: Fabric
+    detector: Detector, batch: TrainingBatch, state: TrainingState, fabric: Fabric
 ) -> tuple[dict[str, Tensor], Tensor]:
     """One update of every network; returns the terms before the update, and the edited images."""
     with fabric.autocast():
@@ -256,7 +183,7 @@ def _weighted(terms: dict[str, Tensor]) -> list[str]:
     return [name for name in terms if name != "discriminator"]
 
 
-def _condition(batch: _Batch, state: TrainingState) -> Tensor:
+def _condition(batch: TrainingBatch, state: TrainingState) -> Tensor:
     """(K·B, K) modes the discriminator is told: the concept's, or the image's own if unmoved."""
     if not state.config.conditional:
         return batch.modes
@@ -264,13 +191,13 @@ def _condition(batch: _Batch, state: TrainingState) -> Tensor:
     return torch.where(batch.moved[:, None], asked, batch.modes)
 
 
-def _varied(images: Tensor, batch: _Batch, state: TrainingState) -> Tensor:
+def _varied(images: Tensor, batch: TrainingBatch, state: TrainingState) -> Tensor:
     """What the discriminator sees of images."""
     return channels_last(augment(images, state.random)) if batch.augmented else images
 
 
 def _discriminator_step(
-    batch: _Batch, edited: Tensor, modes: Tensor, state: TrainingState, fabric: Fabric
+    batch: TrainingBatch, edited: Tensor, modes: Tensor, state: TrainingState, fabric: Fabric
 ) -> Tensor:
     """Teach D to tell real images from edited ones; returns its loss."""
     with fabric.autocast():
@@ -289,7 +216,7 @@ def _discriminator_step(
 
 def _terms(
     detector: Detector,
-    batch: _Batch,
+    batch: TrainingBatch,
     edited: Tensor,
     overshoot: Tensor,
     modes: Tensor,
@@ -340,7 +267,7 @@ def _terms(
 
 
 def _undo_and_keep(
-    batch: _Batch, edited: Tensor, state: TrainingState
+    batch: TrainingBatch, edited: Tensor, state: TrainingState
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """x̃ = G(x̄, φ(x), k), and for half of the images the pair (x, G(x, φ(x), k)), in one pass."""
     half = torch.arange(len(edited), device=edited.device) % state.config.batch_size
@@ -355,7 +282,7 @@ def _undo_and_keep(
 
 def _concept_terms(
     detector: Detector,
-    batch: _Batch,
+    batch: TrainingBatch,
     edited: Tensor,
     features: Tensor,
     cycled: Tensor,
@@ -389,7 +316,7 @@ def _concept_terms(
     return terms
 
 
-def _pairs_of_concepts(batch: _Batch, concepts: int) -> tuple[Tensor, Tensor]:
+def _pairs_of_concepts(batch: TrainingBatch, concepts: int) -> tuple[Tensor, Tensor]:
     """Rows of the same moved image in two different concepts, for every pair of concepts."""
     rows = torch.arange(len(batch.images), device=batch.images.device).view(concepts, -1)
     moved = batch.moved.view(concepts, -1)[0]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ifnormal import __version__
 from ifnormal.detectors.detector import detector_facts, higher_is, own_threshold
-from ifnormal.errors import UserError
+from ifnormal.errors import UserError, one_line
 from ifnormal.storage import read_json, write_atomic, write_json
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _understood(hub: ModuleType, repo_id: str, revision: str | None) -> Iterator
         reason = getattr(error, "server_message", None) or f"status {status}"
         way_out = log_in if status in (401, 403) else "try again later"
         raise UserError(
-            f"The hub does not do this with {repo_id} ({_line(reason)}); {way_out}."
+            f"The hub does not do this with {repo_id} ({one_line(reason)}); {way_out}."
         ) from None
     except (errors.LocalEntryNotFoundError, ConnectionError) as error:
         raise _unreachable(repo_id, error) from None
@@ -232,10 +232,6 @@ def _unreachable(repo_id: str, error: Exception) -> UserError:
         f"The hub cannot be reached for {repo_id} ({type(error).__name__}); "
         "check the network, or use a folder on this machine."
     )
-
-
-def _line(text: object) -> str:
-    return " ".join(str(text).split())[:200].rstrip(".")
 
 
 def _package() -> ModuleType:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from ifnormal.errors import UserError
+from ifnormal.errors import UserError, one_line
 
 
 def json_events(path: Path, streamed: Sequence[str] = ()) -> Iterator[tuple[str, int | None, Any]]:
@@ -24,8 +24,9 @@ def json_events(path: Path, streamed: Sequence[str] = ()) -> Iterator[tuple[str,
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; name a folder that ifnormal wrote.") from None
     except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} cannot be read as JSON ({reason}); write it again.") from None
+        raise UserError(
+            f"{path} cannot be read as JSON ({one_line(error)}); write it again."
+        ) from None
 
 
 class _Stream:

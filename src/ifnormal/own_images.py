@@ -1,47 +1,24 @@
-"""A user's own images and detector: from its SPEC and normal images to an explanation folder.
+"""A user's own images, explained by a detector of the user's own into a folder.
 
 ```
-OUT/config.json        options, versions, machine
-OUT/explainer/         explainer, what is known of its detector, checkpoint, losses
-OUT/explanation.json   the explanation, with images/ and, while it grows, parts/
-OUT/report.html        the report
+OUT/config.json, OUT/explainer/   see `own_explainer`; not where an explainer is named
+OUT/explanation.json              the explanation, with images/ and, while it grows, parts/
+OUT/report.html                   the report
 ```
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
 
 from ifnormal.config import ExplainConfig, FitConfig, Preprocessing, RefineConfig, ThriftConfig
-from ifnormal.data.checking import BadImage, read_good_images
 from ifnormal.data.folder import find_images
-from ifnormal.data.given import Shape, default_shape, natural_shape
-from ifnormal.detectors.adapted import AdaptedDetector
-from ifnormal.detectors.detector import detector_facts
-from ifnormal.detectors.expected import check_expected, match_expected, read_expected
-from ifnormal.detectors.loading import load_detector
 from ifnormal.errors import UserError
-from ifnormal.explainer import Explainer
 from ifnormal.explanation_stream import Streaming, Summary, explain_images
 from ifnormal.improvement import improver
-from ifnormal.pixels import to_float
-from ifnormal.run_folder import CONFIG, begin, clear, difference, require_writable, update_config
-from ifnormal.storage import read_json
-
-_FOOLED = 0.05  # share of edits about which the surrogate was wrong that is worth a warning
-_COMPARED = 64  # images in full size, against the user's own scores
-# What decides on the explainer; the other options may change from one call to the next.
-_DECISIVE = (
-    *("detector", "normal", "outliers", "black_box", "expect", "size", "channels"),
-    *("threshold", "false_alarm_rate", "higher_is", "seed"),
-)
+from ifnormal.own_explainer import explainer_for
 
 
 def explain_own_images(
@@ -91,234 +68,3 @@ def explain_own_images(
             f"None of the {len(files)} files can be explained; {out / 'report.html'} says why."
         )
     return summary
-
-
-def explainer_for(
-    config: ExplainConfig,
-    preprocessing: Preprocessing,
-    fit: FitConfig,
-    out: Path,
-    files: Sequence[Path] = (),
-) -> Explainer:
-    """The explainer that the options name, or one fitted to the normal images that they name.
-
-    A fit that was broken off goes on from its last checkpoint in `out`; one that is finished is not
-    done again. The files to be explained count only for the scores that are expected of them.
-
-    Raises:
-        UserError: an option is missing, a file cannot be used, or `out` holds an explainer that was
-            begun with other options.
-    """
-    if config.explainer is not None:
-        _refuse(_of_a_fit(config, preprocessing, fit), "--explainer, which was fitted before")
-        return load_explainer(config.explainer, config.detector, config.trust)
-    if config.detector is None:
-        raise UserError(
-            "Name a detector with --detector, or an explainer that knows its own with --explainer; "
-            "ifnormal detectors lists what a detector can be."
-        )
-    if config.normal is None:
-        raise UserError(
-            "Name a folder of normal images with --normal, to fit an explainer to, or an explainer "
-            "that is fitted already with --explainer."
-        )
-    if config.of > 1:
-        raise UserError(
-            "Shards share one explainer; fit it first, without --of, and name its folder with "
-            "--explainer."
-        )
-    for name in ("normal", "outliers"):
-        training = getattr(config, name)
-        if training is not None and not training.exists():
-            raise UserError(f"{training} does not exist; correct the folder of --{name}.")
-    folder = out / "explainer"
-    _begin(config, preprocessing, fit, out)
-    if (folder / "explainer.json").exists():
-        return Explainer.load(folder, config.detector, trust=config.trust)
-    return _fit(config, preprocessing, fit, folder, files)
-
-
-def _of_a_fit(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig) -> list[str]:
-    """The options given that only count when a detector is calibrated or an explainer fitted."""
-    usual = ExplainConfig()
-    names = [n for n in _DECISIVE if n not in ("detector", "seed")]
-    given = [name for name in names if getattr(config, name) != getattr(usual, name)]
-    given += ["preprocessing"] if preprocessing != Preprocessing() else []
-    return given + (["fit"] if fit != FitConfig() else [])
-
-
-def _refuse(given: list[str], because: str) -> None:
-    """Rather than let an option do nothing."""
-    if given:
-        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise UserError(f"{named} cannot change {because}; leave it out.")
-
-
-def load_explainer(folder: Path, detector: str | None = None, trust: bool = False) -> Explainer:
-    """An explainer by its folder, or that of a run or an explanation with one in it.
-
-    Args:
-        folder: holds it.
-        detector: SPEC of its detector; without it, what is saved with it, or with the run.
-        trust: run code that a detector of a file contains.
-
-    Raises:
-        UserError: see `Explainer.load`.
-    """
-    if not (folder / "explainer.json").exists() and (folder / "explainer").is_dir():
-        folder = folder / "explainer"
-    given: str | Path | None = detector
-    if given is None and not (folder / "detector").exists():
-        given = folder.parent / "detector"  # of a run
-    return Explainer.load(folder, given, trust=trust)
-
-
-def _begin(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig, out: Path) -> None:
-    """Record the options, or make sure that they are those of the first time."""
-    options = {
-        "explain": {name: getattr(config, name) for name in _DECISIVE},
-        "preprocessing": asdict(preprocessing),
-        "fit": asdict(fit),
-    }
-    begin(out)
-    begun = any(
-        (out / "explainer" / f"{name}.json").exists() for name in ("explainer", "checkpoint")
-    )
-    if begun and not config.fresh:
-        changed = difference(read_json(out / CONFIG), options)
-        if changed:
-            raise UserError(
-                f"{out} was begun with {changed}; give the same options as then, another folder, "
-                "or --fresh to begin anew."
-            )
-        return
-    require_writable(out)
-    clear(out, "detector")
-    update_config(out, options, fresh=True)
-
-
-def _fit(
-    config: ExplainConfig,
-    preprocessing: Preprocessing,
-    fit: FitConfig,
-    folder: Path,
-    files: Sequence[Path],
-) -> Explainer:
-    assert config.detector is not None
-    assert config.normal is not None
-    normal_files = find_images([config.normal])
-    detector = load_detector(
-        config.detector,
-        trust=config.trust,
-        shape=_shape(config, normal_files),
-        preprocessing=preprocessing,
-        threshold=config.threshold,
-        higher_is=None if config.higher_is == "auto" else config.higher_is,
-        black_box=config.black_box,
-    )
-    if isinstance(detector, AdaptedDetector) and not detector.is_calibrated:
-        if config.expect is not None:
-            edited = _shape(config, normal_files, detector.model.input_shape)
-            _meet_expectations(detector, edited, config.expect, [*normal_files, *files])
-        detector = detector.at(_shape(config, normal_files, detector.model.input_shape))
-    else:
-        given = _of_a_fit(replace(config, normal=None, outliers=None), preprocessing, FitConfig())
-        _refuse(given, f"{config.detector}, which has its own scores and threshold")
-    normal, skipped = _read(normal_files, detector.shape, config)
-    outliers = None
-    if config.outliers is not None:
-        outliers, more = _read(find_images([config.outliers]), detector.shape, config)
-        skipped += more
-    explainer = Explainer(detector, fit)
-    explainer.fit(
-        normal,
-        outliers,
-        config.seed,
-        folder,
-        resume=(folder / "checkpoint.json").exists(),
-        false_alarm_rate=config.false_alarm_rate,
-    )
-    if skipped:
-        explainer.facts["skipped_training_images"] = [asdict(bad) for bad in skipped]
-    explainer.save(folder)
-    for note in _notes({**detector_facts(explainer.detector), **explainer.facts}):
-        print(note)
-    return explainer
-
-
-def _notes(facts: Mapping[str, Any]) -> list[str]:
-    """What a user should know of a fit, a sentence each."""
-    notes = list(facts.get("contract", {}).get("notes", []))
-    if (expected := facts.get("expected")) and expected["largest_there"] > expected["tolerance"]:
-        notes.append(
-            f"At {'x'.join(map(str, expected['edited_at']))}, where images are edited and scored, "
-            f"the detector's scores are up to {expected['largest_there']:.3g} from those of the "
-            "whole images; a larger --size brings them nearer."
-        )
-    if synthetic := facts.get("synthetic_outliers"):
-        notes.append(
-            f"The detector flags {synthetic['flagged']:,} of {synthetic['made']:,} synthetic "
-            "outliers; the explainer learned from these."
-        )
-    if surrogate := facts.get("surrogate"):
-        fresh, used = surrogate["on_fresh_edits"], surrogate["queries"]["used"]
-        notes.append(
-            f"A surrogate stood in for the detector, by {used:,} queries; on fresh edits the two "
-            f"agree in {fresh['agreement']:.1%}."
-        )
-        if fresh["fooled"] > _FOOLED:
-            notes.append(
-                f"The detector flags {fresh['fooled']:.1%} of the edits that its surrogate calls "
-                "normal: fit longer, or with more queries (--fit.surrogate.query-budget)."
-            )
-    return notes
-
-
-def _meet_expectations(
-    detector: AdaptedDetector, edited: Shape, expect: Path, files: list[Path]
-) -> None:
-    """Compare the detector's scores of whole images with the user's own.
-
-    How far they are from that at the size at which images are `edited` is noted as well: what is
-    explained is what the detector sees there.
-
-    Raises:
-        UserError: there are no scores of these files, or they differ; says by how much.
-    """
-    expected = read_expected(expect)
-    names = [file.as_posix() for file in files]
-    places = list(match_expected(expected, names))[:_COMPARED]
-    nothing = torch.zeros(0, dtype=torch.float64)
-    whole, small, known = [nothing], [nothing], []
-    for place in places:
-        natural = (detector.shape[0], *natural_shape([files[place]])[1:])
-        read = read_good_images([files[place]], natural), read_good_images([files[place]], edited)
-        if all(map(len, read)):
-            for scores, images in zip((whole, small), read, strict=True):
-                at = detector.at((images.images.shape[1], *images.images.shape[2:]))
-                scores.append(at.own(to_float(images.images)).detach().double())
-            known.append(names[place])
-    found = known or [names[place] for place in places] or names[:1]
-    facts = check_expected(torch.cat(whole), found, expected, detector.model.spec)
-    apart = (torch.cat(small) - torch.cat(whole)).abs()
-    detector.checks["expected"] = {
-        **facts,
-        "edited_at": list(edited[1:]),
-        "largest_there": float(apart.max()),
-        "mean_there": float(apart.mean()),
-    }
-
-
-def _shape(
-    config: ExplainConfig, files: list[Path], takes: tuple[int | None, ...] = (None, None, None)
-) -> Shape:
-    """What the options say of size and channels, the rest from the first image."""
-    channels, height, width = default_shape(files, (takes[0], takes[1], takes[2]))
-    size = config.size if isinstance(config.size, tuple) else (config.size, config.size)
-    return config.channels or channels, size[0] or height, size[1] or width
-
-
-def _read(files: list[Path], shape: Shape, config: ExplainConfig) -> tuple[Tensor, list[BadImage]]:
-    """Images to train with, and the files that are none."""
-    read = read_good_images(files, shape, config.on_bad_image)
-    return read.images, list(read.skipped)

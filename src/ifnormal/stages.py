@@ -61,7 +61,6 @@ from ifnormal.run_folder import (
     timed,
     update_config,
 )
-from ifnormal.run_folder import versions as versions  # the benchmarks take it from here
 from ifnormal.storage import write_json
 
 _CONTRASTED = 12

@@ -36,6 +36,6 @@ def add_explainer(parser: ArgumentParser) -> None:
 
 def load_explainer(options: Options) -> Explainer:
     """The explainer that the options name."""
-    from ifnormal import own_images
+    from ifnormal import own_explainer
 
-    return own_images.load_explainer(options["explainer"], options["detector"], options["trust"])
+    return own_explainer.load_explainer(options["explainer"], options["detector"], options["trust"])

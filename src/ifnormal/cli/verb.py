@@ -49,6 +49,11 @@ def add_config(parser: ArgumentParser, config: type) -> None:
         parser.add_argument(f"--{name}", action="store_true", help=said[name])
 
 
+def add_images(parser: ArgumentParser, help: str) -> None:
+    """Image files and folders, as many as there are."""
+    parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help=help)
+
+
 def add_run(parser: ArgumentParser, *names: str) -> None:
     """The folder of the run."""
     parser.add_argument(

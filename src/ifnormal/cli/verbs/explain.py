@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from ifnormal.cli.verb import Options, Verb, add_config, add_run
+from ifnormal.cli.verb import Options, Verb, add_config, add_images, add_run
 from ifnormal.config import (
     ExplainConfig,
     FitConfig,
@@ -73,13 +73,7 @@ def _explain_run(run: Path) -> None:
 
 
 def _add_options(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "images",
-        nargs="*",
-        type=Path,
-        metavar="IMAGE",
-        help="image files and folders of images; without any, a run's test anomalies",
-    )
+    add_images(parser, "image files and folders of images; without any, a run's test anomalies")
     parser.add_argument(
         "--out",
         type=Path,

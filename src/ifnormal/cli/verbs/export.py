@@ -7,7 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from ifnormal.cli.explainer import add_explainer, load_explainer
-from ifnormal.cli.verb import Options, Verb
+from ifnormal.cli.verb import Options, Verb, add_images
 
 
 def _export(options: Options) -> None:
@@ -28,13 +28,7 @@ def _export(options: Options) -> None:
 
 
 def _add_options(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "images",
-        nargs="*",
-        type=Path,
-        metavar="IMAGE",
-        help="image files and folders to compare the edits on; without any, noise",
-    )
+    add_images(parser, "image files and folders to compare the edits on; without any, noise")
     add_explainer(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("generator.onnx"), metavar="FILE", help="the ONNX file"
