@@ -1,0 +1,119 @@
+"""Experiment: what the sweep runner has to know of one. Each is a file in `experiments/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ifnormal.benchmarks.bench_run import BenchBudget, BenchRun
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which part of an experiment is asked for.
+
+    Attributes:
+        only: a pattern as in file names ("mnist/*"), on the ids of setups; None is all of them.
+        seeds: the seeds.
+        detectors: objectives; () leaves the choice to the experiment.
+        budget: "small" or "paper".
+    """
+
+    only: str | None = None
+    seeds: tuple[int, ...] = (0,)
+    detectors: tuple[str, ...] = ()
+    budget: BenchBudget = "small"
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a run finds and leaves what is not its own.
+
+    Attributes:
+        out: the sweep's folder; `out/shared/` holds what several runs need, such as judges, under
+            names of their content.
+        data_root: folder of data sets, None where there is none.
+    """
+
+    out: Path
+    data_root: Path | None = None
+
+    @property
+    def shared(self) -> Path:
+        """For what several runs need."""
+        return self.out / "shared"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run and its figures, as read from its folder."""
+
+    run: BenchRun
+    metrics: Mapping[str, Any]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of a table.
+
+    Attributes:
+        mean: over the runs behind it; None where there are none.
+        deviation: of them, None for fewer than two.
+        runs: how many runs are behind it.
+        expected: how many the sweep has in all; a table says where some are missing.
+        paper: the paper's figure beside it, None where it has none.
+        text: instead of numbers, words.
+    """
+
+    mean: float | None
+    deviation: float | None = None
+    runs: int = 0
+    expected: int = 0
+    paper: float | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows and columns under a title; rendered as Markdown, HTML or JSON by `tables.py`.
+
+    Attributes:
+        title: what it shows.
+        columns: headings, without that of the rows.
+        rows: heading -> one cell a column.
+        notes: sentences under it: units, extractors, budgets.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[Cell]]
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One of the paper's experiments, or of ours.
+
+    Attributes:
+        name: on the command line.
+        title: what it shows, in a line.
+        source: section of the paper, or "ifnormal".
+        plan: the deterministic list of its runs. Loads no torch.
+        perform: does a run in its folder and returns its figures, JSON-compatible. The runner
+            writes them to `metrics.json`; the folder may hold more: `preview.png`, a report.
+        tables: figures of all planned runs to tables. Gets the plan as well, so that missing runs
+            are seen. Loads no torch.
+        figures: draws into a folder from finished runs, where the experiment has any.
+    """
+
+    name: str
+    title: str
+    source: str
+    plan: Callable[[Selection], list[BenchRun]]
+    perform: Callable[[BenchRun, Path, Workplace], dict[str, Any]]
+    tables: Callable[[Sequence[BenchRun], Sequence[Finished]], list[Table]]
+    figures: Callable[[Sequence[Finished], Path], list[Path]] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
