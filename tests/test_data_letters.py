@@ -56,7 +56,7 @@ def test_the_seed_and_the_purpose_decide_the_letters() -> None:
 
 
 def test_another_normal_digit_has_other_lookalikes() -> None:
-    names = rendered_letters(8, 0, unlike_digit=0).class_names
+    names = rendered_letters(8, 0, unlike=(0,)).class_names
     assert "O" not in names
     assert "T" in names
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ifnormal.config.checks import require, require_choices
 
-DATA_PATHS = ("data_root", "normal", "outlier_images", "anomalies")
+DATA_PATHS = ("data_root", "cards", "normal", "outlier_images", "anomalies")
 
 
 @dataclass(frozen=True)
@@ -17,17 +17,25 @@ class DataConfig:
 
     Attributes:
         setup: name of a registered setup; `colored-mnist` is the paper's C-MNIST, `folder` is your
-            own images.
+            own images, and a name with a slash such as `mnist/one-vs-rest/7` is one of the cards
+            that `ifnormal bench list` shows.
         data_root: folder of Hugging Face style Parquet sets (`mnist/`, `emnist_letters/`); without
             it the embedded 5,000 digits are used. On the command line, the environment variable
             IFNORMAL_DATA is its default.
+        cards: folder of cards of your own, YAML files that describe more setups. The environment
+            variable IFNORMAL_CARDS does the same.
         normal_digit: the digit that is normal in any colour.
         normal_color: the colour that makes any digit normal.
         colors_per_digit: "all" draws every training digit in each colour that its role allows,
             "one" gives each digit a single colour by the seed.
-        drawings: use at most this many drawings, test drawings included; 0 means all.
+        drawings: use at most this many drawings, test drawings included; 0 means all. Those that a
+            judge is trained with are not counted.
         outliers: number of outlier-exposure letters or, of `folder`, of synthetic outliers, as far
             as they fit into 128 MB.
+        test_images: of a card: at most this many normal images to test with, and as many
+            anomalies, evenly over their classes; 0 means all.
+        labelled: of a card of industrial images: so many test anomalies, evenly over the kinds of
+            defects, are moved to training with their masks.
         normal: `folder`: a folder of normal images, and only such.
         outlier_images: `folder`: a folder of images that are not normal, to train with; without it
             synthetic ones are made of the normal images.
@@ -38,11 +46,14 @@ class DataConfig:
 
     setup: str = "colored-mnist"
     data_root: Path | None = None
+    cards: Path | None = None
     normal_digit: int = 1
     normal_color: str = "cyan"
     colors_per_digit: Literal["one", "all"] = "all"
     drawings: int = 0
     outliers: int = 12000
+    test_images: int = 0
+    labelled: int = 0
     normal: Path | None = None
     outlier_images: Path | None = None
     anomalies: Path | None = None
@@ -58,6 +69,8 @@ class DataConfig:
             "drawings must be 0 (all) or at least 200, so that every digit occurs in every split.",
         )
         require(self.outliers >= 32, "outliers must be at least 32.")
+        require(self.test_images >= 0, "test_images must be 0 (all) or positive.")
+        require(self.labelled >= 0, "labelled must be 0 (none) or positive.")
 
 
 def data_config(saved: dict[str, Any]) -> DataConfig:

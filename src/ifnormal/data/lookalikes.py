@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,11 @@ LOOKALIKES = {
     8: "B",
     9: "gpqP",
 }
+
+
+def letters_like(digits: Iterable[int]) -> frozenset[str]:
+    """All letters, as written in `LOOKALIKES`, that could pass for one of these digits."""
+    return frozenset("".join(LOOKALIKES[digit] for digit in digits))
 
 
 def is_stroke(images: Tensor) -> Tensor:

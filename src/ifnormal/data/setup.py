@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor
 
@@ -16,7 +17,7 @@ class AnomalySetup:
     Test images serve for the final figures only. No drawing is in more than one of the three.
 
     Attributes:
-        name: the setup's registered name.
+        name: the setup's registered name, or the id of its card.
         normal: what is normal, in words.
         train_normal: normal images to train with.
         validation_normal, validation_anomalies: held out for thresholds and choices.
@@ -26,9 +27,18 @@ class AnomalySetup:
         attributes: for "validation_anomalies" and "test_anomalies", what each image shows, as
             name -> (N,) int64; empty where nobody knows.
         attribute_names: for each attribute, what its values mean.
-        judge_images, judge_attributes: labelled training images for an independent judge: drawings
-            of the training part, in every combination of attributes, normal or not.
-        normal_attributes: attribute -> the value that by itself makes an image normal.
+        judge_images, judge_attributes: labelled training images for an independent judge: those of
+            the training part, in every combination of attributes, normal or not. They depend
+            neither on the seed nor on what is normal, so that one judge serves a whole family.
+        judge_outliers: junk that the judge must refuse to name, as independent; None where the
+            outliers have to do.
+        normal_attributes: attribute -> the values that by themselves make an image normal.
+        pictures: whether images are light drawings on a dark ground, or photographs; the judge's
+            training varies the two in different ways.
+        test_masks: where the test anomalies are anomalous, (N, H, W) bool; None if nobody knows.
+        labelled_anomalies: anomalies of known place to train with, none of them a test image;
+            None where there are none.
+        labelled_masks: where these are anomalous, (N, H, W) bool.
         facts: numbers and sources worth saving beside a result; JSON-compatible.
     """
 
@@ -45,7 +55,12 @@ class AnomalySetup:
     attribute_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     judge_images: Tensor | None = None
     judge_attributes: Mapping[str, Tensor] = field(default_factory=dict)
-    normal_attributes: Mapping[str, int] = field(default_factory=dict)
+    judge_outliers: Tensor | None = None
+    normal_attributes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    pictures: Literal["drawings", "photographs"] = "drawings"
+    test_masks: Tensor | None = None
+    labelled_anomalies: Tensor | None = None
+    labelled_masks: Tensor | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
 
     @property
