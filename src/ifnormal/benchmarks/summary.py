@@ -1,0 +1,51 @@
+"""From the figures of runs to a cell of a table: mean and deviation, and how many are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.benchmarks.experiment import Cell, Finished
+
+
+def summary(
+    planned: Iterable[BenchRun],
+    finished: Sequence[Finished],
+    key: str,
+    paper: float | None = None,
+) -> Cell:
+    """One figure over some of the planned runs.
+
+    A figure that has one value a concept counts with their mean. A run that has no such figure
+    does not count as finished.
+
+    Args:
+        planned: the runs behind the cell, made or not.
+        finished: those that are made, among others.
+        key: of the figure in `metrics.json`.
+        paper: the paper's figure.
+    """
+    by_key = {one.run.key: one.metrics for one in finished}
+    keys = [run.key for run in planned]
+    values = [value(by_key[one], key) for one in keys if one in by_key]
+    numbers = [number for number in values if number is not None]
+    return Cell(
+        mean=mean(numbers) if numbers else None,
+        deviation=stdev(numbers) if len(numbers) > 1 else None,
+        runs=len(numbers),
+        expected=len(keys),
+        paper=paper,
+    )
+
+
+def value(metrics: Mapping[str, Any], key: str) -> float | None:
+    """A figure as one number: of several concepts or attributes the mean; None where unknown."""
+    found = metrics.get(key)
+    if isinstance(found, Mapping):
+        found = list(found.values())
+    if isinstance(found, list):
+        known = [number for number in found if number is not None]
+        return mean(known) if known else None
+    return None if found is None else float(found)
