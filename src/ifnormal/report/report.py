@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,13 @@ CARDS = 24
 ACCEPTED_IF = {"anomalous": "falls to {} or below", "normal": "rises to {} or above"}
 
 
-def write_report(run: Path, cards: int = CARDS, shown: int = SHOWN, budget: int = BUDGET) -> Path:
+def write_report(
+    run: Path,
+    cards: int = CARDS,
+    shown: int = SHOWN,
+    budget: int = BUDGET,
+    metrics: Mapping[str, Any] | None = None,
+) -> Path:
     """Write `report.html` into a folder, from whatever the folder holds.
 
     Args:
@@ -39,6 +45,7 @@ def write_report(run: Path, cards: int = CARDS, shown: int = SHOWN, budget: int 
         cards: the most anomalies that are printed; large images may leave room for fewer.
         shown: the most explained images in the gallery, and the most others.
         budget: characters of pictures that the page itself holds for the gallery's details.
+        metrics: the figures, where they are not in `metrics.json` yet.
 
     Returns:
         The path of the report.
@@ -48,6 +55,7 @@ def write_report(run: Path, cards: int = CARDS, shown: int = SHOWN, budget: int 
     """
     run = Path(run)
     read = read_run(run, shown)
+    read = read if metrics is None else replace(read, metrics=metrics)
     beside = read.explanation.folder.relative_to(run).as_posix()
     writing = score_writing(read.explanation)
     gallery = make_gallery(

@@ -1,0 +1,100 @@
+"""One whole run: images, detector, judge, explainer, explanation, figures, pictures, report."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.benchmarks.experiment import Workplace
+from ifnormal.benchmarks.materials import (
+    configs,
+    explainer_of,
+    measured,
+    names_of,
+    setup_of,
+    trained_detector,
+    trained_judge,
+)
+from ifnormal.benchmarks.preview import write_preview
+from ifnormal.data.setup import AnomalySetup
+from ifnormal.explanation import Explanation
+from ifnormal.metrics.evaluate import explanation_truth
+from ifnormal.metrics.judge import AttributeJudge
+from ifnormal.report import write_report
+from ifnormal.run_folder import CONFIG, seconds, timed, update_config
+from ifnormal.storage import read_json, write_json
+
+# Anomalies that are kept as pictures; all of them are measured.
+_KEPT = 24
+# What other runs may have done for this one, and what is not the run's own cost.
+_DETECTOR, _JUDGE = "detector", "judge"
+
+
+def full_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
+    """Do a run of the main experiment in its folder; returns its figures.
+
+    The folder then holds `explainer/`, `explanation/` of the first anomalies, `preview.png` and
+    `report.html`. What an earlier attempt finished, or saved of its fit, is used.
+
+    Args:
+        run: setup, detector, seed and options.
+        folder: of the run, with its `config.json`.
+        workplace: holds shared detectors and judges, and knows the data.
+
+    Returns:
+        Figures under the keys of `METRICS`, and `seconds` of each stage. `wall_clock_s` is what the
+        run takes by itself, without the judge: a shared detector counts with what its training took.
+    """
+    options = configs(run, workplace)
+    begun = time.perf_counter()
+    with timed(folder, "setup", begun):
+        setup = setup_of(run, workplace)
+    described = {"setup": {"normal": setup.normal, **setup.facts}}
+    update_config(folder, {**asdict(options), "seed": run.seed, "fit_seed": run.seed, **described})
+    with timed(folder, _DETECTOR, time.perf_counter()):
+        detector, shared = trained_detector(setup, options.detector, run.seed, workplace)
+    (folder / "detector").mkdir(exist_ok=True)
+    shutil.copyfile(shared.folder / "losses.jsonl", folder / "detector" / "losses.jsonl")
+    with timed(folder, _JUDGE, time.perf_counter()):
+        judged = trained_judge(setup, options.judge_steps, workplace)
+    judge = None if judged is None else judged[0]
+    with timed(folder, "fit", time.perf_counter() - seconds(folder).get("fit", 0.0)):
+        explainer = explainer_of(run, folder, setup, detector)
+    if explainer.images_per_second:  # 0 where an earlier attempt finished the fit
+        update_config(folder, {"images_per_s": round(explainer.images_per_second, 1)})
+    with timed(folder, "explain", time.perf_counter()):
+        explanation = explainer.explain(setup.test_anomalies, names_of(setup), traversals=_KEPT)
+    with timed(folder, "evaluate", time.perf_counter()):
+        figures = measured(run, explanation, setup, detector, judge)
+    stages = {**seconds(folder), _DETECTOR: shared.seconds}
+    figures["seconds"] = stages
+    figures["wall_clock_s"] = round(sum(stages.values()) - stages.get(_JUDGE, 0.0), 1)
+    figures["images_per_s"] = _speed(folder)
+    write_pictures(folder, explanation, setup, judge, figures)
+    return figures
+
+
+def write_pictures(
+    folder: Path,
+    explanation: Explanation,
+    setup: AnomalySetup,
+    judge: AttributeJudge | None,
+    figures: dict[str, Any],
+) -> None:
+    """`preview.png`, `explanation/` of the first anomalies, `truth.json` and `report.html`."""
+    write_preview(folder / "preview.png", explanation)
+    kept = explanation.select(range(min(_KEPT, len(explanation))))
+    kept.save(folder / "explanation")
+    if judge is not None:
+        truth = explanation_truth(kept, setup, judge)
+        write_json(folder / "truth.json", {"is_normal": truth.is_normal.tolist()})
+    write_report(folder, metrics=figures)
+
+
+def _speed(folder: Path) -> float | None:
+    speed: float | None = read_json(folder / CONFIG).get("images_per_s")
+    return speed

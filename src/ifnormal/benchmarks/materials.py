@@ -1,0 +1,239 @@
+"""What experiments are made of: setups, detectors, judges, explainers and figures of a run.
+
+A detector, and a judge, is trained once a sweep: it lies in `shared/` under a hash of what it was
+trained on and how, with a lock beside it while it is in the making.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.benchmarks.experiment import Workplace
+from ifnormal.benchmarks.options import Configs, configs_of
+from ifnormal.config import DetectorConfig, FitConfig
+from ifnormal.data import load_setup
+from ifnormal.data.setup import AnomalySetup
+from ifnormal.detectors.detector import Detector, in_batches
+from ifnormal.detectors.trained import TrainedDetector
+from ifnormal.detectors.training import train_detector
+from ifnormal.errors import UserError
+from ifnormal.explainer import Explainer
+from ifnormal.explanation import Explanation
+from ifnormal.identity import detector_identity, digest
+from ifnormal.metrics import METRICS
+from ifnormal.metrics.evaluate import evaluate
+from ifnormal.metrics.judge import AttributeJudge
+from ifnormal.metrics.judge_training import train_judge
+from ifnormal.metrics.normality_auroc import auroc
+from ifnormal.storage import read_json, write_json
+
+# No run's seed: nobody who trains shall choose the judge.
+JUDGE_SEED = 1_234_567
+
+_MADE = "made.json"
+_FITTED_TO = "fitted_to.json"
+_HASHED = 16
+_T = TypeVar("_T")
+
+
+def configs(run: BenchRun, workplace: Workplace) -> Configs:
+    """Every option of a run: the setup's budget, then the run's detector, then its own options."""
+    return configs_of(run, workplace.data_root)
+
+
+def setup_of(run: BenchRun, workplace: Workplace) -> AnomalySetup:
+    """The images of a run.
+
+    Raises:
+        UserError: there is no such setup, or its images are missing.
+    """
+    return load_setup(configs(run, workplace).data, run.seed)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Where something that several runs need lies, and what making it took.
+
+    Attributes:
+        folder: below `Workplace.shared`.
+        seconds: of its making, whichever run did it.
+    """
+
+    folder: Path
+    seconds: float
+
+
+def detector_of(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> TrainedDetector:
+    """The run's detector, trained once a sweep.
+
+    Args:
+        run: its detector, seed and options.
+        workplace: holds the shared detectors.
+        setup: as `setup_of` has it; a detector belongs to its training images.
+    """
+    config = configs(run, workplace).detector
+    return trained_detector(setup, config, run.seed, workplace)[0]
+
+
+def trained_detector(
+    setup: AnomalySetup, config: DetectorConfig, seed: int, workplace: Workplace
+) -> tuple[TrainedDetector, Shared]:
+    """A detector of this configuration, trained on these images the first time it is asked for."""
+    training = ("train_normal", "validation_normal", "outliers", "validation_outliers")
+    extra = ("labelled_anomalies", "labelled_masks")
+    images = _tensors({name: getattr(setup, name, None) for name in (*training, *extra)})
+    content = {"images": digest(images), "detector": asdict(config), "seed": seed}
+    folder = workplace.shared / "detectors" / _hash(content)
+
+    def make() -> TrainedDetector:
+        detector = train_detector(setup, config, seed, folder / "losses.jsonl")
+        detector.save(folder)
+        return detector
+
+    return _shared(folder, "detector.json", content, make, TrainedDetector.load)
+
+
+def judge_of(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> AttributeJudge | None:
+    """The independent judge of the run's images; None where nobody knows what they show."""
+    found = trained_judge(setup, configs(run, workplace).judge_steps, workplace)
+    return None if found is None else found[0]
+
+
+def trained_judge(
+    setup: AnomalySetup, steps: int, workplace: Workplace
+) -> tuple[AttributeJudge, Shared] | None:
+    """A judge for these labelled images, trained the first time it is asked for.
+
+    It knows no run and no normal class, so that one serves all setups of a family.
+    """
+    if setup.judge_images is None:
+        return None
+    junk = getattr(setup, "judge_outliers", None)
+    junk = setup.outliers if junk is None else junk
+    content = {
+        "images": digest(_tensors({"images": setup.judge_images, "junk": junk})),
+        "labels": digest(dict(setup.judge_attributes)),
+        "names": {name: list(values) for name, values in setup.attribute_names.items()},
+        "pictures": getattr(setup, "pictures", "drawings"),
+        "steps": steps,
+        "seed": JUDGE_SEED,
+    }
+    folder = workplace.shared / "judges" / _hash(content)
+
+    def make() -> AttributeJudge:
+        judge = train_judge(setup, JUDGE_SEED, steps)
+        judge.save(folder)
+        return judge
+
+    return _shared(folder, "judge.json", content, make, AttributeJudge.load)
+
+
+def explainer_of(run: BenchRun, folder: Path, setup: AnomalySetup, detector: Detector) -> Explainer:
+    """The explainer in the run's folder: as it was saved, or fitted, going on from a checkpoint.
+
+    Args:
+        run: its options decide how it is fitted.
+        folder: of the run; the explainer is in `explainer/`.
+        setup: the images.
+        detector: any detector, a built-in one or not.
+    """
+    config = configs(run, Workplace(folder.parent)).fit
+    return fitted(folder / "explainer", config, run.seed, setup, detector)
+
+
+def fitted(
+    target: Path, config: FitConfig, seed: int, setup: AnomalySetup, detector: Detector
+) -> Explainer:
+    """An explainer of this configuration in `target`, fitted where it is not there yet."""
+    identity = json.loads(json.dumps(detector_identity(detector), default=str))
+    path = target / _FITTED_TO
+    if path.exists() and read_json(path) != identity:
+        _forget(target)  # another detector than that of the last attempt
+    if (target / "explainer.json").exists():
+        return Explainer.load(target, detector)
+    write_json(path, identity)
+    # Synthetic ones are made anew, knowing what each was made of.
+    synthetic = setup.facts.get("outlier_source") == "synthetic"
+    outliers = None if synthetic else setup.outliers
+    explainer = Explainer(detector, config)
+    resume = (target / "checkpoint.json").exists()
+    try:
+        explainer.fit(setup.train_normal, outliers, seed, target, resume)
+    except UserError:
+        if not resume:
+            raise
+        _forget(target)  # a checkpoint of other images or of another version
+        explainer = Explainer(detector, config).fit(setup.train_normal, outliers, seed, target)
+        write_json(path, identity)
+    explainer.save(target)
+    return explainer
+
+
+def measured(
+    run: BenchRun,
+    explanation: Explanation,
+    setup: AnomalySetup,
+    detector: Detector,
+    judge: AttributeJudge | None,
+) -> dict[str, Any]:
+    """Every figure of an explanation of the setup's first test anomalies; None where unknown."""
+    normal = in_batches(detector, setup.test_normal)
+    of_detector = auroc(normal, in_batches(detector, setup.test_anomalies))
+    figures = evaluate(explanation, normal, setup, judge, run.seed, of_detector)  # type: ignore[arg-type, unused-ignore]
+    return {**dict.fromkeys(METRICS), **figures}
+
+
+def names_of(setup: AnomalySetup) -> list[str]:
+    """Names of the test anomalies by what they show, such as "red 4", with their number."""
+    known = setup.attributes.get("test_anomalies", {})
+    order = list(reversed(list(known)))
+    return [
+        " ".join([*(setup.attribute_names[a][int(known[a][n])] for a in order), f"({n})"])
+        for n in range(len(setup.test_anomalies))
+    ]
+
+
+def _shared(
+    folder: Path,
+    document: str,
+    content: Mapping[str, Any],
+    make: Callable[[], _T],
+    load: Callable[[Path], _T],
+) -> tuple[_T, Shared]:
+    """What lies in `folder`, made under a lock if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if (folder / document).exists() and (folder / _MADE).exists():
+            return load(folder), Shared(folder, read_json(folder / _MADE)["seconds"])
+        begun = time.perf_counter()
+        made = make()
+        seconds = round(time.perf_counter() - begun, 2)
+        write_json(folder / _MADE, {"seconds": seconds, "of": content})
+        return made, Shared(folder, seconds)
+
+
+def _tensors(named: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+    return {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    packed = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(packed.encode()).hexdigest()[:_HASHED]
+
+
+def _forget(target: Path) -> None:
+    """Remove an explainer and its checkpoint; the next fit begins anew."""
+    for path in target.glob("*"):
+        if path.is_file():
+            path.unlink()

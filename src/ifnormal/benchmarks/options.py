@@ -1,0 +1,78 @@
+"""The options of a run: dotted names over the dataclasses of `config/`. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.config import DataConfig, DetectorConfig, FitConfig, Objective
+from ifnormal.errors import UserError
+
+_JUDGE_STEPS = 900
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Configs:
+    """Every option of a run.
+
+    Attributes:
+        data: the setup, with its data root.
+        detector: how its detector is trained.
+        fit: how its explainer is fitted.
+        judge_steps: optimizer steps of the judge.
+    """
+
+    data: DataConfig
+    detector: DetectorConfig
+    fit: FitConfig
+    judge_steps: int = _JUDGE_STEPS
+
+
+def configs_of(run: BenchRun, data_root: Path | None) -> Configs:
+    """The setup's budget, then the run's detector, then its own options: the last word counts.
+
+    Raises:
+        UserError: an option is unknown or its value is out of range.
+    """
+    start = Configs(DataConfig(setup=run.setup, data_root=data_root), DetectorConfig(), FitConfig())
+    chosen = dict(budget_of(run))
+    if run.detector in get_args(Objective):
+        chosen["detector.objective"] = run.detector
+    chosen |= run.options
+    return with_options(start, chosen)
+
+
+def budget_of(run: BenchRun) -> Mapping[str, Any]:
+    """The options of the run's budget, as its setup's card has them; none without a card."""
+    if "/" not in run.setup:  # a setup that is older than the cards, such as colored-mnist
+        return {}
+    from ifnormal.data.cards import card
+
+    budgets: Mapping[str, Mapping[str, Any]] = card(run.setup).budgets
+    return budgets.get(run.budget, {})
+
+
+def with_options(config: _T, options: Mapping[str, Any]) -> _T:
+    """The same dataclass with some fields changed, by dotted names such as "weights.score".
+
+    Raises:
+        UserError: there is no such field, or a value is out of range.
+    """
+    own: dict[str, Any] = {}
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in options.items():
+        head, _, rest = name.partition(".")
+        if not is_dataclass(config) or head not in {field.name for field in fields(config)}:
+            kind = type(config).__name__
+            raise UserError(f"There is no option {name!r} in {kind}; correct the budget or run.")
+        if rest:
+            nested.setdefault(head, {})[rest] = value
+        else:
+            own[head] = tuple(value) if isinstance(value, list) else value
+    for head, inner in nested.items():
+        own[head] = with_options(own.get(head, getattr(config, head)), inner)
+    return replace(config, **own)  # type: ignore[type-var]
