@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ifnormal.config.checks import require, require_choices
 
-Objective = Literal["bce", "hsc", "dsvdd"]
+Objective = Literal["bce", "hsc", "dsvdd", "fcdd"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class DetectorConfig:
     """How a detector is trained.
 
     Attributes:
-        objective: "bce" and "hsc" use outlier exposure, "dsvdd" only normal images.
+        objective: "bce", "hsc" and "fcdd" use outlier exposure, "dsvdd" only normal images;
+            "fcdd" makes heatmaps.
         steps: optimizer steps.
         batch_size: images a step, half normal and half outliers where these are used.
         learning_rate: peak of the one-cycle schedule.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from ifnormal.config import DetectorConfig
-from ifnormal.detectors.backbone import Backbone
 from ifnormal.detectors.calibration import Calibration
 from ifnormal.detectors.objective import DetectorObjective
 from ifnormal.storage import load_tensors, save_tensors
@@ -30,15 +30,33 @@ class TrainedDetector(nn.Module):
     ) -> None:
         super().__init__()
         self.objective, self.config, self.shape = objective, config, shape
-        self.backbone = Backbone(shape, config.width, objective.outputs, objective.bias)
+        self.backbone = objective.network(shape, config.width, objective.outputs, objective.bias)
         self.calibration, self.threshold = Calibration(), 0.5
         self.register_buffer("reference", torch.zeros(0))
 
     def inspect(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Calibrated log-odds (N,) and penultimate features (N, 128), float32."""
+        """Calibrated log-odds (N,) and penultimate features (N, F), float32."""
         outputs, features = self.backbone(images)
         raw = self.objective.log_odds(outputs.float(), self.reference)
         return self.calibration(raw), features.float()
+
+    @property
+    def heatmap(self) -> Callable[[Tensor], Tensor] | None:
+        """The detector's own heatmap, None where its objective has none.
+
+        (N, C, H, W) images in [0, 1] -> (N, H, W) float32, at least 0: the map whose mean is the
+        score before calibration, over the pixels that each of its units reads.
+        """
+        return None if self.objective.anomaly_map is None else self._heatmap
+
+    def _heatmap(self, images: Tensor) -> Tensor:
+        return self.heat_of(self.backbone(images)[0])
+
+    def heat_of(self, outputs: Tensor) -> Tensor:
+        """Heatmaps (N, H, W) of maps (N, O, h, w), of an objective that has an `anomaly_map`."""
+        assert self.objective.anomaly_map is not None
+        heat: Tensor = self.backbone.upsample(self.objective.anomaly_map(outputs.float()))
+        return heat
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (N,) in [0, 1] of (N, C, H, W) images in [0, 1]."""

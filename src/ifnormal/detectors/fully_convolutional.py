@@ -1,0 +1,59 @@
+"""The network of FCDD: convolutions alone, so that every output belongs to a place in the image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ifnormal.config import SMALL_SIDE
+from ifnormal.detectors.receptive_field import receptive_fields
+from ifnormal.detectors.upsampling import upsample
+
+_SMALLEST = 16
+
+
+class FullyConvolutional(nn.Module):
+    """A plain convolutional network that ends in a map; like `Backbone`, without normalisation.
+
+    A unit of the map stands for 4x4 pixels of images up to 48 and 8x8 of larger ones, and reads
+    several times as many. The rim is padded with zeros as everywhere.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], width: int, outputs: int, bias: bool) -> None:
+        super().__init__()
+        self.size = shape[1:]
+        wide, deep = 2 * width, 4 * width
+        convolutions = [
+            nn.Conv2d(4 * shape[0], width, 3, 1, 1, bias=bias),
+            nn.Conv2d(width, wide, 3, 2, 1, bias=bias),
+            nn.Conv2d(wide, wide, 3, 1, 1, bias=bias),
+        ]
+        if max(self.size) > SMALL_SIDE:
+            convolutions.append(nn.Conv2d(wide, deep, 3, 2, 1, bias=bias))
+        else:
+            convolutions.append(nn.Conv2d(wide, deep, 3, 1, 1, bias=bias))
+        convolutions.append(nn.Conv2d(deep, deep, 3, 1, 1, bias=bias))
+        layers = [layer for conv in convolutions for layer in (conv, nn.LeakyReLU(0.1))]
+        self.stages = nn.Sequential(nn.PixelUnshuffle(2), *layers)
+        self.head = nn.Conv2d(deep, outputs, 1, bias=bias)
+        self.fields = receptive_fields(nn.Sequential(self.stages, self.head))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, a=0.1)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def get_used_to(self, normal: Tensor) -> None:
+        """Nothing: what is usual at a place would not be fully convolutional."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) images in [0, 1] to (N, outputs, h, w) maps and (N, F) features.
+
+        The features are means and maxima of the last stage over the image.
+        """
+        found = self.stages(images)
+        return self.head(found), torch.cat([found.mean((2, 3)), found.amax((2, 3))], 1)
+
+    def upsample(self, maps: Tensor) -> Tensor:
+        """(N, h, w) of this network's maps to (N, H, W), over the receptive fields of its units."""
+        return upsample(maps, self.fields, self.size)
