@@ -37,7 +37,7 @@ def setup():
         validation_outliers=images,
         attributes={"test_anomalies": true, "validation_anomalies": true},
         attribute_names={"digit": tuple("0123456789"), "color": ("red", "cyan")},
-        normal_attributes={"digit": 1, "color": 1},
+        normal_attributes={"digit": (1,), "color": (1,)},
     )
 
 

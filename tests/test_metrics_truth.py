@@ -8,7 +8,7 @@ from ifnormal.metrics.truth import truth
 
 ONE, CYAN, JUNK = 1, 5, -1
 RED, BLUE = 0, 2
-NORMAL = {"digit": ONE, "color": CYAN}
+NORMAL = {"digit": (ONE,), "color": (CYAN,)}
 
 
 def ask(*counterfactuals, digit=3, color=RED):
@@ -82,11 +82,36 @@ def test_shares_over_anomalies_and_concepts():
     assert result.two_ways == 25
 
 
-def test_a_single_attribute_has_one_reason_only():
-    result = truth({"digit": tensor([[ONE, 2]])}, {"digit": tensor([3])}, {"digit": ONE})
+def test_a_single_attribute_has_no_two_reasons_and_no_edit_that_is_not_minimal():
+    result = truth({"digit": tensor([[ONE, 2]])}, {"digit": tensor([3])}, {"digit": (ONE,)})
     assert result.truly_normal == [100, 0]
-    assert result.minimal_edit == [100, 100]
-    assert (result.two_reasons, result.two_ways) == (0, 0)
+    assert (result.minimal_edit, result.two_reasons, result.two_ways) == (None, None, None)
+    assert result.distinct_normals is None
+
+
+def test_several_normal_values_of_one_attribute():
+    shown = tensor([[2, 7, 7], [7, 7, 7], [2, 3, 3], [JUNK, 7, 2], [7, JUNK, 4]])
+    true = {"digit": tensor([3, 3, 3, 3, 3])}
+    result = truth({"digit": shown}, true, {"digit": (2, 7)})
+    assert result.is_normal.tolist() == [
+        [True, True, True],
+        [True, True, True],
+        [True, False, False],
+        [False, True, True],
+        [True, False, False],
+    ]
+    assert result.truly_normal == [80, 60, 60]
+    assert result.distinct_normals == 40  # the first and the fourth: a two and a seven each
+
+
+def test_different_normals_are_of_one_attribute_and_never_junk():
+    predicted = {"digit": tensor([[ONE, 3], [ONE, 7], [ONE, 7]])}
+    predicted["color"] = tensor([[RED, CYAN], [RED, JUNK], [RED, BLUE]])
+    true = {"digit": tensor([3, 3, 3]), "color": tensor([RED, RED, RED])}
+    result = truth(predicted, true, {"digit": (ONE, 7), "color": (CYAN,)})
+    assert result.distinct_normals == pytest.approx(100 / 3)
+    assert result.two_reasons == pytest.approx(100 / 3)
+    assert truth(predicted, true, NORMAL).distinct_normals is None
 
 
 def test_an_attribute_that_makes_nothing_normal_must_still_be_kept():
@@ -118,11 +143,13 @@ def test_the_order_of_concepts_does_not_matter_and_ways_are_reasons(digits, colo
     ("predicted", "true", "normal"),
     [
         ({}, {}, NORMAL),
-        ({"digit": torch.zeros(0, 2)}, {"digit": torch.zeros(0)}, {"digit": 1}),
-        ({"digit": torch.zeros(2, 2)}, {"digit": torch.zeros(3)}, {"digit": 1}),
-        ({"digit": torch.zeros(2, 2)}, {}, {"digit": 1}),
-        ({"digit": torch.zeros(2, 2)}, {"digit": torch.zeros(2)}, {"color": 1}),
+        ({"digit": torch.zeros(0, 2)}, {"digit": torch.zeros(0)}, {"digit": (1,)}),
+        ({"digit": torch.zeros(2, 2)}, {"digit": torch.zeros(3)}, {"digit": (1,)}),
+        ({"digit": torch.zeros(2, 2)}, {}, {"digit": (1,)}),
+        ({"digit": torch.zeros(2, 2)}, {"digit": torch.zeros(2)}, {"color": (1,)}),
         ({"digit": torch.zeros(2, 2)}, {"digit": torch.zeros(2)}, {}),
+        ({"digit": torch.zeros(2, 2)}, {"digit": torch.zeros(2)}, {"digit": 1}),
+        ({"digit": torch.zeros(2, 2)}, {"digit": torch.zeros(2)}, {"digit": ()}),
     ],
 )
 def test_what_does_not_fit_is_refused(predicted, true, normal):

@@ -12,6 +12,7 @@ from ifnormal.metrics.fid import FID_N
 from ifnormal.metrics.metric import Metric
 from ifnormal.metrics.normality_auroc import DETECTOR_AUROC, NORMALITY_AUROC
 from ifnormal.metrics.truth import (
+    DISTINCT_NORMALS,
     JUDGE_ACCURACY,
     MINIMAL_EDIT,
     TRULY_NORMAL,
@@ -34,6 +35,7 @@ METRICS: dict[str, Metric] = {
         MINIMAL_EDIT,
         TWO_REASONS,
         TWO_WAYS,
+        DISTINCT_NORMALS,
         MSE,
         PERCEPTUAL_DISTANCE,
         JUDGE_ACCURACY,

@@ -74,6 +74,7 @@ def evaluate(
         "minimal_edit": result.minimal_edit,
         "two_reasons": result.two_reasons,
         "two_ways": result.two_ways,
+        "distinct_normals": result.distinct_normals,
         "mse": mse(anomalies, edited),
         "perceptual_distance": perceptual_distance(judge.maps, anomalies, edited),
         "judge_accuracy": judge_accuracy(judge, anomalies, _true(setup, part, len(anomalies))),

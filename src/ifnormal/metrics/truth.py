@@ -7,7 +7,7 @@ They are not in the paper.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import TYPE_CHECKING
@@ -61,6 +61,17 @@ TWO_WAYS = Metric(
     "became the normal digit in its own colour, another the normal colour with its own digit.",
     source="ifnormal; not in the paper",
 )
+DISTINCT_NORMALS = Metric(
+    key="distinct_normals",
+    title="different normal classes",
+    unit="%",
+    direction="higher",
+    ideal=100.0,
+    paper=None,
+    meaning="Where several classes are normal: for how many anomalies the counterfactuals show at "
+    "least two of them, says the judge.",
+    source="ifnormal; not in the paper",
+)
 JUDGE_ACCURACY = Metric(
     key="judge_accuracy",
     title="judge accuracy",
@@ -82,23 +93,28 @@ class Truth:
         is_normal: (N, K) bool, the counterfactual has a normal attribute and no junk attribute.
         is_minimal: (N, K) bool, exactly one attribute changed, and none to junk.
         truly_normal: share of `is_normal`, one figure a concept.
-        minimal_edit: share of `is_minimal`, one figure a concept.
-        two_reasons: share of anomalies with two reasons, see `truth`.
-        two_ways: share of anomalies with two minimal ways, see `truth`.
+        minimal_edit: share of `is_minimal`, one figure a concept; None where there is only one
+            attribute, which every edit has to change.
+        two_reasons: share of anomalies with two reasons, see `truth`; None where only one
+            attribute can make an image normal.
+        two_ways: share of anomalies with two minimal ways, see `truth`; None likewise.
+        distinct_normals: share of anomalies whose counterfactuals show at least two normal values
+            of one attribute; None where none has two.
     """
 
     is_normal: Tensor
     is_minimal: Tensor
     truly_normal: list[float]
-    minimal_edit: list[float]
-    two_reasons: float
-    two_ways: float
+    minimal_edit: list[float] | None
+    two_reasons: float | None
+    two_ways: float | None
+    distinct_normals: float | None
 
 
 def truth(
     predicted: Mapping[str, Tensor],
     true: Mapping[str, Tensor],
-    normal_attributes: Mapping[str, int],
+    normal_attributes: Mapping[str, tuple[int, ...]],
 ) -> Truth:
     """Compare what counterfactuals show with what their anomalies show; junk is never normal.
 
@@ -110,9 +126,9 @@ def truth(
     Args:
         predicted: attribute -> (N, K) values the judge gave; negative is junk.
         true: attribute -> (N,) true values of the anomalies.
-        normal_attributes: attribute -> the value that by itself makes an image normal. The order
-            matters to two reasons: the counterfactual that is normal by the earlier attribute
-            must not be so by the later one.
+        normal_attributes: attribute -> the values that by themselves make an image normal. The
+            order matters to two reasons: the counterfactual that is normal by the earlier
+            attribute must not be so by the later one.
 
     Raises:
         ValueError: attributes or shapes do not fit together, or N or K is 0.
@@ -121,31 +137,70 @@ def truth(
 
     _check(predicted, true, normal_attributes)
     clear = torch.stack([values >= 0 for values in predicted.values()]).all(0)
-    has = {name: clear & (predicted[name] == value) for name, value in normal_attributes.items()}
+    has = {
+        name: clear & torch.isin(predicted[name], torch.tensor(values))
+        for name, values in normal_attributes.items()
+    }
     kept = {name: predicted[name] == true[name][:, None] for name in predicted}
     is_normal = torch.stack(list(has.values())).any(0)
     changes = torch.stack([~same for same in kept.values()]).sum(0)
     is_minimal = clear & (changes == 1)
-
-    none = torch.zeros(len(is_normal), dtype=torch.bool)
-    reasons, ways = none, none
-    for first, second in combinations(normal_attributes, 2):
-        reasons = reasons | _in_different(has[first] & ~has[second], has[second])
-    for first, second in permutations(normal_attributes, 2):
-        ways = ways | _in_different(
-            *(
-                torch.stack([has[own], *(kept[name] for name in kept if name != own)]).all(0)
-                for own in (first, second)
-            )
-        )
+    several = len(normal_attributes) > 1
     return Truth(
         is_normal=is_normal,
         is_minimal=is_minimal,
         truly_normal=(100 * is_normal.double().mean(0)).tolist(),
-        minimal_edit=(100 * is_minimal.double().mean(0)).tolist(),
-        two_reasons=100 * reasons.double().mean().item(),
-        two_ways=100 * ways.double().mean().item(),
+        minimal_edit=(100 * is_minimal.double().mean(0)).tolist() if len(predicted) > 1 else None,
+        two_reasons=_share(_two_reasons(has)) if several else None,
+        two_ways=_share(_two_ways(has, kept)) if several else None,
+        distinct_normals=_distinct_normals(has, predicted, normal_attributes),
     )
+
+
+def _two_reasons(has: Mapping[str, Tensor]) -> Tensor:
+    """(N,) bool of (N, K) each."""
+    return _any(
+        _in_different(has[first] & ~has[second], has[second])
+        for first, second in combinations(has, 2)
+    )
+
+
+def _two_ways(has: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> Tensor:
+    """(N,) bool of (N, K) each."""
+    import torch
+
+    def alone(own: str) -> Tensor:
+        return torch.stack([has[own], *(kept[name] for name in kept if name != own)]).all(0)
+
+    return _any(
+        _in_different(alone(first), alone(second)) for first, second in permutations(has, 2)
+    )
+
+
+def _distinct_normals(
+    has: Mapping[str, Tensor],
+    predicted: Mapping[str, Tensor],
+    normal: Mapping[str, tuple[int, ...]],
+) -> float | None:
+    """Share of rows with two different normal values of one attribute."""
+    import torch
+
+    found = []
+    for name, values in normal.items():
+        if len(set(values)) > 1:
+            shown = [(has[name] & (predicted[name] == value)).any(1) for value in set(values)]
+            found.append(torch.stack(shown).sum(0) > 1)
+    return _share(_any(found)) if found else None
+
+
+def _any(conditions: Iterable[Tensor]) -> Tensor:
+    import torch
+
+    return torch.stack(list(conditions)).any(0)
+
+
+def _share(condition: Tensor) -> float:
+    return 100 * condition.double().mean().item()
 
 
 def _in_different(first: Tensor, second: Tensor) -> Tensor:
@@ -157,7 +212,9 @@ def _in_different(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _check(
-    predicted: Mapping[str, Tensor], true: Mapping[str, Tensor], normal: Mapping[str, int]
+    predicted: Mapping[str, Tensor],
+    true: Mapping[str, Tensor],
+    normal: Mapping[str, tuple[int, ...]],
 ) -> None:
     shapes = {tuple(values.shape) for values in predicted.values()}
     if len(shapes) != 1 or len(shape := shapes.pop()) != 2 or 0 in shape:
@@ -167,3 +224,6 @@ def _check(
             raise ValueError(f"the true values of {name} must be ({shape[0]},), one an anomaly")
     if not normal or not set(normal) <= set(predicted):
         raise ValueError(f"normal_attributes {set(normal)} must be among {set(predicted)}")
+    for name, values in normal.items():
+        if not isinstance(values, tuple) or not values:
+            raise ValueError(f"the normal values of {name} must be a tuple, got {values!r}")
