@@ -29,6 +29,8 @@ class DetectorConfig:
         turn: up to so many degrees in either direction; 180 where any orientation is normal.
         resize: larger or smaller by up to this share.
         brightness: brighter or darker, with more or less contrast, by up to this share.
+        confetti: share of the outliers that are normal images with confetti thrown on them, new
+            in every step; "fcdd" is told which pixels that changed.
     """
 
     objective: Objective = "bce"
@@ -42,12 +44,14 @@ class DetectorConfig:
     turn: float = 4.0
     resize: float = 0.03
     brightness: float = 0.05
+    confetti: float = 0.0
 
     def __post_init__(self) -> None:
         require_choices(self)
         require(0 <= self.turn <= 180, "detector turn must lie between 0 and 180 degrees.")
         for name in ("resize", "brightness"):
             require(0 <= getattr(self, name) < 1, f"detector {name} must lie between 0 and 1.")
+        require(0 <= self.confetti <= 1, "detector confetti must lie between 0 and 1.")
         require(self.steps >= 1, "detector steps must be at least 1.")
         require(self.batch_size >= 2, "detector batch_size must be at least 2.")
         require(0 < self.false_alarm_rate < 1, "false_alarm_rate must lie between 0 and 1.")

@@ -6,22 +6,19 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ifnormal.compute import channels_last, make_fabric
 from ifnormal.config import DetectorConfig
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.detectors.augmentation import is_wanted, vary
+from ifnormal.detectors.batch import Batch, draw_batch
 from ifnormal.detectors.calibration import calibrate, threshold_at
 from ifnormal.detectors.detector import in_batches
-from ifnormal.detectors.objective import DetectorObjective
 from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.errors import DivergenceError
 from ifnormal.pixels import to_float
 from ifnormal.progress import Progress
 
 _REPORT_EVERY = 25
-_SHIFT = 2
 
 
 def train_detector(
@@ -59,11 +56,11 @@ def train_detector(
     )
     with Progress(f"detector ({objective.name})", config.steps, log) as progress:
         for step in range(1, config.steps + 1):
-            images, is_outlier = _batch(setup, objective, config, generator)
-            images, is_outlier = images.to(fabric.device), is_outlier.to(fabric.device)
+            batch = draw_batch(setup, objective.needs_outliers, config, generator)
+            batch = batch.to(fabric.device)
             with fabric.autocast():
-                outputs, _ = detector.backbone(channels_last(images))
-            loss = objective.loss(outputs.float(), is_outlier, detector.reference)
+                outputs, _ = detector.backbone(channels_last(batch.images))
+            loss = _loss(detector, outputs.float(), batch)
             if not torch.isfinite(loss):
                 raise DivergenceError(
                     f"The {objective.name} detector's loss became {loss.item()} at step {step}; "
@@ -105,27 +102,15 @@ def _finish(detector: TrainedDetector, setup: AnomalySetup) -> TrainedDetector:
     return detector
 
 
-def _batch(
-    setup: AnomalySetup,
-    objective: DetectorObjective,
-    config: DetectorConfig,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Images (N, C, H, W) in [0, 1], a little varied or shifted, and which are outliers (N,)."""
-    size = config.batch_size
-    count = size // 2 if objective.needs_outliers else 0
-    images = _draw(setup.train_normal, size - count, generator)
-    if count:
-        images = torch.cat([images, _draw(setup.outliers, count, generator)])
-    is_outlier = torch.arange(size) >= size - count
-    if is_wanted(config, len(setup.train_normal)):
-        return vary(to_float(images), config, generator), is_outlier
-    dx, dy = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=generator).tolist()
-    padded = F.pad(to_float(images), (_SHIFT, _SHIFT, _SHIFT, _SHIFT))
-    height, width = images.shape[2:]
-    top, left = _SHIFT + dy, _SHIFT + dx
-    return padded[:, :, top : top + height, left : left + width], is_outlier
-
-
-def _draw(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    return images[torch.randint(len(images), (count,), generator=generator)]
+def _loss(detector: TrainedDetector, outputs: Tensor, batch: Batch) -> Tensor:
+    """The objective's loss; by pixels for images of which the anomaly's place is known."""
+    objective, located = detector.objective, batch.is_located
+    if objective.pixel_loss is None or not bool((located & batch.is_outlier).any()):
+        return objective.loss(outputs, batch.is_outlier, detector.reference)
+    heat = detector.heat_of(outputs[located])
+    loss = objective.pixel_loss(heat, batch.masks[located]).sum() / len(located)
+    others = ~located
+    if bool(others.any()):
+        rest = objective.loss(outputs[others], batch.is_outlier[others], detector.reference)
+        loss = loss + rest * others.float().mean()
+    return loss

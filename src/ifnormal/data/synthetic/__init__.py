@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from ifnormal.data.sampling import generator
 from ifnormal.data.synthetic import shapes
-from ifnormal.data.synthetic.colours import confetti, recolour, stain
+from ifnormal.data.synthetic.colours import recolour, stain
+from ifnormal.data.synthetic.confetti import confetti
 from ifnormal.data.synthetic.geometry import erase, turn, warp
 from ifnormal.data.synthetic.noise import grain
 from ifnormal.data.synthetic.patches import blob, cut_paste, scar, swap

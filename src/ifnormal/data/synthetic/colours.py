@@ -1,4 +1,4 @@
-"""Wrong colours: hue, saturation, brightness and contrast, of a part or of everything; confetti."""
+"""Wrong colours: hue, saturation, brightness and contrast, of a part or of everything."""
 
 from __future__ import annotations
 
@@ -41,18 +41,3 @@ def stain(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
 def recolour(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
     """The whole image in wrong colours."""
     return jitter(image, rng, 0.8)
-
-
-def confetti(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
-    """Small boxes of random colours, near each other or all over (FCDD, Liznerski et al. 2021)."""
-    _, height, width = image.shape
-    edited, spread = image.clone(), shapes.uniform(rng, 0.05, 0.5)
-    y, x = shapes.place(rng, image)
-    same = shapes.colour(rng, image) if shapes.chance(rng, 0.5) else None
-    for _ in range(int(torch.randint(1, 13, (), generator=rng))):
-        dy, dx = (spread * torch.randn(2, generator=rng)).tolist()
-        at = (y + dy * height, x + dx * width)
-        top, left, h, w = shapes.box(rng, image, (0.0005, 0.008), at)
-        tint = shapes.colour(rng, image) if same is None else same
-        edited[:, top : top + h, left : left + w] = tint
-    return edited
