@@ -46,8 +46,8 @@ def full_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
         workplace: holds shared detectors and judges, and knows the data.
 
     Returns:
-        Figures under the keys of `METRICS`, and `seconds` of each stage. `wall_clock_s` is what the
-        run takes by itself, without the judge: a shared detector counts with what its training took.
+        Figures under the keys of `METRICS`, and `seconds` of each stage. `wall_clock_s` is what
+        the run takes by itself, without the judge: a shared detector counts with its training.
     """
     options = configs(run, workplace)
     begun = time.perf_counter()

@@ -53,8 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> None:
+    given = [underscored(argument) for argument in arguments]
+    if given and given[0] in VERBS:
+        given[1:] = VERBS[given[0]].rewrite(given[1:])
     try:
-        parsed = make_parser(VERBS).parse_args([underscored(argument) for argument in arguments])
+        parsed = make_parser(VERBS).parse_args(given)
     except SystemExit:  # --help and --version have answered
         return
     except argparse.ArgumentError as error:

@@ -56,10 +56,15 @@ def make_parser(verbs: Mapping[str, Verb]) -> ArgumentParser:
         required=False,
     )
     for name, verb in verbs.items():
-        options = _Parser(usage=f"ifnormal {name} {verb.usage}", description=f"{verb.help}.")
-        verb.add_options(options)
+        options = subparser(f"{name} {verb.usage}", verb.help)
         subcommands.add_subcommand(name, options, help=verb.help)
+        verb.add_options(options)  # after that, as it may have subcommands of its own
     return parser
+
+
+def subparser(usage: str, help: str) -> ArgumentParser:
+    """The parser of a verb, or of what is below one."""
+    return _Parser(usage=f"ifnormal {usage}", description=f"{help}.")
 
 
 def underscored(argument: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class Verb:
         help: what it does, in a line.
         resumable: takes --resume after an interruption.
         goes_on: goes on by itself when the same command is given again.
+        rewrite: what its arguments are short for.
     """
 
     call: Callable[[Options], None]
@@ -38,6 +39,7 @@ class Verb:
     help: str
     resumable: bool = False
     goes_on: bool = False
+    rewrite: Callable[[Sequence[str]], list[str]] = list
 
 
 def add_config(parser: ArgumentParser, config: type) -> None:

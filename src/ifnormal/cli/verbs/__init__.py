@@ -3,6 +3,7 @@
 from ifnormal.cli.verb import Verb
 from ifnormal.cli.verbs import (
     app,
+    bench,
     check_data,
     demo,
     detectors,
@@ -23,6 +24,7 @@ VERBS: dict[str, Verb] = {
     "report": report.VERB,
     "check-data": check_data.VERB,
     "detectors": detectors.VERB,
+    "bench": bench.VERB,
     "app": app.VERB,
     "export": export.VERB,
 }

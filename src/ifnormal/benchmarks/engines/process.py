@@ -1,0 +1,104 @@
+"""A run in a process of its own, from the side of the one who starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.benchmarks.experiment import Workplace
+from ifnormal.benchmarks.sweep_folder import LOG, Outcome, is_done, note_attempt, write_failure
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+Started = Callable[[subprocess.Popen[str]], None]
+
+
+def run_in_process(
+    run: BenchRun,
+    workplace: Workplace,
+    threads: int,
+    wait: float = 0.0,
+    started: Started | None = None,
+) -> Outcome:
+    """Do a run in a fresh process and wait for it; `log.txt` in its folder has what it says.
+
+    Args:
+        run: what to do.
+        workplace: where.
+        threads: of the process.
+        wait: seconds to wait where another runner has the run.
+        started: is given the process, to end it early.
+    """
+    folder, begun = workplace.out / run.key, time.perf_counter()
+    folder.mkdir(parents=True, exist_ok=True)
+    root = None if workplace.data_root is None else str(workplace.data_root.absolute())
+    job = {
+        "run": asdict(run),
+        "out": str(workplace.out.absolute()),
+        "data_root": root,
+        "threads": threads,
+        "wait": wait,
+    }
+    environment = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), "PYTHONPATH": _paths()}
+    with (folder / LOG).open("a") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ifnormal.benchmarks.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the runner, which ends its workers itself
+        )
+        with process:
+            if started is not None:
+                started(process)
+            answer = _ask(process, json.dumps(job))
+    try:
+        told = json.loads(answer.splitlines()[-1])
+        return Outcome(run, told["state"], time.perf_counter() - begun, told["sentence"])
+    except (IndexError, ValueError, KeyError):
+        return _died(run, workplace.out, process.returncode, time.perf_counter() - begun)
+
+
+def _paths() -> str:
+    """Where modules are looked for: this very package first, whatever else is installed."""
+    known = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(Path(__file__).parents[3]), *([known] if known else [])])
+
+
+def _ask(process: subprocess.Popen[str], job: str) -> str:
+    """Give the job; wait for the answer with the input open, as its end would end the worker."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(job + "\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        pass  # it died at once; its log tells why
+    answer = process.stdout.read()
+    process.wait()
+    return answer
+
+
+def _died(run: BenchRun, out: Path, code: int, seconds: float) -> Outcome:
+    """A worker that gave no answer: ended by its runner, by the system, or by a broken library."""
+    if code == -signal.SIGTERM:
+        return Outcome(run, "stopped", seconds)
+    if is_done(out, run):
+        return Outcome(run, "done", seconds)
+    how = f"by the signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    hint = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
+    sentence = f"The run's process ended {how}{hint}; see {run.key}/{LOG}."
+    log = out / run.key / LOG
+    write_failure(out, run, sentence, log.read_text(errors="replace")[-10_000:])
+    outcome = Outcome(run, "failed", seconds, sentence)
+    note_attempt(out, outcome)
+    return outcome

@@ -1,0 +1,149 @@
+"""The Ray engine: each run is a task, on whatever cluster Ray reaches (the extra `ray`).
+
+A task starts the same process as the local engine does, so that the same run has the same figures.
+When a node dies, Ray gives its runs to another one. Results lie in the sweep's folder; where the
+nodes do not share it, they come back with the task and are written by the driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.benchmarks.cores import Share
+from ifnormal.benchmarks.engines.process import run_in_process
+from ifnormal.benchmarks.experiment import Workplace
+from ifnormal.benchmarks.sweep_folder import (
+    FAILURE,
+    METRICS_FILE,
+    TRACEBACK,
+    Outcome,
+    bench_run,
+    is_done,
+    write_failure,
+)
+from ifnormal.errors import UserError, one_line
+from ifnormal.storage import write_atomic
+
+_RETRIES = 5
+# What a dead node leaves behind ends within a moment; its lock with it.
+_WAIT = 60.0
+_BROUGHT = ("config.json", "preview.png", "report.html", FAILURE, TRACEBACK, METRICS_FILE)
+
+
+def on_ray(
+    address: str | None,
+) -> Callable[
+    [Sequence[BenchRun], Workplace, Share, Callable[[BenchRun], None], Callable[[Outcome], None]],
+    None,
+]:
+    """The engine for the cluster at `address`; None is the one around, or one on this machine."""
+    return partial(run_on_ray, address=address)
+
+
+def run_on_ray(
+    runs: Sequence[BenchRun],
+    workplace: Workplace,
+    share: Share,
+    begun: Callable[[BenchRun], None],
+    ended: Callable[[Outcome], None],
+    address: str | None = None,
+) -> None:
+    """Do the runs on a Ray cluster.
+
+    Args:
+        runs: what to do.
+        workplace: where; a path that means the same on every node, or is made on each.
+        share: threads of a run, which are the processors its task asks for. How many run at a time
+            is the cluster's matter.
+        begun: told of each run when it is handed over.
+        ended: told of each run when it ends.
+        address: of the cluster; None is the one around, or one on this machine.
+
+    Raises:
+        UserError: Ray is not installed, or no cluster can be reached.
+    """
+    ray = _package()
+    ours = not ray.is_initialized()
+    if ours:
+        _connect(ray, address)
+    task = ray.remote(num_cpus=share.threads, max_retries=_RETRIES)(_task)
+    absolute = {"out": str(workplace.out.absolute()), "data_root": _path(workplace.data_root)}
+    pending = {}
+    try:
+        for run in runs:
+            begun(run)
+            pending[task.remote(asdict(run), absolute, share.threads)] = run
+        while pending:
+            ready, _ = ray.wait(list(pending), num_returns=1)
+            for reference in ready:
+                run = pending.pop(reference)
+                ended(_result(ray, reference, run, workplace.out))
+    finally:
+        for reference in pending:
+            ray.cancel(reference, force=True)
+        if ours:
+            ray.shutdown()
+
+
+def _task(run: Mapping[str, Any], places: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """On a node: do the run; what it came to, and its small files."""
+    root = places["data_root"]
+    workplace = Workplace(Path(places["out"]), None if root is None else Path(root))
+    outcome = run_in_process(bench_run(run), workplace, threads, wait=_WAIT)
+    folder = workplace.out / outcome.run.key
+    files = {name: (folder / name).read_bytes() for name in _BROUGHT if (folder / name).exists()}
+    return {
+        "state": outcome.state,
+        "seconds": outcome.seconds,
+        "sentence": outcome.sentence,
+        "files": files,
+    }
+
+
+def _result(ray: ModuleType, reference: Any, run: BenchRun, out: Path) -> Outcome:
+    """What a task came to; its files are written where they are not there yet."""
+    try:
+        told = ray.get(reference)
+    except ray.exceptions.RayError as error:
+        sentence = f"Ray gave the run up after {_RETRIES} retries ({one_line(error)})."
+        write_failure(out, run, sentence, str(error))
+        return Outcome(run, "failed", 0.0, sentence)
+    if not is_done(out, run):
+        for name in _BROUGHT:  # the figures last: where they are, everything is
+            if name in told["files"]:
+                write_atomic(out / run.key / name, told["files"][name])
+    return Outcome(run, told["state"], told["seconds"], told["sentence"])
+
+
+def _connect(ray: ModuleType, address: str | None) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=40)
+    except ValueError:  # options of a new cluster, but there is one around
+        ray.init(address=address, log_to_driver=False, logging_level=40)
+    except ConnectionError as error:
+        raise UserError(
+            f"Ray reaches no cluster at {address} ({one_line(error)}); correct --address, or leave "
+            "it out for a cluster on this machine."
+        ) from None
+
+
+def _path(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
+def _package() -> ModuleType:
+    try:
+        import ray
+        import ray.exceptions
+    except (ImportError, RuntimeError) as error:
+        raise UserError(
+            f"The engine ray needs Ray ({one_line(error)}); run "
+            'pip install "ifnormal[ray]", or use --engine local.'
+        ) from None
+    return ray

@@ -1,0 +1,172 @@
+"""sweep: from an experiment and a selection to its runs, done by an engine; skips what is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.benchmarks.cores import Share
+from ifnormal.benchmarks.engines.local import run_locally
+from ifnormal.benchmarks.experiment import Selection, Workplace
+from ifnormal.benchmarks.experiments import experiment_named
+from ifnormal.benchmarks.sweep_folder import (
+    Outcome,
+    is_done,
+    read_plan,
+    remember_plan,
+)
+from ifnormal.benchmarks.sweep_view import SweepView
+from ifnormal.benchmarks.tables import Format, render
+from ifnormal.config.checks import require, require_seed
+from ifnormal.errors import UserError
+
+Engine = Callable[
+    [
+        Sequence[BenchRun],
+        Workplace,
+        Share,
+        Callable[[BenchRun], None],
+        Callable[[Outcome], None],
+    ],
+    None,
+]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which part of the list of runs to do: every `of`-th, from `index`."""
+
+    index: int = 0
+    of: int = 1
+
+    def __post_init__(self) -> None:
+        require(self.of >= 1, "--of must be at least 1.")
+        require(0 <= self.index < self.of, f"--index must lie between 0 and {self.of - 1}.")
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep came to: how many runs ended how, and the first that failed."""
+
+    counts: Mapping[str, int]
+    first_failure: Outcome | None = None
+
+
+def planned(
+    name: str, selection: Selection, options: Mapping[str, Any] | None = None
+) -> list[BenchRun]:
+    """The deterministic list of runs of an experiment.
+
+    Args:
+        name: of the experiment.
+        selection: which of its runs.
+        options: dotted options that all of them get; they make other runs of them, in folders of
+            their own, whose variant says so.
+
+    Raises:
+        UserError: there is no such experiment, or nothing that the selection leaves.
+    """
+    experiment = experiment_named(name)
+    require(bool(selection.seeds), "--seeds must name at least one seed.")
+    for seed in selection.seeds:
+        require_seed(seed)
+    runs = [_changed(run, options or {}) for run in experiment.plan(selection)]
+    if not runs:
+        raise UserError(
+            f"The experiment {name} has no runs for --only {selection.only!r}; ifnormal bench list "
+            "tells the ids of the setups."
+        )
+    twice = [key for key, count in Counter(run.key for run in runs).items() if count > 1]
+    if twice:
+        raise UserError(f"The experiment {name} plans {twice[0]} twice; correct its plan.")
+    return runs
+
+
+def _changed(run: BenchRun, options: Mapping[str, Any]) -> BenchRun:
+    if not options:
+        return run
+    words = [] if run.variant == "default" else [run.variant]
+    words += [f"{name}={value}" for name, value in options.items()]
+    return replace(run, variant=" ".join(words), options={**run.options, **options})
+
+
+def sweep(
+    name: str,
+    selection: Selection,
+    workplace: Workplace,
+    missing: Mapping[str, str],
+    share: Share,
+    shard: Shard | None = None,
+    engine: Engine = run_locally,
+    options: Mapping[str, Any] | None = None,
+) -> Swept:
+    """Do the runs of an experiment that are not done yet.
+
+    Args:
+        name: of the experiment.
+        selection: which runs.
+        workplace: their folder and data.
+        missing: setup without data -> what is missing; these are skipped, and said.
+        share: how the cores are shared out.
+        shard: the part of the list that is done here.
+        engine: does the runs.
+        options: see `planned`.
+
+    Raises:
+        UserError: the selection is empty, or the folder is another experiment's.
+    """
+    experiment, runs = experiment_named(name), planned(name, selection, options)
+    lacking = {run.setup: missing[run.setup] for run in runs if run.setup in missing}
+    remember_plan(workplace.out, name, runs, lacking)
+    shard = shard or Shard()
+    mine = [run for run in runs if run.setup not in missing][shard.index :: shard.of]
+    left = [run for run in mine if not is_done(workplace.out, run)]
+    counts: Counter[str] = Counter({"was done": len(mine) - len(left)})
+    failed: list[Outcome] = []
+    with SweepView(experiment, left, workplace.out, share.jobs) as view:
+        view.begin(len(mine) - len(left), lacking)
+
+        def ended(outcome: Outcome) -> None:
+            counts[outcome.state] += 1
+            if outcome.state == "failed":
+                failed.append(outcome)
+            view.ended(outcome)
+
+        if left:
+            engine(left, workplace, share, view.started, ended)
+    return Swept(counts, failed[0] if failed else None)
+
+
+def write_tables(out: Path, format: Format) -> str:
+    """All tables of a sweep's folder, from what is there, as a text.
+
+    Raises:
+        UserError: it is no sweep's folder, or a run in it cannot be read.
+    """
+    from ifnormal.benchmarks.provenance import origin_of
+    from ifnormal.benchmarks.sweep_folder import finished
+
+    plan = read_plan(out)
+    experiment = experiment_named(plan.experiment)
+    done = finished(out, plan.runs)
+    return render(
+        experiment.tables(plan.runs, done), origin_of(out, experiment, plan, done), format
+    )
+
+
+def draw_figures(out: Path) -> list[Path]:
+    """The figures of a sweep's folder, where its experiment has any, in `figures/`."""
+    from ifnormal.benchmarks.sweep_folder import finished
+
+    plan = read_plan(out)
+    experiment = experiment_named(plan.experiment)
+    done = finished(out, plan.runs)
+    if experiment.figures is None or not done:
+        return []
+    folder = out / "figures"
+    folder.mkdir(exist_ok=True)
+    return experiment.figures(done, folder)

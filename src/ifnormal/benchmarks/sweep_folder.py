@@ -1,0 +1,176 @@
+"""The folder of a sweep: its plan, its runs and what became of each. Loads no torch.
+
+```
+plan.json         every run that was asked for, and the setups without data
+shared/           detectors and judges that several runs need
+locks/            one file a run while it is being done
+attempts.jsonl    a line for each run that ended, whatever it came to
+<key>/            a run: config.json, log.txt; metrics.json once done, failure.json if it failed
+```
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.benchmarks.experiment import Finished
+from ifnormal.errors import UserError
+from ifnormal.storage import read_json, write_atomic, write_json
+
+PLAN, ATTEMPTS, LOCKS = "plan.json", "attempts.jsonl", "locks"
+METRICS_FILE, FAILURE, TRACEBACK, LOG = "metrics.json", "failure.json", "traceback.txt", "log.txt"
+
+State = Literal["done", "was done", "failed", "elsewhere", "stopped"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an attempt at a run came to.
+
+    Attributes:
+        run: the run.
+        state: "done" now, "was done" before, "failed", being done "elsewhere", or "stopped".
+        seconds: of this attempt.
+        sentence: why it failed.
+    """
+
+    run: BenchRun
+    state: State
+    seconds: float = 0.0
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep consists of.
+
+    Attributes:
+        experiment: its name.
+        runs: all that were ever asked for in this folder, in order.
+        skipped: setups among them without data -> what is missing.
+    """
+
+    experiment: str
+    runs: tuple[BenchRun, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_done(out: Path, run: BenchRun) -> bool:
+    """Whether the run's figures are there; they are written last."""
+    return (out / run.key / METRICS_FILE).exists()
+
+
+def finished(out: Path, runs: Iterable[BenchRun]) -> list[Finished]:
+    """Those of the runs that are done, with their figures.
+
+    Raises:
+        UserError: figures cannot be read.
+    """
+    return [
+        Finished(run, read_json(out / run.key / METRICS_FILE), out / run.key)
+        for run in runs
+        if is_done(out, run)
+    ]
+
+
+def failures(out: Path, runs: Iterable[BenchRun]) -> dict[str, str]:
+    """Keys of the runs whose last attempt failed, with the reason in a sentence."""
+    found = {}
+    for run in runs:
+        path = out / run.key / FAILURE
+        if not is_done(out, run) and path.exists():
+            found[run.key] = str(read_json(path).get("sentence", "unknown"))
+    return found
+
+
+def write_failure(out: Path, run: BenchRun, sentence: str, traceback: str) -> None:
+    """Leave word of a failed run."""
+    folder = out / run.key
+    write_atomic(folder / TRACEBACK, traceback)
+    write_json(
+        folder / FAILURE,
+        {"sentence": sentence, "traceback": TRACEBACK, "at": _now(), "run": asdict(run)},
+    )
+
+
+def note_attempt(out: Path, outcome: Outcome) -> None:
+    """Append the end of an attempt to `attempts.jsonl`; lines of several runners do not mix."""
+    line = json.dumps(
+        {
+            "key": outcome.run.key,
+            "state": outcome.state,
+            "seconds": round(outcome.seconds, 1),
+            "at": _now(),
+            "host": platform.node(),
+            "pid": os.getpid(),
+        }
+    )
+    with (out / ATTEMPTS).open("a") as file:
+        file.write(line + "\n")
+
+
+def remember_plan(
+    out: Path, experiment: str, runs: Sequence[BenchRun], skipped: Mapping[str, str]
+) -> Plan:
+    """Add runs to the folder's plan; returns the whole plan.
+
+    Raises:
+        UserError: the folder belongs to another experiment or cannot be written.
+    """
+    from filelock import FileLock
+
+    from ifnormal.run_folder import require_writable
+
+    require_writable(out)
+    with FileLock(out / f"{PLAN}.lock"):
+        known = read_plan(out) if (out / PLAN).exists() else Plan(experiment, ())
+        if known.experiment != experiment:
+            raise UserError(
+                f"{out} holds runs of the experiment {known.experiment}, not of {experiment}; "
+                "name another folder with --out."
+            )
+        keys = {run.key for run in known.runs}
+        added = [run for run in runs if run.key not in keys]
+        asked = {run.setup for run in runs}
+        missing = {s: why for s, why in known.skipped.items() if s not in asked} | dict(skipped)
+        plan = Plan(experiment, (*known.runs, *added), missing)
+        document = {**asdict(plan), "runs": [asdict(run) for run in plan.runs]}
+        write_json(out / PLAN, document)
+    return plan
+
+
+def read_plan(out: Path) -> Plan:
+    """The plan of a sweep's folder.
+
+    Raises:
+        UserError: the folder has none, or it cannot be understood.
+    """
+    if not (out / PLAN).exists():
+        raise UserError(
+            f"{out} is no folder of a sweep; make one with ifnormal bench run NAME --out {out}."
+        )
+    saved = read_json(out / PLAN)
+    try:
+        return Plan(saved["experiment"], tuple(map(bench_run, saved["runs"])), saved["skipped"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{out / PLAN} is not as this version of ifnormal writes it ({error!r}); remove it and "
+            "give the command of the sweep again, its runs stay."
+        ) from None
+
+
+def bench_run(saved: Mapping[str, Any]) -> BenchRun:
+    """BenchRun from the JSON of `asdict`."""
+    return BenchRun(**saved)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,150 @@
+"""SweepView: a sweep on the terminal: a line a run, the time left, and a live summary table."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.benchmarks.experiment import Experiment
+from ifnormal.benchmarks.summary import value
+from ifnormal.benchmarks.sweep_folder import METRICS_FILE, Outcome
+from ifnormal.benchmarks.tables import number
+from ifnormal.printable import printable
+from ifnormal.storage import read_json
+
+_SHOWN = 3
+
+
+class SweepView:
+    """Tells how a sweep goes, on standard error; a context manager.
+
+    Args:
+        experiment: its headline figures are shown.
+        runs: those that are to be done.
+        out: folder of the sweep.
+        jobs: runs at a time, for the time left.
+    """
+
+    def __init__(
+        self, experiment: Experiment, runs: Sequence[BenchRun], out: Path, jobs: int
+    ) -> None:
+        self._headline: tuple[str, ...] = tuple(experiment.facts.get("headline", ()))
+        self._out, self._jobs, self._total = out, jobs, len(runs)
+        self._ended, self._spent = 0, 0.0
+        self._running: dict[str, tuple[BenchRun, float]] = {}
+        self._states: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self._figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for run in runs:
+            self._states[_group(run)]["left"] += 1
+        self._live: Any = None
+        if sys.stderr.isatty() and runs:
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(stderr=True, markup=False, highlight=False)
+            self._live = Live(get_renderable=self._table, console=console, refresh_per_second=1)
+
+    def __enter__(self) -> SweepView:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def begin(self, done: int, skipped: Mapping[str, str]) -> None:
+        """Say what there is to do, and what is left out."""
+        self._say(f"{self._total} runs to do, {done} done before, {self._jobs} at a time.")
+        if skipped:
+            names = list(skipped)
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            self._say(
+                f"{len(names)} setups are skipped for want of data ({', '.join(names[:_SHOWN])}"
+                f"{more}); ifnormal bench list tells how to get it."
+            )
+
+    def started(self, run: BenchRun) -> None:
+        """A run has begun."""
+        self._running[run.key] = (run, time.perf_counter())
+
+    def ended(self, outcome: Outcome) -> None:
+        """A run has ended: one line for it."""
+        run = outcome.run
+        self._running.pop(run.key, None)
+        self._ended += 1
+        self._spent += outcome.seconds
+        states = self._states[_group(run)]
+        states["left"] -= 1
+        states[outcome.state] += 1
+        line = f"[{self._ended}/{self._total}] {run}: {outcome.state}"
+        if outcome.state == "done":
+            line += f" in {_duration(outcome.seconds)}{self._figures_of(run)}"
+        elif outcome.state == "failed":
+            line += f", {outcome.sentence}"
+        left = self._time_left()
+        self._say(printable(line) + (f"  ({_duration(left)} left)" if left else ""))
+
+    def _figures_of(self, run: BenchRun) -> str:
+        metrics = read_json(self._out / run.key / METRICS_FILE)
+        told = ""
+        for key in self._headline:
+            found = value(metrics, key)
+            if found is not None:
+                self._figures[_group(run)][key].append(found)
+                told += f", {key} {number(found)}"
+        return told
+
+    def _time_left(self) -> float:
+        """Seconds until all is done, by the mean of the runs that have ended."""
+        if not self._spent:
+            return 0.0
+        return self._spent / self._ended * (self._total - self._ended) / self._jobs
+
+    def _say(self, line: str) -> None:
+        if self._live is not None:
+            self._live.console.print(line)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def _table(self) -> Any:
+        """The live summary: a row a family and detector, and the runs in flight."""
+        from rich.table import Table
+
+        table = Table("", "done", "failed", "left", *self._headline)
+        for group, states in list(self._states.items()):
+            figures = [self._figures[group][key] for key in self._headline]
+            means = [number(sum(f) / len(f)) if f else "" for f in figures]
+            numbers = [str(states[name] or "") for name in ("done", "failed", "left")]
+            table.add_row(group, *numbers, *means)
+        for run, since in list(self._running.values()):
+            table.add_row(f"  {run}: {_duration(time.perf_counter() - since)}", style="dim")
+        left = self._time_left()
+        table.caption = f"{self._ended} of {self._total} runs ended" + (
+            f", {_duration(left)} left" if left else ""
+        )
+        return table
+
+
+def _group(run: BenchRun) -> str:
+    """Runs that are counted together: of a family, detector and variant."""
+    variant = "" if run.variant == "default" else f", {run.variant}"
+    return f"{run.setup.partition('/')[0]}, {run.detector}{variant}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

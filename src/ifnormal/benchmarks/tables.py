@@ -1,0 +1,173 @@
+"""Tables as Markdown, HTML and JSON: every figure with its spread, its runs and the paper's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from html import escape
+from typing import Any, Literal
+
+from ifnormal.benchmarks.experiment import Cell, Table
+
+Format = Literal["md", "html", "json"]
+_NONE = "–"
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1d1d22; --soft: #66666e; --line: #d8d8de;
+  --page: #fbfbf9; --stripe: #f1f1ee; --lack: #a33b00; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e9e9ec; --soft: #a2a2ab; --line: #3a3a42;
+  --page: #17171a; --stripe: #1f1f24; --lack: #ffa366; } }
+body { background: var(--page); color: var(--ink); margin: 2rem auto; max-width: 80rem;
+  padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .35rem .8rem; text-align: right; vertical-align: top; white-space: nowrap; }
+thead th { border-bottom: 2px solid var(--line); white-space: normal; min-width: 6rem; }
+th:first-child { text-align: left; position: sticky; left: 0; background: var(--page); }
+tbody tr:nth-child(even) > * { background: var(--stripe); }
+small { color: var(--soft); display: block; } .lack { color: var(--lack); }
+p { color: var(--soft); max-width: 60rem; margin: .4rem 0; }
+"""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a set of tables was made of.
+
+    Attributes:
+        experiment: its name.
+        title: what it shows.
+        done, planned: runs.
+        failed: key of a run -> why it failed.
+        skipped: setup without data -> what is missing.
+        made_with: commits, versions, processors and dates of the runs; JSON-compatible.
+    """
+
+    experiment: str
+    title: str
+    done: int
+    planned: int
+    failed: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The same in words: what is there, and what is not."""
+        told = [f"{self.done} of {self.planned} planned runs are done."]
+        if self.failed:
+            told.append(f"{len(self.failed)} failed:")
+            told += [f"{key}: {why}" for key, why in self.failed.items()]
+        if self.skipped:
+            names = ", ".join(self.skipped)
+            told.append(f"{len(self.skipped)} setups have no data here, skipped: {names}.")
+        for name, values in self.made_with.items():
+            if isinstance(values, Mapping):
+                counted = ", ".join(f"{value} ({runs} runs)" for value, runs in values.items())
+                told.append(f"{name}: {counted or 'unknown'}.")
+        return told
+
+
+def render(tables: Sequence[Table], origin: Origin, format: Format) -> str:
+    """All tables of an experiment as one text.
+
+    Args:
+        tables: in their order.
+        origin: what they were made of.
+        format: "md", "html" (self-contained) or "json".
+    """
+    return {"md": _markdown, "html": _html, "json": _json}[format](tables, origin)
+
+
+def number(value: float) -> str:
+    """A figure with about three digits that count, and with as many decimals as its size needs."""
+    size = abs(value)
+    if size >= 100:
+        return f"{value:.0f}"
+    if size >= 10:
+        return f"{value:.1f}"
+    if size >= 1 or size == 0:
+        return f"{value:.2f}"
+    return f"{value:.3g}"
+
+
+def _main(cell: Cell) -> str:
+    """The figure itself."""
+    if cell.text is not None:
+        return cell.text
+    if cell.mean is None:
+        return _NONE
+    spread = "" if cell.deviation is None else f" ± {number(cell.deviation)}"
+    return f"{number(cell.mean)}{spread}"
+
+
+def _beside(cell: Cell) -> list[tuple[str, bool]]:
+    """What stands beside it, and whether that is a lack: runs behind it, the paper's figure."""
+    parts = []
+    if cell.runs < cell.expected and cell.text is None:
+        parts.append((f"{cell.runs} of {cell.expected} runs", True))
+    elif cell.expected > 1:
+        parts.append((f"{cell.runs or cell.expected} runs", False))
+    if cell.paper is not None:
+        parts.append((f"paper {number(cell.paper)}", False))
+    return parts
+
+
+def _markdown(tables: Sequence[Table], origin: Origin) -> str:
+    lines = [f"# {origin.title}", ""]
+    lines += [f"- {sentence}" for sentence in origin.sentences]
+    for table in tables:
+        lines += ["", f"## {table.title}", ""]
+        lines.append("| | " + " | ".join(map(_pipe, table.columns)) + " |")
+        lines.append("|---" * (len(table.columns) + 1) + "|")
+        for heading, cells in table.rows.items():
+            shown = [
+                _main(cell)
+                + (f" ({'; '.join(text for text, _ in _beside(cell))})" if _beside(cell) else "")
+                for cell in cells
+            ]
+            lines.append("| " + " | ".join(map(_pipe, [heading, *shown])) + " |")
+        lines += ["", *(f"- {note}" for note in table.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _pipe(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def _html(tables: Sequence[Table], origin: Origin) -> str:
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{escape(origin.title)}</title><style>{_STYLE}</style></head><body>",
+        f"<h1>{escape(origin.title)}</h1>",
+        *(f"<p>{escape(sentence)}</p>" for sentence in origin.sentences),
+    ]
+    for table in tables:
+        head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
+        rows = "".join(
+            f'<tr><th scope="row">{escape(heading)}</th>{"".join(map(_html_cell, cells))}</tr>'
+            for heading, cells in table.rows.items()
+        )
+        parts += [
+            f'<h2>{escape(table.title)}</h2><div class="scroll"><table><thead><tr><th></th>{head}',
+            f"</tr></thead><tbody>{rows}</tbody></table></div>",
+            *(f"<p>{escape(note)}</p>" for note in table.notes),
+        ]
+    return "".join(parts) + "</body></html>\n"
+
+
+def _html_cell(cell: Cell) -> str:
+    small = "".join(
+        f"<small{' class=lack' if lack else ''}>{escape(text)}</small>"
+        for text, lack in _beside(cell)
+    )
+    return f"<td>{escape(_main(cell))}{small}</td>"
+
+
+def _json(tables: Sequence[Table], origin: Origin) -> str:
+    """All numbers unrounded: tables, and what they were made of."""
+    document = {"format": "ifnormal.tables", "version": 1, **asdict(origin)}
+    document["tables"] = [asdict(table) for table in tables]
+    return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"

@@ -1,0 +1,295 @@
+"""ifnormal bench: the paper's evaluation: its setups, experiments, sweeps and tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from jsonargparse import ArgumentParser
+
+from ifnormal.cli.parsing import subparser
+from ifnormal.cli.verb import Options, Verb, default_data_root, require_data_root
+from ifnormal.errors import UserError
+
+if TYPE_CHECKING:
+    from ifnormal.benchmarks.sweep import Engine, Swept
+
+_OUT = Path("runs/bench")
+
+
+def _bench(options: Options) -> None:
+    action = options["action"]
+    if action is None:
+        raise UserError(
+            f"Name one of {', '.join(_ACTIONS)}, or an experiment; see ifnormal bench --help."
+        )
+    _ACTIONS[action][0](options[action])
+
+
+def _list(options: Options) -> None:
+    require_data_root(options["data_root"])
+    from ifnormal.benchmarks.listing import listing
+
+    print(listing)
+
+
+def _run(options: Options) -> None:
+    require_data_root(options["data_root"])
+    from ifnormal.benchmarks.cores import available_cores, share_cores
+    from ifnormal.benchmarks.experiment import Selection, Workplace
+    from ifnormal.benchmarks.sweep import Shard, sweep
+
+    selection = Selection(
+        only=options["only"],
+        seeds=tuple(_numbers(options["seeds"])),
+        detectors=tuple(_words(options["detectors"])),
+        budget=options["budget"],
+    )
+    shard = Shard(options["index"], options["of"])
+    share = share_cores(options["jobs"], options["threads"], available_cores())
+    name, root = options["name"], options["data_root"]
+    out = options["out"] or _OUT / name.replace(":", ".")
+    data = None if root is None else root.expanduser().absolute()
+    missing = _missing(data)
+    changed = _changed(options["set"] or [])
+    swept = sweep(
+        name, selection, Workplace(out, data), missing, share, shard, _engine(options), changed
+    )
+    _tell(swept, out, name)
+
+
+def _tell(swept: Swept, out: Path, name: str) -> None:
+    """The last lines of a sweep; a UserError where a run failed, for the exit code."""
+    counts = swept.counts
+    if counts.get("elsewhere"):
+        print(f"{counts['elsewhere']} runs are being done by another runner of this folder.")
+    print(f"Runs: {out}")
+    print(f"Tables: ifnormal bench table {out}")
+    if swept.first_failure is not None:
+        failed, run = counts["failed"], swept.first_failure.run
+        raise UserError(
+            f"{failed} run{'s' if failed > 1 else ''} failed, first {run} "
+            f"({swept.first_failure.sentence.rstrip('.')}); {out}/{run.key}/traceback.txt has "
+            "more, and the same command again tries once more."
+        )
+
+
+def _table(options: Options) -> None:
+    from ifnormal.benchmarks.sweep import draw_figures, write_tables
+    from ifnormal.storage import write_atomic
+
+    out = _folder(options["where"])
+    text = write_tables(out, options["format"])
+    for figure in draw_figures(out) if options["figures"] else ():
+        print(f"Figure: {figure}")
+    if options["output"] is None:
+        print(text, end="")
+    else:
+        print(f"Tables: {write_atomic(options['output'], text)}")
+
+
+def _experiments(options: Options) -> None:
+    del options
+    from ifnormal.benchmarks.experiments import EXPERIMENTS
+
+    width = max(map(len, EXPERIMENTS))
+    for name, experiment in EXPERIMENTS.items():
+        print(f"{name:{width}}  {experiment.title} ({experiment.source})")
+
+
+def _folder(where: str) -> Path:
+    """A folder of a sweep, or the usual one of an experiment."""
+    given, usual = Path(where), _OUT / where.replace(":", ".")
+    return usual if not given.exists() and usual.is_dir() else given
+
+
+def _engine(options: Options) -> Engine:
+    if options["engine"] == "ray":
+        from ifnormal.benchmarks.engines.ray import on_ray
+
+        return on_ray(options["address"])
+    if options["address"] is not None:
+        raise UserError("--address is of the engine ray; add --engine ray or leave it out.")
+    from ifnormal.benchmarks.engines.local import run_locally
+
+    return run_locally
+
+
+def _missing(data_root: Path | None) -> dict[str, str]:
+    """Setups without data -> what is missing."""
+    from ifnormal.benchmarks.listing import listing
+
+    return {one["id"]: str(one["missing"]) for one in listing(data_root) if not one["available"]}
+
+
+def _changed(settings: Sequence[str]) -> dict[str, Any]:
+    """`fit.steps=300` as {"fit.steps": 300}."""
+    changed: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not name or not equals:
+            raise UserError(f"--set takes NAME=VALUE such as fit.steps=300, not {setting!r}.")
+        try:
+            changed[name.replace("-", "_")] = json.loads(value)
+        except ValueError:
+            changed[name.replace("-", "_")] = value
+    return changed
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.replace(",", " ").split() if word]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(word) for word in _words(text)]
+    except ValueError:
+        raise UserError(f"--seeds takes whole numbers such as 0,1,2, not {text!r}.") from None
+
+
+def _add_list(parser: ArgumentParser) -> None:
+    _add_only(parser)
+    parser.add_argument("--json", action="store_true", help="as a JSON list, for programs")
+    _add_data_root(parser)
+
+
+def _add_run(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "name",
+        type=str,
+        metavar="NAME",
+        help="an experiment (see ifnormal bench experiments), or package.module:attribute of "
+        "your own",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the sweep; without it, runs/bench/NAME"
+    )
+    _add_only(parser)
+    parser.add_argument(
+        "--budget",
+        type=Literal["small", "paper"],
+        default="small",
+        help="small takes minutes a run, paper as long as the paper",
+    )
+    parser.add_argument("--seeds", type=str, default="0", metavar="0,1,2", help="a run for each")
+    parser.add_argument(
+        "--detectors",
+        type=str,
+        default="",
+        metavar="bce,hsc,dsvdd",
+        help="objectives; without it, what the experiment takes",
+    )
+    parser.add_argument(
+        "--set",
+        type=str,
+        nargs="+",
+        metavar="NAME=VALUE",
+        help="options of all runs in place of the budget's, as in fit.steps=300",
+    )
+    parser.add_argument(
+        "--engine",
+        type=Literal["local", "ray"],
+        default="local",
+        help="local does the runs in processes on this machine, ray on a Ray cluster",
+    )
+    parser.add_argument(
+        "--address", type=str, help="of the Ray cluster; without it, the one around"
+    )
+    parser.add_argument(
+        "--jobs", type=int, help="runs at a time; without it, as many as the cores allow"
+    )
+    parser.add_argument("--threads", type=int, help="of each run; without it, cores / jobs, or 2")
+    parser.add_argument(
+        "--index", type=int, default=0, help="which part of the runs to do, from 0; for job arrays"
+    )
+    parser.add_argument("--of", type=int, default=1, help="number of parts")
+    _add_data_root(parser)
+
+
+def _add_table(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "where", type=str, metavar="NAME|DIR", help="an experiment, or the folder of a sweep"
+    )
+    parser.add_argument(
+        "--format",
+        type=Literal["md", "html", "json"],
+        default="md",
+        help="Markdown, a self-contained page, or numbers for programs",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write there, not to the screen"
+    )
+    parser.add_argument(
+        "--figures", action="store_true", help="also draw the experiment's figures into figures/"
+    )
+
+
+def _add_experiments(parser: ArgumentParser) -> None:
+    del parser
+
+
+def _add_only(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--only", type=str, metavar="PATTERN", help="setups whose id is like this, as in mnist/*"
+    )
+
+
+def _add_data_root(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--data_root",
+        type=Path,
+        metavar="DIR",
+        help="folder of data sets; its default is the environment variable IFNORMAL_DATA",
+    )
+    default_data_root(parser, "data_root")
+
+
+_ACTIONS = {
+    "list": (
+        _list,
+        _add_list,
+        "[--only PATTERN] [--json]",
+        "list all setups, with what is missing",
+    ),
+    "run": (_run, _add_run, "NAME [options]", "do the runs of an experiment that are not done yet"),
+    "table": (
+        _table,
+        _add_table,
+        "NAME|DIR [--format md|html|json] [--output FILE]",
+        "make tables from the runs that are done",
+    ),
+    "experiments": (_experiments, _add_experiments, "", "list the experiments"),
+}
+
+
+def _add_options(parser: ArgumentParser) -> None:
+    actions = parser.add_subcommands(
+        dest="action",
+        metavar="ACTION",
+        title="actions",
+        description="ifnormal bench NAME is short for ifnormal bench run NAME.",
+        required=False,
+    )
+    for name, (_, add, usage, said) in _ACTIONS.items():
+        options = subparser(f"bench {name} {usage}", said)
+        actions.add_subcommand(name, options, help=said)
+        add(options)
+
+
+def _with_action(arguments: Sequence[str]) -> list[str]:
+    """`bench NAME` as `bench run NAME`."""
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in _ACTIONS:
+        return ["run", *arguments]
+    return list(arguments)
+
+
+VERB = Verb(
+    _bench,
+    _add_options,
+    "list|run|table|experiments|NAME [options]",
+    "the paper's evaluation: setups, experiments, sweeps and tables",
+    goes_on=True,
+    rewrite=_with_action,
+)

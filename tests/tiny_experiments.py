@@ -1,0 +1,64 @@
+"""Experiments of milliseconds, for the sweep runner: workers import them by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
+from ifnormal.benchmarks.summary import summary
+
+NAME = "tiny_experiments:EXPERIMENT"
+PERFORMED = "performed.jsonl"
+SETUPS = ("a/one", "a/two", "b/one", "b/two")
+
+
+def plan(selection: Selection) -> list[BenchRun]:
+    return [
+        BenchRun(NAME, setup, "bce", seed, budget=selection.budget)
+        for seed in selection.seeds
+        for setup in SETUPS
+        if selection.only in (None, setup)
+    ]
+
+
+def perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
+    """A figure that depends on the run alone; options make it slow, faulty or deadly."""
+    import torch
+
+    with (workplace.out / "begun.jsonl").open("a") as file:
+        file.write(json.dumps({"key": run.key, "pid": os.getpid()}) + "\n")
+    if run.options.get("fail") == run.setup:
+        raise RuntimeError("the detector\nis out of order")
+    if run.options.get("die") == run.setup:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(run.options.get("sleep", 0.0))
+    random = torch.Generator().manual_seed(run.seed)
+    figure = torch.rand(1000, generator=random).mean().item() + len(run.setup)
+    (folder / "preview.png").write_bytes(b"picture")
+    with (workplace.out / PERFORMED).open("a") as file:
+        file.write(json.dumps({"key": run.key}) + "\n")
+    return {"figure": figure, "threads": torch.get_num_threads()}
+
+
+def tables(planned: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
+    rows: dict[str, list[Cell]] = {
+        setup: [summary([run for run in planned if run.setup == setup], finished, "figure", 1.5)]
+        for setup in dict.fromkeys(run.setup for run in planned)
+    }
+    return [Table("Figures", ["figure"], rows, ["a note"])]
+
+
+EXPERIMENT = Experiment(
+    NAME, "Tiny runs", "tests", plan, perform, tables, facts={"headline": ("figure",)}
+)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
