@@ -56,3 +56,24 @@ def vary(images: Tensor, config: DetectorConfig, rng: torch.Generator) -> Tensor
     contrast = torch.exp(within(config.brightness))[:, None, None, None]
     brightness = within(config.brightness)[:, None, None, None]
     return ((moved - 0.5) * contrast + 0.5 + brightness).clamp(0, 1)
+
+
+def move(images: Tensor, config: DetectorConfig, rng: torch.Generator) -> Tensor:
+    """Shift each image by up to an eighth of its side, and mirror it as `config.flip` allows.
+
+    By whole pixels, so that nothing is blurred: (N, C, H, W) to the same, rim continued outwards.
+    """
+    count, _, height, width = images.shape
+
+    def places(side: int, mirrored: bool) -> Tensor:
+        reach = side // 8
+        shift = torch.randint(-reach, reach + 1, (count, 1), generator=rng)
+        ahead = (torch.arange(side) + shift).clamp(0, side - 1)
+        flipped = torch.rand(count, 1, generator=rng) < (0.5 if mirrored else 0.0)
+        return torch.where(flipped, ahead.flip(1), ahead)
+
+    rows = places(height, config.flip in ("vertical", "both"))
+    columns = places(width, config.flip in ("horizontal", "both"))
+    each = torch.arange(count)[:, None, None]
+    moved = images.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
+    return moved.permute(0, 3, 1, 2)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ifnormal.config import DetectorConfig
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.data.synthetic.confetti import throw_confetti
-from ifnormal.detectors.augmentation import is_wanted, vary
+from ifnormal.detectors.augmentation import is_wanted, move, vary
 from ifnormal.pixels import to_float
 
 _SHIFT = 2
@@ -97,6 +97,9 @@ def _varied(
             moved = vary(masks[:, None].float(), replace(config, brightness=0.0), again)
             masks = moved[:, 0] > 0.5
         return varied, masks
+    if config.network == "residual" or config.flip != "none":
+        moved = move(torch.cat([images, masks[:, None].to(images.dtype)], 1), config, rng)
+        return moved[:, :-1], moved[:, -1] > 0.5
     dx, dy = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=rng).tolist()
     height, width = images.shape[2:]
     rows = slice(_SHIFT + dy, _SHIFT + dy + height)

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from ifnormal.config import DetectorConfig
 from ifnormal.detectors.calibration import Calibration
+from ifnormal.detectors.networks import network_of
 from ifnormal.detectors.objective import DetectorObjective
+from ifnormal.detectors.residual import ResidualBackbone
 from ifnormal.storage import load_tensors, save_tensors
 
 
@@ -30,7 +32,8 @@ class TrainedDetector(nn.Module):
     ) -> None:
         super().__init__()
         self.objective, self.config, self.shape = objective, config, shape
-        self.backbone = objective.network(shape, config.width, objective.outputs, objective.bias)
+        network = network_of(objective, config)
+        self.backbone = network(shape, config.width, objective.outputs, objective.bias)
         self.calibration, self.threshold = Calibration(), 0.5
         self.register_buffer("reference", torch.zeros(0))
 
@@ -64,6 +67,8 @@ class TrainedDetector(nn.Module):
 
     def freeze(self) -> TrainedDetector:
         """Evaluation mode, no gradient to the weights; itself."""
+        if isinstance(self.backbone, ResidualBackbone):
+            self.backbone.fold()
         return self.eval().requires_grad_(False)
 
     def save(self, folder: Path) -> None:
@@ -91,8 +96,9 @@ class TrainedDetector(nn.Module):
         config = DetectorConfig(**facts["config"])
         channels, height, width = facts["shape"]
         detector = cls(OBJECTIVES[config.objective], config, (channels, height, width))
+        detector.freeze()
         detector.reference = tensors["reference"]
         detector.load_state_dict(tensors)
         detector.calibration = Calibration(**facts["calibration"])
         detector.threshold = facts["threshold"]
-        return detector.freeze()
+        return detector

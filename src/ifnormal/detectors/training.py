@@ -13,6 +13,7 @@ from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.batch import Batch, draw_batch
 from ifnormal.detectors.calibration import calibrate, threshold_at
 from ifnormal.detectors.detector import in_batches
+from ifnormal.detectors.networks import suited
 from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.errors import DivergenceError
 from ifnormal.pixels import to_float
@@ -38,6 +39,7 @@ def train_detector(
     from ifnormal.detectors import OBJECTIVES
 
     objective = OBJECTIVES[config.objective]
+    config = suited(config, objective, setup)
     fabric = make_fabric()
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
