@@ -37,7 +37,7 @@ from ifnormal.generators.concept_classifier import (
     PixelConceptClassifier,
 )
 from ifnormal.generators.pixel import Generator
-from ifnormal.heatmap import heatmaps
+from ifnormal.heatmaps.shown import heatmap_source, heatmaps
 from ifnormal.pixels import quantize, to_float
 from ifnormal.preparation import as_detector, prepare
 from ifnormal.storage import load_tensors, save_tensors
@@ -215,7 +215,7 @@ class Explainer:
             traversals=followed,
             traversal_scores=along.sigmoid(),
             names=tuple(names) if names is not None else known,
-            facts=self.facts,
+            facts={**self.facts, "heatmap": heatmap_source(self.detector)},
             own_scores_before=own_scores(self.detector, before),
             own_scores_after=own_scores(self.detector, after),
             own_traversal_scores=own_scores(self.detector, along),

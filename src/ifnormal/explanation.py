@@ -58,8 +58,8 @@ class Explanation:
         detector: facts about the detector; JSON-compatible.
         refined: N rows of K, what was done to a counterfactual after the generator, or None;
             () where nothing was.
-        heatmaps: (N, H, W) uint8, what the detector is sensitive to in each anomaly, as
-            `ifnormal.heatmap` says; None where there is none.
+        heatmaps: (N, H, W) uint8, the detector's own heatmap of each anomaly or what it is
+            sensitive to there, as `ifnormal.heatmaps.shown` says; None where there is none.
     """
 
     anomalies: Tensor

@@ -15,7 +15,7 @@ class Detector(Protocol):
     """A frozen, differentiable anomaly detector φ: a callable with facts, not a framework.
 
     A detector may offer more, which the functions of this file read: `own_units`, `own_threshold`,
-    `higher_is`, `facts`, `is_black_box`.
+    `higher_is`, `facts`, `is_black_box`, `heatmap`.
     """
 
     @property
@@ -104,6 +104,15 @@ def higher_is(detector: Detector) -> Literal["anomalous", "normal"]:
 def detector_facts(detector: Detector) -> dict[str, Any]:
     """What is worth saving about the detector beside a result; JSON-compatible."""
     return dict(getattr(detector, "facts", {}))
+
+
+def own_heatmap(detector: Detector) -> Callable[[Tensor], Tensor] | None:
+    """The heatmap that the detector itself makes, None where it makes none.
+
+    (N, C, H, W) float images in [0, 1] -> (N, H, W) in units of its own, high where it is hot.
+    """
+    make: Callable[[Tensor], Tensor] | None = getattr(detector, "heatmap", None)
+    return make
 
 
 def is_black_box(detector: Detector) -> bool:

@@ -98,7 +98,9 @@ class Listing:
 
     @property
     def heatmap_label(self) -> str:
-        """What a heatmap is: whose gradient."""
+        """What a heatmap is: the detector's own, or whose gradient."""
+        if self.head.facts.get("heatmap") == "own":
+            return "The detector's own heatmap: where its score comes from"
         through = " of the surrogate" if "surrogate" in self.head.facts else ""
         return f"Input gradient{through}: what the score answers to"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ifnormal.heatmap import heatmaps
+from ifnormal.heatmaps.shown import heatmaps
 from known_detectors import GREY, PATCH, KnownDetector, bright_patch, squares
 
 

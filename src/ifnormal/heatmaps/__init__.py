@@ -1,0 +1,17 @@
+"""Heatmaps: where in an image the anomaly is, by the detector's own map or by a baseline."""
+
+from __future__ import annotations
+
+from ifnormal.heatmaps.attribution import GRAD_CAM, INTEGRATED_GRADIENTS
+from ifnormal.heatmaps.autoencoder import AUTOENCODER
+from ifnormal.heatmaps.gradient import GRADIENT
+from ifnormal.heatmaps.heatmap import HeatFunction, Heatmap
+from ifnormal.heatmaps.own import OWN
+
+# In the order of tables.
+HEATMAPS: dict[str, Heatmap] = {
+    heatmap.name: heatmap
+    for heatmap in (OWN, GRADIENT, INTEGRATED_GRADIENTS, GRAD_CAM, AUTOENCODER)
+}
+
+__all__ = ["HEATMAPS", "HeatFunction", "Heatmap"]

@@ -1,0 +1,100 @@
+"""Residual of a convolutional autoencoder that knows normal images only (Bergmann et al. 2019)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ifnormal.compute import make_fabric
+from ifnormal.detectors.detector import Detector, in_batches
+from ifnormal.heatmaps.blur import blurred
+from ifnormal.heatmaps.heatmap import HeatFunction, Heatmap
+from ifnormal.pixels import to_float
+from ifnormal.progress import Progress
+
+_STEPS, _BATCH, _RATE = 600, 32, 2e-3
+_WIDTH, _CODE, _GRID = 16, 64, 4
+_REPORT_EVERY = 25
+
+
+class Autoencoder(nn.Module):
+    """Down to `_CODE` numbers and back: too few for what is in no normal image."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.size = shape[1:]
+        stages, grid, width = [nn.Conv2d(shape[0], _WIDTH, 3, 1, 1), nn.LeakyReLU(0.1)], 1, _WIDTH
+        while min(self.size) // grid > 2 * _GRID - 1 and grid < 2**6:
+            wider = min(8 * _WIDTH, 2 * width)
+            stages += [nn.Conv2d(width, wider, 4, 2, 1), nn.LeakyReLU(0.1)]
+            grid, width = 2 * grid, wider
+        self.down = nn.Sequential(*stages, nn.AdaptiveAvgPool2d(_GRID), nn.Flatten())
+        self.code = nn.Linear(width * _GRID**2, _CODE)
+        self.back = nn.Sequential(nn.Linear(_CODE, width * _GRID**2), nn.LeakyReLU(0.1))
+        up: list[nn.Module] = [nn.Unflatten(1, (width, _GRID, _GRID))]
+        side = _GRID
+        while side < max(self.size):
+            narrower = max(_WIDTH, width // 2)
+            up += [
+                nn.Upsample(scale_factor=2, mode="nearest"),
+                nn.Conv2d(width, narrower, 3, 1, 1),
+                nn.LeakyReLU(0.1),
+            ]
+            side, width = 2 * side, narrower
+        self.up = nn.Sequential(*up, nn.Conv2d(width, shape[0], 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) images in [0, 1], restored from their codes."""
+        restored = self.up(self.back(self.code(self.down(images))))
+        return F.interpolate(restored, self.size, mode="bilinear", align_corners=False)
+
+
+def train_autoencoder(normal: Tensor, seed: int, steps: int = _STEPS) -> Autoencoder:
+    """Learn to restore normal images (N, C, H, W) uint8; frozen."""
+    channels, height, width = normal.shape[1:]
+    fabric = make_fabric()
+    torch.manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
+    network = Autoencoder((channels, height, width)).to(fabric.device)
+    optimizer = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=1e-4, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)
+    with Progress("autoencoder", steps, None) as progress:
+        for step in range(1, steps + 1):
+            chosen = torch.randint(len(normal), (_BATCH,), generator=rng)
+            images = to_float(normal[chosen]).to(fabric.device)
+            with fabric.autocast():
+                restored = network(images)
+            loss = F.mse_loss(restored.float(), images)
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            optimizer.step()
+            schedule.step()
+            if step % _REPORT_EVERY == 0 or step == steps:
+                progress.report(step, {"loss": loss.item()})
+    return network.cpu().eval().requires_grad_(False)
+
+
+def residual(network: nn.Module, images: Tensor) -> Tensor:
+    """Squared error (N, H, W) of the restored (N, C, H, W) uint8 images, blurred."""
+    if not len(images):
+        return torch.zeros(0, *images.shape[2:])
+    error = in_batches(lambda part: (network(part) - part).square().mean(1), images)
+    return blurred(error)
+
+
+def _prepare(normal: Tensor, seed: int) -> HeatFunction:
+    network = train_autoencoder(normal, seed)
+
+    def heat(detector: Detector, images: Tensor) -> Tensor:
+        return residual(network, images)
+
+    return heat
+
+
+AUTOENCODER = Heatmap(
+    name="autoencoder",
+    title="autoencoder residual",
+    source="Bergmann et al. 2019, CVPR",
+    prepare=_prepare,
+)
