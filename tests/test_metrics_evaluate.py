@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -9,12 +10,29 @@ from ifnormal.data.setup import AnomalySetup
 from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
 from ifnormal.metrics import METRICS
+from ifnormal.metrics import evaluate as module
 from ifnormal.metrics.evaluate import evaluate, explanation_truth
 from ifnormal.metrics.fid import fid_n
-from ifnormal.metrics.judge import AttributeJudge, JudgeNetwork
+from ifnormal.metrics.judge import AttributeJudge
+from ifnormal.metrics.judge_network import JudgeNetwork
+from ifnormal.metrics.kid import kid
+from ifnormal.metrics.second_opinion import SecondOpinion
 
 N, K = 6, 2
 COST = {"wall_clock_s", "images_per_s"}
+EXTRAS = {
+    "normality_auroc_per_concept",
+    "fid_n_per_concept",
+    "fid_extractor",
+    "substitutability_real",
+    "second_detector_auroc",
+}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    for name in ("fresh_concept_accuracy", "substitutability"):
+        monkeypatch.setattr(module, name, partial(getattr(module, name), steps=3))
 
 
 def pixels(seed, *shape):
@@ -69,8 +87,7 @@ NORMAL_SCORES = torch.tensor([0.2, 0.3])
 def test_every_registered_figure_is_there_and_json_can_hold_it(setup, judge, part):
     source = setup.test_anomalies if part == "test" else setup.validation_anomalies
     figures = evaluate(explain(source[:N]), NORMAL_SCORES, setup, judge, 0, 97.0, part)
-    extras = {"normality_auroc_per_concept", "fid_n_per_concept", "fid_extractor"}
-    assert set(figures) == (set(METRICS) - COST) | extras
+    assert set(figures) == (set(METRICS) - COST) | EXTRAS
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
     assert figures["detector_auroc"] == 97
     assert figures["normality_auroc"] == 50
@@ -82,10 +99,93 @@ def test_every_registered_figure_is_there_and_json_can_hold_it(setup, judge, par
     normal = setup.test_normal if part == "test" else setup.validation_normal
     features = [judge.features(images) for images in (pooled, source[:N], normal)]
     assert figures["fid_n"] == pytest.approx(fid_n(*features))
+    assert figures["kid"] == pytest.approx(kid(features[0], features[2]))
     assert len(figures["fid_n_per_concept"]) == K
+    assert figures["diversity"] > 0
+    assert 0 <= figures["substitutability"] <= 100
+    unknown = {key for key, value in figures.items() if value is None}
+    assert unknown == {
+        "monotonicity",  # no traversals
+        "distinct_normals",  # one normal digit, one normal colour
+        "second_detector_agrees",
+        "second_detector_auroc",
+    }
     assert set(figures["judge_accuracy"]) == {"digit", "color"}
     for key in ("truly_normal", "minimal_edit", "mse", "perceptual_distance"):
         assert len(figures[key]) == K
+
+
+class Bright:
+    """A detector that flags what is bright, with its three mean colours as features."""
+
+    shape, threshold = (3, 16, 16), 0.5
+
+    def inspect(self, images):
+        return 9 * (images.mean((1, 2, 3)) - 0.5), images.mean((2, 3))
+
+    def __call__(self, images):
+        return self.inspect(images)[0].sigmoid()
+
+
+NEEDS_JUDGE = {"truly_normal", "minimal_edit", "two_reasons", "two_ways", "judge_accuracy"}
+
+
+def test_without_a_judge_features_are_the_second_detectors(setup):
+    setup = dataclasses.replace(setup, attributes={}, normal_attributes={})
+    explanation = explain(setup.test_anomalies[:N])
+    second = SecondOpinion(Bright(), "second-bright")
+    figures = evaluate(explanation, NORMAL_SCORES, setup, None, 0, 97.0, second=second)
+    assert set(figures) == (set(METRICS) - COST) | EXTRAS
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+    assert figures["fid_extractor"] == "second-bright"
+    features = [
+        images.float().div(255).mean((2, 3))
+        for images in (
+            explanation.counterfactuals.flatten(0, 1),
+            explanation.anomalies,
+            setup.test_normal,
+        )
+    ]
+    assert figures["fid_n"] == pytest.approx(fid_n(*features), rel=1e-3)
+    bright = explanation.counterfactuals.float().mean((2, 3, 4)) > 127.5
+    assert figures["second_detector_agrees"] == pytest.approx(
+        (100 * (~bright).double().mean(0)).tolist()
+    )
+    assert {key for key, value in figures.items() if value is None} == (
+        NEEDS_JUDGE | {"distinct_normals", "monotonicity"}
+    )
+
+
+def test_with_neither_there_are_no_figures_of_features(setup):
+    explanation = explain(setup.test_anomalies[:N])
+    figures = evaluate(explanation, NORMAL_SCORES, setup, None, 0, 97.0)
+    assert set(figures) == (set(METRICS) - COST) | EXTRAS
+    for key in ("fid_n", "kid", "perceptual_distance", "diversity", "fid_extractor"):
+        assert figures[key] is None
+    assert figures["validity"] == [100, 0]
+    assert figures["mse"][0] > 0
+
+
+def test_too_few_for_halves_have_no_substitutability(setup, judge):
+    explanation = explain(setup.test_anomalies[:3])
+    figures = evaluate(explanation, NORMAL_SCORES, setup, judge, 0, 97.0)
+    assert figures["substitutability"] is figures["substitutability_real"] is None
+
+
+def test_several_normal_classes_of_one_attribute(setup):
+    one = {"test_anomalies": {"class": torch.full((10,), 3)}}
+    setup = dataclasses.replace(
+        setup,
+        attributes=one,
+        attribute_names={"class": tuple("abcd")},
+        normal_attributes={"class": (0, 2)},
+    )
+    network = JudgeNetwork(setup.shape, {"class": 5}, width=4).eval()
+    judge = AttributeJudge(network, setup.shape, setup.attribute_names)
+    figures = evaluate(explain(setup.test_anomalies[:N]), NORMAL_SCORES, setup, judge, 0, 97.0)
+    assert figures["minimal_edit"] is figures["two_reasons"] is figures["two_ways"] is None
+    assert 0 <= figures["distinct_normals"] <= 100
+    assert len(figures["truly_normal"]) == K
 
 
 def test_truth_marks_every_counterfactual(setup, judge):
@@ -96,6 +196,11 @@ def test_truth_marks_every_counterfactual(setup, judge):
 def test_other_images_than_the_setups_are_refused(setup, judge):
     with pytest.raises(ValueError, match="first 6 test anomalies"):
         explanation_truth(explain(setup.test_anomalies[1 : N + 1]), setup, judge)
+
+
+def test_nor_are_they_without_a_judge(setup):
+    with pytest.raises(ValueError, match="first 6 test anomalies"):
+        evaluate(explain(setup.test_anomalies[1 : N + 1]), NORMAL_SCORES, setup, None, 0, 97.0)
 
 
 @pytest.mark.parametrize("missing", ["attributes", "normal_attributes"])

@@ -8,8 +8,9 @@ from ifnormal.config import DataConfig
 from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.errors import DivergenceError, UserError
-from ifnormal.metrics.judge import AttributeJudge, JudgeNetwork, judge_accuracy
+from ifnormal.metrics.judge import AttributeJudge, judge_accuracy
 from ifnormal.metrics.judge_images import IGNORE, JUNK, JUNK_KINDS, half_plane, vary
+from ifnormal.metrics.judge_network import JudgeNetwork
 from ifnormal.metrics.judge_training import draw_batch, junk_rejection, train_judge
 
 CHANNELS = {"red": (1, 0, 0), "cyan": (0, 1, 1)}

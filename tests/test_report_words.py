@@ -41,7 +41,9 @@ def make_run(tmp_path: Path) -> MakeRun:
 
 
 def metric(**changes: Any) -> Metric:
-    facts = Metric("fid_n", "normalised FID", "%", "lower", None, 56.0, "A distance.", "A paper")
+    facts = Metric(
+        "fid_n", "normalised FID", "%", "lower", None, 56.0, "A distance.", "A paper", True
+    )
     return replace(facts, **changes)
 
 

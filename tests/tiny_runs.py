@@ -71,6 +71,7 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ifnormal.stages, "train_judge", quick_judge)
     for module, name, steps in (
         (ifnormal.metrics.evaluate, "fresh_concept_accuracy", 3),
+        (ifnormal.metrics.evaluate, "substitutability", 3),
         (ifnormal.stages, "gradient_counterfactuals", 2),
     ):
         patch.setattr(module, name, partial(getattr(module, name), steps=steps))

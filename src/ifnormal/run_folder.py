@@ -24,13 +24,16 @@ from ifnormal.storage import HALF_WRITTEN, read_json, write_json
 
 CONFIG = "config.json"
 OWN_IMAGES = "own-images"
+SECOND = "second-detector"
 
 _TENSORS = r"(\.json|-[0-9a-f]{12}\.safetensors)"
 _EXPLANATION = rf"(explanation{_TENSORS}|images/{PICTURE.pattern}|parts/(job|part-\d{{6,}})\.json)"
 # What each stage makes. A stage done anew outdates its own files and those of all after it.
-# The judge depends on the images alone, so only a new detector, which may have others, outdates it.
+# The judge depends on the images alone, so only a new detector, which may have others, outdates it;
+# and so does the second one, which has the first one's options.
 _MADE_BY = {
-    "detector": rf"(detector/detector|judge/judge){_TENSORS}|detector/losses\.jsonl",
+    "detector": rf"(detector/detector|judge/judge|{SECOND}/detector){_TENSORS}"
+    r"|detector/losses\.jsonl",
     "fit": rf"explainer/(explainer|checkpoint|detector/detector){_TENSORS}|explainer/losses\.jsonl"
     rf"|{OWN_IMAGES}/((explanation/)?{_EXPLANATION}|report\.html)",
     "explain": rf"explanation/{_EXPLANATION}",
@@ -42,7 +45,7 @@ _FOLDERS = (
     *(f"{OWN_IMAGES}/{name}" for name in ("explanation/images", "explanation", "images", "parts")),
     OWN_IMAGES,
     *("explanation/images", "explanation", "gradient/images", "gradient"),
-    *("explainer/detector", "explainer", "judge", "detector", "."),
+    *("explainer/detector", "explainer", "judge", SECOND, "detector", "."),
 )
 
 

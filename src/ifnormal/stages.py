@@ -6,7 +6,8 @@ detector/      detector, losses
 explainer/     explainer, checkpoint, losses
 explanation/   images, scores
 own-images/    explanation and report of images that were given by name
-judge/         the independent judge
+judge/         the independent judge, where the images are labelled
+second-detector/   where they are not
 gradient/      plain pixel-gradient counterfactuals, for contrast
 truth.json     the judge's verdicts
 metrics.json   the figures
@@ -48,9 +49,15 @@ from ifnormal.metrics.evaluate import evaluate, explanation_truth
 from ifnormal.metrics.judge import AttributeJudge
 from ifnormal.metrics.judge_training import train_judge
 from ifnormal.metrics.normality_auroc import auroc
+from ifnormal.metrics.second_opinion import (
+    SecondOpinion,
+    second_opinion,
+    train_second_detector,
+)
 from ifnormal.metrics.truth import truth
 from ifnormal.report import write_report
 from ifnormal.run_folder import (
+    SECOND,
     begin,
     clear,
     difference,
@@ -153,7 +160,15 @@ def explain_stage(run: Path) -> Explanation:
 
 
 def evaluate_stage(run: Path, judge_steps: int | None = None) -> dict[str, Any]:
-    """Measure the explanation of the test anomalies: `metrics.json`, `truth.json`, `gradient/`."""
+    """Measure the explanation of the test anomalies: `metrics.json`, `truth.json`, `gradient/`.
+
+    Where nobody has labelled images to train a judge with, a second detector is trained and asked
+    instead: it gives the features to measure in, but nobody says what is truly normal.
+
+    Args:
+        run: holds a detector and an explanation.
+        judge_steps: of the judge's training; by default what suits the images.
+    """
     begun, config = time.perf_counter(), read_config(run)
     detector, setup = _detector(run), _setup(run)
     explanation = Explanation.load(run / "explanation")
@@ -165,9 +180,18 @@ def evaluate_stage(run: Path, judge_steps: int | None = None) -> dict[str, Any]:
     with timed(run, "evaluate", begun):
         clear(run, "evaluate")
         judge = _judge(run, setup, judge_steps)
+        second = _second(run, setup, detector, config["seed"]) if judge is None else None
         normal_scores = in_batches(detector, setup.test_normal)
         detector_auroc = auroc(normal_scores, in_batches(detector, setup.test_anomalies))
-        metrics = evaluate(explanation, normal_scores, setup, judge, config["seed"], detector_auroc)
+        metrics = evaluate(
+            explanation,
+            normal_scores,
+            setup,
+            judge,
+            config["seed"],
+            detector_auroc,
+            second=second,
+        )
         _contrast(run, detector, explanation, setup, judge)
     metrics["wall_clock_s"] = round(sum(seconds(run).values()), 1)
     speed = config.get("images_per_s")
@@ -189,12 +213,14 @@ def _contrast(
     detector: TrainedDetector,
     explanation: Explanation,
     setup: AnomalySetup,
-    judge: AttributeJudge,
+    judge: AttributeJudge | None,
 ) -> None:
-    """Pixel-gradient counterfactuals of the first anomalies, and the judge's word on everything."""
+    """Pixel-gradient counterfactuals of the first anomalies, and a judge's word on everything."""
     few = slice(0, _CONTRASTED)
     plain = gradient_counterfactuals(detector, explanation.anomalies[few], explanation.names[few])
     plain.save(run / "gradient")
+    if judge is None:
+        return
     predicted = _predict(judge, plain.counterfactuals)
     true = {name: values[few] for name, values in setup.attributes["test_anomalies"].items()}
     judged = explanation_truth(explanation, setup, judge)
@@ -211,8 +237,10 @@ def _contrast(
     )
 
 
-def _judge(run: Path, setup: AnomalySetup, steps: int | None) -> AttributeJudge:
-    """The run's judge, trained the first time it is needed."""
+def _judge(run: Path, setup: AnomalySetup, steps: int | None) -> AttributeJudge | None:
+    """The run's judge, trained the first time it is needed; None without labelled images."""
+    if setup.judge_images is None or not setup.attributes:
+        return None
     if (run / "judge" / "judge.json").exists():
         return AttributeJudge.load(run / "judge")
     judge = (
@@ -220,6 +248,16 @@ def _judge(run: Path, setup: AnomalySetup, steps: int | None) -> AttributeJudge:
     )
     judge.save(run / "judge")
     return judge
+
+
+def _second(run: Path, setup: AnomalySetup, detector: TrainedDetector, seed: int) -> SecondOpinion:
+    """The run's second detector, trained the first time it is needed."""
+    if (run / SECOND / "detector.json").exists():
+        with _understood(run / SECOND / "detector.json"):
+            return second_opinion(TrainedDetector.load(run / SECOND))
+    second = train_second_detector(setup, detector.config, seed)
+    second.save(run / SECOND)
+    return second_opinion(second)
 
 
 def _predict(judge: AttributeJudge, edits: Tensor) -> dict[str, Tensor]:

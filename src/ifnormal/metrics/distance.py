@@ -28,9 +28,10 @@ PERCEPTUAL_DISTANCE = Metric(
     direction="lower",
     ideal=None,
     paper=None,
-    meaning="How different anomaly and counterfactual look to the judge's convolutional stages, "
-    "from 0 (the same) to 2. LPIPS figures of another network do not compare.",
+    meaning="How different anomaly and counterfactual look to the convolutional stages of a "
+    "network, from 0 (the same) to 2. LPIPS figures of another network do not compare.",
     source="Zhang et al., CVPR 2018 (LPIPS), section 3, without learned weights",
+    in_features=True,
 )
 
 _BATCH = 256

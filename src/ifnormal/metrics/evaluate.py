@@ -10,74 +10,147 @@ from torch import Tensor
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
+from ifnormal.metrics import METRICS
 from ifnormal.metrics.concept_accuracy import concept_accuracy, fresh_concept_accuracy
+from ifnormal.metrics.cost import IMAGES_PER_S, WALL_CLOCK_S
 from ifnormal.metrics.distance import mse, perceptual_distance
+from ifnormal.metrics.diversity import diversity
+from ifnormal.metrics.features import Features
 from ifnormal.metrics.fid import fid_n
 from ifnormal.metrics.judge import AttributeJudge, judge_accuracy
-from ifnormal.metrics.normality_auroc import normality_auroc
+from ifnormal.metrics.kid import kid
+from ifnormal.metrics.monotonicity import monotonicity
+from ifnormal.metrics.normality_auroc import auroc, normality_auroc
+from ifnormal.metrics.second_detector import second_detector_agrees
+from ifnormal.metrics.second_opinion import SecondOpinion
+from ifnormal.metrics.substitutability import LEAST_ANOMALIES, substitutability
 from ifnormal.metrics.truth import Truth, truth
 from ifnormal.metrics.validity import validity
 
 Part = Literal["test", "validation"]
+
+COST = {WALL_CLOCK_S.key, IMAGES_PER_S.key}  # measured where a run is made
 
 
 def evaluate(
     explanation: Explanation,
     normal_scores: Tensor,
     setup: AnomalySetup,
-    judge: AttributeJudge,
+    judge: AttributeJudge | None,
     seed: int,
     detector_auroc: float,
     part: Part = "test",
+    second: SecondOpinion | None = None,
 ) -> dict[str, Any]:
     """Measure an explanation of a setup's first anomalies.
 
     Args:
         explanation: of `setup.<part>_anomalies`, or the first few of them, in their order.
         normal_scores: (N0,) detector scores of `setup.<part>_normal`.
-        setup: the images; with attributes of these anomalies.
-        judge: trained on the same setup.
-        seed: of the fresh concept classifier.
+        setup: the images; for a judge, with attributes of these anomalies.
+        judge: trained on the same setup; None where nobody knows what its images show.
+        seed: of the fresh concept classifier and of substitutability.
         detector_auroc: in %, as measured on the whole test data.
         part: "validation" to choose a recipe, "test" for the figures.
+        second: another detector. Without a judge, figures of features are in its.
 
     Returns:
         JSON-compatible values under the keys of `METRICS` (all but the two of cost), lists having
-        one entry a concept; besides, `normality_auroc_per_concept`, `fid_n_per_concept` and
-        `fid_extractor`, the name of the features behind both FID and perceptual distance.
+        one entry a concept, None where a figure has no meaning or nobody can tell. Besides,
+        `normality_auroc_per_concept`, `fid_n_per_concept`; `fid_extractor`, the name of the
+        features behind FID, KID, perceptual distance and diversity; `substitutability_real` and
+        `second_detector_auroc`, to read the figures of these names by.
 
     Raises:
-        UserError: the setup does not know the attributes of its anomalies.
+        UserError: there is a judge, but the setup does not know the attributes of its anomalies.
         ValueError: the explanation is of other images, or of fewer than two.
     """
-    result = explanation_truth(explanation, setup, judge, part)
+    _require_same(explanation, setup, part)
     anomalies, edited = explanation.anomalies, explanation.counterfactuals
-    normal = setup.test_normal if part == "test" else setup.validation_normal
     aurocs = normality_auroc(normal_scores, explanation.scores_after)
-    features, normal_features = judge.features(anomalies), judge.features(normal)
-    fids = [
-        fid_n(judge.features(edited[:, k]), features, normal_features)
-        for k in range(explanation.concepts)
-    ]
     return {
+        **{key: None for key in METRICS if key not in COST},
         "detector_auroc": detector_auroc,
         "normality_auroc": _mean(aurocs),
         "normality_auroc_per_concept": aurocs,
-        # All concepts together: each by itself covers only a part of what is normal.
-        "fid_n": fid_n(judge.features(edited.flatten(0, 1)), features, normal_features),
-        "fid_n_per_concept": fids,
-        "fid_extractor": judge.extractor,
         "concept_accuracy": concept_accuracy(explanation.concept_probabilities),
         "concept_accuracy_fresh": fresh_concept_accuracy(anomalies, edited, seed),
         "validity": validity(explanation.scores_after, explanation.threshold),
+        "monotonicity": monotonicity(explanation.traversal_targets, explanation.traversal_scores),
+        "mse": mse(anomalies, edited),
+        **_of_features(judge or second, anomalies, edited, _normal(setup, part)),
+        **_of_judge(judge, explanation, setup, part),
+        **_of_second(second, edited, setup, part),
+        **_of_substitutes(explanation, setup, seed, part),
+    }
+
+
+def _of_features(
+    network: Features | None, anomalies: Tensor, edited: Tensor, normal: Tensor
+) -> dict[str, Any]:
+    if network is None:
+        return {"fid_n_per_concept": None, "fid_extractor": None}
+    features, of_normal = network.features(anomalies), network.features(normal)
+    each = [network.features(edited[:, k]) for k in range(edited.shape[1])]
+    # All concepts together: each by itself covers only a part of what is normal.
+    together = torch.stack(each, 1).flatten(0, 1)
+    return {
+        "fid_n": fid_n(together, features, of_normal),
+        "fid_n_per_concept": [fid_n(own, features, of_normal) for own in each],
+        "fid_extractor": network.extractor,
+        "kid": kid(together, of_normal),
+        "perceptual_distance": perceptual_distance(network.maps, anomalies, edited),
+        "diversity": diversity(network.maps, edited),
+    }
+
+
+def _of_judge(
+    judge: AttributeJudge | None, explanation: Explanation, setup: AnomalySetup, part: Part
+) -> dict[str, Any]:
+    if judge is None:
+        return {}
+    result = explanation_truth(explanation, setup, judge, part)
+    true = _true(setup, part, len(explanation))
+    return {
         "truly_normal": result.truly_normal,
         "minimal_edit": result.minimal_edit,
         "two_reasons": result.two_reasons,
         "two_ways": result.two_ways,
         "distinct_normals": result.distinct_normals,
-        "mse": mse(anomalies, edited),
-        "perceptual_distance": perceptual_distance(judge.maps, anomalies, edited),
-        "judge_accuracy": judge_accuracy(judge, anomalies, _true(setup, part, len(anomalies))),
+        "judge_accuracy": judge_accuracy(judge, explanation.anomalies, true),
+    }
+
+
+def _of_second(
+    second: SecondOpinion | None, edited: Tensor, setup: AnomalySetup, part: Part
+) -> dict[str, Any]:
+    if second is None:
+        return {"second_detector_auroc": None}
+    scores, threshold = second.scores(edited), second.detector.threshold
+    of_normal, of_anomalies = (
+        second.scores(images) for images in (_normal(setup, part), _anomalies(setup, part))
+    )
+    return {
+        "second_detector_agrees": second_detector_agrees(scores, threshold),
+        "second_detector_auroc": auroc(of_normal, of_anomalies),
+    }
+
+
+def _of_substitutes(
+    explanation: Explanation, setup: AnomalySetup, seed: int, part: Part
+) -> dict[str, Any]:
+    if len(explanation) < LEAST_ANOMALIES:
+        return {"substitutability_real": None}
+    found = substitutability(
+        explanation.anomalies,
+        explanation.counterfactuals,
+        setup.train_normal,
+        _normal(setup, part),
+        seed,
+    )
+    return {
+        "substitutability": found.counterfactuals,
+        "substitutability_real": found.real,
     }
 
 
@@ -90,12 +163,23 @@ def explanation_truth(
         UserError: the setup does not know the attributes of its anomalies.
         ValueError: the explanation is not of the setup's first anomalies.
     """
-    source = setup.test_anomalies if part == "test" else setup.validation_anomalies
-    n = len(explanation)
-    if not torch.equal(explanation.anomalies.cpu(), source[:n].cpu()):
-        raise ValueError(f"the explanation is not of the first {n} {part} anomalies of the setup")
+    _require_same(explanation, setup, part)
     predicted = judge.predict(explanation.counterfactuals)
-    return truth(predicted, _true(setup, part, n), setup.normal_attributes)
+    return truth(predicted, _true(setup, part, len(explanation)), setup.normal_attributes)
+
+
+def _require_same(explanation: Explanation, setup: AnomalySetup, part: Part) -> None:
+    n = len(explanation)
+    if not torch.equal(explanation.anomalies.cpu(), _anomalies(setup, part)[:n].cpu()):
+        raise ValueError(f"the explanation is not of the first {n} {part} anomalies of the setup")
+
+
+def _normal(setup: AnomalySetup, part: Part) -> Tensor:
+    return setup.test_normal if part == "test" else setup.validation_normal
+
+
+def _anomalies(setup: AnomalySetup, part: Part) -> Tensor:
+    return setup.test_anomalies if part == "test" else setup.validation_anomalies
 
 
 def _true(setup: AnomalySetup, part: Part, count: int) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ FID_N = Metric(
     "paper's figure is of another feature extractor and does not compare.",
     source="Heusel et al., NeurIPS 2017; normalised as in Liznerski, Varshneya et al., AAAI 2026, "
     "arXiv 2402.14469, section 4",
+    in_features=True,
 )
 
 

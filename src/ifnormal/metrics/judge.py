@@ -13,69 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ifnormal.errors import UserError
 from ifnormal.metrics.judge_images import JUNK
+from ifnormal.metrics.judge_network import JudgeNetwork
 from ifnormal.storage import load_tensors, save_tensors
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 BATCH = 512
-
-
-def _convolution(channels: int, width: int, size: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels, width, size, stride, size // 2, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(),
-    )
-
-
-class JudgeNetwork(nn.Module):
-    """Three convolutional stages, one penultimate layer, one linear head for each attribute.
-
-    Args:
-        shape: (C, H, W) of the images; H and W at least 16.
-        answers: for each attribute, its number of values, junk included.
-        width: channels of the first stage.
-    """
-
-    def __init__(
-        self, shape: tuple[int, int, int], answers: Mapping[str, int], width: int = 24
-    ) -> None:
-        super().__init__()
-        if min(shape[1:]) < 16:
-            raise UserError(f"The judge needs images of at least 16 pixels, not {shape[1:]}.")
-        # Strides come first: full resolution would cost most of the time and add nothing here.
-        stages = [
-            [_convolution(shape[0], width, 5, 2)],
-            [_convolution(width, 2 * width, 3, 2), _convolution(2 * width, 3 * width, 3, 1)],
-            [_convolution(3 * width, 4 * width, 3, 2)],
-        ]
-        self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
-        self.penultimate = nn.Sequential(
-            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * 4 * width, 128), nn.ReLU()
-        )
-        self.width = width
-        self.heads = nn.ModuleDict({name: nn.Linear(128, n) for name, n in answers.items()})
-
-    def maps(self, images: Tensor) -> list[Tensor]:
-        """Outputs of the three stages, (B, C', H', W') each, of (B, C, H, W) in [0, 1]."""
-        outputs = []
-        for stage in self.stages:
-            images = stage(images)
-            outputs.append(images)
-        return outputs
-
-    def features(self, images: Tensor) -> Tensor:
-        """(B, 128) penultimate layer."""
-        output: Tensor = self.penultimate(self.maps(images)[-1])
-        return output
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Attribute -> (B, values + 1) logits; the last is junk."""
-        features = self.features(images)
-        return {name: head(features) for name, head in self.heads.items()}
 
 
 @dataclass(frozen=True)
@@ -86,6 +32,7 @@ class AttributeJudge:
         network: the weights, in evaluation mode.
         shape: (C, H, W) it was trained for.
         names: attribute -> what its values mean, junk not among them.
+        label: what it knows, "digit-color" or "cifar10"; by default its attributes.
         confidence: an answer less certain than this counts as junk.
         facts: how it was trained; JSON-compatible.
     """
@@ -93,13 +40,14 @@ class AttributeJudge:
     network: JudgeNetwork
     shape: tuple[int, int, int]
     names: Mapping[str, tuple[str, ...]]
+    label: str = ""
     confidence: float = 0.5
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def extractor(self) -> str:
-        """The label of every figure measured in this judge's features, "digit-color-judge"."""
-        return "-".join(self.names) + "-judge"
+        """The name of every figure's features, where they are this judge's: "cifar10-judge"."""
+        return f"{self.label or '-'.join(self.names)}-judge"
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Attribute -> (...) int64 values, or `JUNK` (-1)."""
@@ -148,30 +96,41 @@ class AttributeJudge:
             "version": FORMAT_VERSION,
             "shape": self.shape,
             "names": self.names,
+            "label": self.label,
             "confidence": self.confidence,
             "width": self.network.width,
+            "pictures": self.network.pictures,
             "facts": self.facts,
         }
         save_tensors(Path(folder), "judge", self.network.state_dict(), facts)
 
     @classmethod
     def load(cls, folder: Path) -> AttributeJudge:
-        """Read what `save` wrote.
+        """Read what `save` wrote; also version 1, which knew drawings only.
 
         Raises:
             UserError: a file is missing, damaged, or of another version.
         """
         tensors, facts = load_tensors(Path(folder), "judge")
-        if facts.get("format") != "ifnormal.judge" or facts.get("version") != FORMAT_VERSION:
+        version = facts.get("version")
+        if facts.get("format") != "ifnormal.judge" or version not in (1, FORMAT_VERSION):
             raise UserError(
                 f"{folder}/judge.json is not a judge of format {FORMAT_VERSION}; train it again."
             )
         names = {name: tuple(values) for name, values in facts["names"].items()}
         shape = (facts["shape"][0], facts["shape"][1], facts["shape"][2])
         answers = {name: len(values) + 1 for name, values in names.items()}
-        network = JudgeNetwork(shape, answers, facts["width"])
+        pictures = facts.get("pictures", "drawings")
+        network = JudgeNetwork(shape, answers, facts["width"], pictures)
         network.load_state_dict(tensors)
-        return cls(network.eval(), shape, names, facts["confidence"], facts["facts"])
+        return cls(
+            network=network.eval(),
+            shape=shape,
+            names=names,
+            label=facts.get("label", ""),
+            confidence=facts["confidence"],
+            facts=facts["facts"],
+        )
 
 
 def judge_accuracy(

@@ -103,18 +103,19 @@ def color_of(images: Tensor) -> Tensor:
     return (images * light).sum((2, 3), keepdim=True) / (light.sum((2, 3), keepdim=True) + 1e-6)
 
 
-def _junk(labels: Labels) -> dict[str, Tensor]:
+def all_junk(labels: Labels) -> dict[str, Tensor]:
+    """Junk, whatever the attribute."""
     return {name: torch.full_like(values, JUNK) for name, values in labels.items()}
 
 
 def _junk_shape(labels: Labels) -> dict[str, Tensor]:
     """The shape is no longer one; the colour still is what it was."""
-    junk = _junk(labels)
+    junk = all_junk(labels)
     return {name: values if name == COLOR else junk[name] for name, values in labels.items()}
 
 
 def _unknown_color(labels: Labels) -> dict[str, Tensor]:
-    junk = _junk(labels)
+    junk = all_junk(labels)
     return {n: torch.full_like(v, IGNORE) if n == COLOR else v for n, v in junk.items()}
 
 
@@ -123,7 +124,7 @@ def faded(images: Tensor, labels: Labels, rng: Generator) -> JudgeBatch:
     count = len(images)
     strength = uniform(rng, count, -0.1, 0.38).clamp_min(0)
     level = uniform(rng, count, 0, 0.1) * (uniform(rng, count, 0, 1) < 0.3)
-    return JudgeBatch(images * strength + level, _junk(labels), torch.ones(count))
+    return JudgeBatch(images * strength + level, all_junk(labels), torch.ones(count))
 
 
 def blobs(images: Tensor, labels: Labels, rng: Generator) -> JudgeBatch:
@@ -155,7 +156,7 @@ def noise(images: Tensor, labels: Labels, rng: Generator) -> JudgeBatch:
     field = torch.where(uniform(rng, count, 0, 1) < 0.4, fine, coarse)
     middle = uniform(rng, count, 0.2, 0.7)
     field = (field - middle) * uniform(rng, count, 1, 8) + 0.4
-    return JudgeBatch(field.clamp(0, 1), _junk(labels), torch.ones(count))
+    return JudgeBatch(field.clamp(0, 1), all_junk(labels), torch.ones(count))
 
 
 def overlays(images: Tensor, labels: Labels, rng: Generator) -> JudgeBatch:

@@ -19,6 +19,8 @@ class Metric:
         paper: the paper's figure on C-MNIST with several normal classes and BCE, where it has one.
         meaning: one sentence for somebody who has not read the paper.
         source: where the metric comes from.
+        in_features: it is measured in the features of a network, whose name belongs to the figure:
+            `fid_extractor` in `metrics.json`.
     """
 
     key: str
@@ -29,3 +31,4 @@ class Metric:
     paper: float | None
     meaning: str
     source: str
+    in_features: bool = False

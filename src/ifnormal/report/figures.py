@@ -74,7 +74,7 @@ def make_rows(metrics: Mapping[str, Any], registry: Mapping[str, Metric]) -> lis
 def _row(metric: Metric, value: Any, metrics: Mapping[str, Any]) -> Row:
     overall, title = mean(value), metric.title[:1].upper() + metric.title[1:]
     # Figures of different feature extractors must not be compared, so the title carries ours.
-    extractor = metrics.get(f"{metric.key.split('_')[0]}_extractor")
+    extractor = metrics.get("fid_extractor") if metric.in_features else None
     if isinstance(extractor, str):
         title = f"{title} [{extractor}]"
     # A figure whose mean is not the mean of its list keeps the list under a key of its own.
