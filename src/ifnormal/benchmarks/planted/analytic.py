@@ -7,14 +7,23 @@ edit is a matter of where a unit of change buys most.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ifnormal.benchmarks.planted.material import TEST_ANOMALIES, Planted, traffic_signs
+from ifnormal.data.sampling import generator
 from ifnormal.data.setup import AnomalySetup
+from ifnormal.pixels import to_float
+
+Kind = Literal["patch", "red"]
+Shape = tuple[int, int, int]
+_Vary = Callable[[Tensor, torch.Generator], Tensor]
 
 # A pixel is wholly red where red exceeds both others by so much.
 FULL_RED = 0.4
@@ -38,7 +47,7 @@ class AnalyticDetector:
     value: Callable[[Tensor], Tensor]
     level: float
     gain: float
-    shape: tuple[int, int, int]
+    shape: Shape
     optimum: Callable[[Tensor, float | Tensor], Tensor]
     region: Callable[[Tensor], Tensor]
     threshold: float = 0.5
@@ -93,7 +102,7 @@ def redness_optimum(images: Tensor, level: float | Tensor) -> Tensor:
     return (share * order).sum(1)
 
 
-def patch_brightness(shape: tuple[int, int, int], level: float = 0.6) -> AnalyticDetector:
+def patch_brightness(shape: Shape, level: float = 0.5) -> AnalyticDetector:
     """Flags images with a patch darker than `level` (brightness below 1 − level)."""
 
     def region(images: Tensor) -> Tensor:
@@ -104,7 +113,7 @@ def patch_brightness(shape: tuple[int, int, int], level: float = 0.6) -> Analyti
     return AnalyticDetector(darkness, level, 20.0, shape, darkness_optimum, region)
 
 
-def red_share(shape: tuple[int, int, int], level: float = 0.05) -> AnalyticDetector:
+def red_share(shape: Shape, level: float = 0.05) -> AnalyticDetector:
     """Flags images in which more than a share `level` of the pixels is red."""
 
     def region(images: Tensor) -> Tensor:
@@ -113,42 +122,75 @@ def red_share(shape: tuple[int, int, int], level: float = 0.05) -> AnalyticDetec
     return AnalyticDetector(redness, level, 60.0, shape, redness_optimum, region)
 
 
-def split_by(
-    detector: AnalyticDetector, images: Tensor, margin: float = 0.0
-) -> tuple[Tensor, Tensor]:
-    """Normal images and anomalies of (N, C, H, W) uint8, by the detector's own word.
+def _varied_patch(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Signs with a patch that is as bright as chance has it, whatever is around it."""
+    varied = images.clone()
+    patch = varied[:, :, PATCH[0], PATCH[1]].float()
+    wanted = 255 * (0.1 + 0.8 * torch.rand(len(images), 1, 1, 1, generator=rng))
+    shifted = patch + wanted - patch.mean((1, 2, 3), keepdim=True)
+    varied[:, :, PATCH[0], PATCH[1]] = shifted.clamp(0, 255).round().to(torch.uint8)
+    return varied
 
-    Anomalies less than `margin` above the level are in neither: what needs no edit to speak of
-    would make any ratio of sizes look bad.
+
+def _varied_red(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Signs that have lost as much of their red as chance has it: none, all, or a share."""
+    floats = images.float()
+    excess = _excess(floats).clamp_min(0)
+    lost = (2 * torch.rand(len(images), 1, 1, generator=rng) - 0.5).clamp(0, 1)
+    floats[:, 0] -= lost * excess
+    return floats.round().to(torch.uint8)
+
+
+def analytic_signs(
+    kind: Kind, data_root: Path | None, seed: int
+) -> tuple[Planted, AnalyticDetector]:
+    """Traffic signs in which the formula's value varies apart from everything else.
+
+    In the signs as they are a bright patch comes with a bright image, and who would keep to what
+    images look like would have to brighten it all. So the patch is given a brightness of its own,
+    and signs lose more or less of their red. Anomalies clearly beyond the level are explained:
+    where next to no edit is needed, a ratio of sizes says nothing.
+
+    Args:
+        kind: "patch" or "red".
+        data_root: folder with GTSRB.
+        seed: decides how each image is varied.
     """
-    value = torch.cat([detector.value(part.float() / 255) for part in images.split(4096)])
-    return images[value <= detector.level], images[value > detector.level + margin]
+    parts = traffic_signs(data_root)
+    images = parts.train.images
+    channels, height, width = images.shape[1:]
+    make, vary, normal, margin = _KINDS[kind]
+    detector = make((channels, height, width))
 
+    def split(source: Tensor, purpose: str, margin: float = 0.0) -> tuple[Tensor, Tensor]:
+        varied = vary(source, generator(seed, f"planted {kind} {purpose}"))
+        value = torch.cat([detector.value(to_float(part)) for part in varied.split(4096)])
+        return varied[value <= detector.level], varied[value > detector.level + margin]
 
-def analytic_setup(
-    name: str,
-    normal: str,
-    parts: tuple[Tensor, Tensor, Tensor],
-    detector: AnalyticDetector,
-    margin: float,
-    anomalies: int,
-) -> AnomalySetup:
-    """The setup of a formula: training, validation and test images split by its word."""
-    train, validation, test = (split_by(detector, images, margin) for images in parts)
-    return AnomalySetup(
-        name=name,
+    train, validation = split(images, "train"), split(parts.validation.images, "validation")
+    test = split(parts.test.images, "test", margin)
+    anomalies = test[1][:TEST_ANOMALIES]
+    setup = AnomalySetup(
+        name=f"planted/{kind}",
         normal=normal,
         train_normal=train[0],
         validation_normal=validation[0],
-        validation_anomalies=validation[1][:anomalies],
+        validation_anomalies=validation[1][:TEST_ANOMALIES],
         test_normal=test[0],
-        test_anomalies=test[1][:anomalies],
+        test_anomalies=anomalies,
         outliers=train[1],
         validation_outliers=validation[1],
-        facts={"source": "GTSRB", "outlier_source": "other traffic signs"},
+        facts={"source": parts.source, "outlier_source": "signs that the formula flags"},
     )
+    return Planted(setup, region=detector.region(to_float(anomalies))), detector
 
 
 def _excess(images: Tensor) -> Tensor:
     """(N, H, W): red minus the higher of green and blue."""
     return images[:, 0] - images[:, 1:].amax(1)
+
+
+_KINDS: Mapping[Kind, tuple[Callable[[Shape], AnalyticDetector], _Vary, str, float]] = {
+    "patch": (patch_brightness, _varied_patch, "any sign with a bright patch", 0.1),
+    "red": (red_share, _varied_red, "any sign with little red", 0.03),
+}

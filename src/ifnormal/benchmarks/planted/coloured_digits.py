@@ -83,7 +83,8 @@ def coloured_digits(reason: Reason, data_root: Path | None, seed: int) -> Plante
 
 
 def _normal_attributes(reason: Reason) -> dict[str, tuple[int, ...]]:
-    digit, color = {"digit": (NORMAL_DIGIT,)}, {"color": (NORMAL_COLOR,)}
+    digit: dict[str, tuple[int, ...]] = {"digit": (NORMAL_DIGIT,)}
+    color: dict[str, tuple[int, ...]] = {"color": (NORMAL_COLOR,)}
     return {"colour": color, "shape": digit, "either": digit | color}[reason]
 
 
