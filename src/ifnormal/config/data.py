@@ -33,7 +33,7 @@ class DataConfig:
         outliers: number of outlier-exposure letters or, of `folder`, of synthetic outliers, as far
             as they fit into 128 MB.
         test_images: of a card: at most this many normal images to test with, and as many
-            anomalies, evenly over their classes; 0 means all.
+            anomalies, each class in proportion; 0 means all.
         labelled: of a card of industrial images: so many test anomalies, evenly over the kinds of
             defects, are moved to training with their masks.
         normal: `folder`: a folder of normal images, and only such.

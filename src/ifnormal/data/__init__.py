@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from ifnormal.config import DataConfig
-from ifnormal.data.colored_mnist import colored_mnist
-from ifnormal.data.image_folder_setup import image_folder
-from ifnormal.data.setup import AnomalySetup
 from ifnormal.errors import UserError
+
+if TYPE_CHECKING:
+    from ifnormal.data.cards import Card
+    from ifnormal.data.setup import AnomalySetup
+
+
+def _later(module: str, name: str) -> Callable[..., AnomalySetup]:
+    """A function that is imported when it is called: to list the cards takes no torch."""
+
+    def call(*given: object) -> AnomalySetup:
+        made: AnomalySetup = getattr(import_module(f"ifnormal.data.{module}"), name)(*given)
+        return made
+
+    return call
+
 
 # A new data set is one new file and one line here.
 SETUPS: dict[str, Callable[[DataConfig, int], AnomalySetup]] = {
-    "colored-mnist": colored_mnist,
-    "folder": image_folder,
+    "colored-mnist": _later("colored_mnist", "colored_mnist"),
+    "folder": _later("image_folder_setup", "image_folder"),
+}
+
+# What makes a setup of a card, by the name that the card has for it.
+BUILDERS: dict[str, Callable[[Card, DataConfig, int], AnomalySetup]] = {
+    "classes": _later("labelled_classes", "labelled_classes"),
+    "colored": _later("colored_mnist", "colored_card"),
+    "mvtec": _later("mvtec", "mvtec"),
 }
 
 
@@ -21,12 +42,20 @@ def load_setup(config: DataConfig, seed: int) -> AnomalySetup:
     """Build the setup that the configuration names.
 
     Args:
-        config: which setup, from which images.
+        config: which setup, from which images. A name with a slash is the id of a card.
         seed: decides everything random about it; the same seed gives the same images.
 
     Raises:
         UserError: no such setup, or its images are missing or damaged.
     """
+    if "/" in config.setup:
+        from ifnormal.data.cards import card
+
+        found = card(config.setup, config.cards)
+        return BUILDERS[found.builder](found, config, seed)
     if config.setup not in SETUPS:
-        raise UserError(f"There is no setup {config.setup!r}; choose one of {', '.join(SETUPS)}.")
+        raise UserError(
+            f"There is no setup {config.setup!r}; choose one of {', '.join(SETUPS)}, or the id of "
+            "a card such as mnist/one-vs-rest/7."
+        )
     return SETUPS[config.setup](config, seed)

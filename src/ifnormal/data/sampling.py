@@ -34,3 +34,41 @@ def stratified(labels: Tensor, count: int, rng: torch.Generator) -> tuple[Tensor
         share = max(1, len(members) * count // len(labels))
         chosen[members[torch.randperm(len(members), generator=rng)[:share]]] = True
     return chosen.nonzero().flatten(), (~chosen).nonzero().flatten()
+
+
+def evenly(labels: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    """Choose at most `count` indices, as many of each label as possible.
+
+    Args:
+        labels: (N,) int64.
+        count: how many; 0 and N or more mean all.
+        rng: decides which.
+
+    Returns:
+        Indices, ascending. No label has more than one fewer than another, unless it has no more.
+    """
+    if not 0 < count < len(labels):
+        return torch.arange(len(labels))
+    order = torch.randperm(len(labels), generator=rng)
+    # The first of each label, then the second of each, and so on.
+    turn = torch.empty(len(labels), dtype=torch.int64)
+    for label in labels.unique():
+        members = order[labels[order] == label]
+        turn[members] = torch.arange(len(members))
+    first = order[turn[order].argsort(stable=True)[:count]]
+    return first.sort().values
+
+
+def shuffled_share(labels: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    """Choose at most `count` indices, each label in proportion, in an order without any.
+
+    Args:
+        labels: (N,) int64.
+        count: how many; 0 and N or more mean all.
+        rng: decides which, and the order.
+    """
+    at = torch.arange(len(labels))
+    if 0 < count < len(labels):
+        at, _ = stratified(labels, count, rng)
+    at = at[torch.randperm(len(at), generator=rng)]
+    return at[:count] if count else at

@@ -1,0 +1,41 @@
+"""Which setups there are, and whether their images are. Quick: decodes nothing, loads no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ifnormal.data.cards import Source, all_cards
+from ifnormal.data.whereabouts import missing
+
+
+def listing(data_root: Path | None, extra: Path | None = None) -> list[dict[str, Any]]:
+    """List every setup.
+
+    Args:
+        data_root: where images are looked for; the hub's cache counts as well.
+        extra: a folder of more cards.
+
+    Returns:
+        For each `id`, `family`, `available`, and `missing`: a list of what is not there, each
+        "name: how to get it".
+
+    Raises:
+        UserError: a card is damaged.
+    """
+    known: dict[tuple[Source, ...], list[str]] = {}
+    rows: list[dict[str, Any]] = []
+    for card in all_cards(extra).values():
+        sources = (card.source, *(source for source, _ in card.exposure.of))
+        if sources not in known:
+            known[sources] = missing(card, data_root)
+        absent = list(known[sources])
+        rows.append(
+            {
+                "id": card.id,
+                "family": card.family,
+                "available": not absent,
+                "missing": absent,
+            }
+        )
+    return rows

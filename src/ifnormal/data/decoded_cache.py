@@ -1,0 +1,79 @@
+"""Decoded images kept on disk: fifty thousand files are decoded once, not once a run.
+
+In `$IFNORMAL_CACHE`, or `~/.cache/ifnormal`, one `.npy` a set. It may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ifnormal.data.listed import ListedImages
+from ifnormal.data.reading import Array
+from ifnormal.storage import open_atomic
+
+VARIABLE = "IFNORMAL_CACHE"
+# Fewer images are decoded in a second or two; more bytes are a disk's and not a cache's business.
+LEAST_IMAGES = 5000
+_MOST_BYTES = 2**30
+_VERSION = 1
+
+
+def cache_folder() -> Path:
+    """Where decoded images are kept."""
+    named = os.environ.get(VARIABLE)
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "ifnormal"
+
+
+def cached(listed: ListedImages) -> ListedImages:
+    """The same list, which decodes everything the first time and later reads that.
+
+    A list of few images, or of too many bytes, stays as it is. A changed file is a new list; where
+    the cache cannot be written, images are decoded every time.
+    """
+    if len(listed) < LEAST_IMAGES:
+        return listed
+
+    def decode(chosen: Sequence[int]) -> Array:
+        path = cache_folder() / f"{_key(listed)}.npy"
+        if (kept := _kept(path, len(listed))) is not None:
+            return np.ascontiguousarray(kept[list(chosen)])
+        first = listed.decode([0])
+        if len(listed) * first.nbytes > _MOST_BYTES:
+            return listed.decode(chosen)
+        everything = listed.decode(range(len(listed)))
+        _keep(path, everything)
+        return np.ascontiguousarray(everything[list(chosen)])
+
+    return replace(listed, decode=decode)
+
+
+def _key(listed: ListedImages) -> str:
+    """A hash of what decides the pixels: names, sizes and times of files, how they are read."""
+    digest = hashlib.sha256(f"{_VERSION} {listed.reading} {len(listed)}".encode())
+    for path in listed.files:
+        facts = path.stat()
+        digest.update(f"{path.absolute()}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _kept(path: Path, count: int) -> Array | None:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    sound = array.dtype == np.uint8 and array.ndim == 4 and len(array) == count
+    return array if sound else None
+
+
+def _keep(path: Path, array: Array) -> None:
+    try:
+        with open_atomic(path, durable=False) as file:
+            np.save(file, array, allow_pickle=False)
+    except OSError:
+        return  # a full disk or a home that may not be written; the images are there all the same

@@ -1,0 +1,177 @@
+"""Some classes of labelled images are normal, others are the anomalies: MNIST, CIFAR-10, GTSRB and
+ImageNet-Neighbors.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ifnormal.config import DataConfig
+from ifnormal.data.cards import Card
+from ifnormal.data.images import Split
+from ifnormal.data.listed import ListedImages
+from ifnormal.data.named_source import NamedImages, open_source
+from ifnormal.data.outlier_sources import Normal, card_outliers, padded
+from ifnormal.data.sampling import evenly, generator, shuffled_share, stratified
+from ifnormal.data.setup import AnomalySetup
+from ifnormal.errors import UserError
+
+_HELD_OUT = 0.1
+_JUDGE_IMAGES = 30_000
+_JUDGE_BYTES = 2**29
+
+
+def labelled_classes(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
+    """Build a setup from a card of the builder "classes".
+
+    A tenth of the training images of each class is held out for validation; which, depends on no
+    seed. The seed decides the choice of outliers.
+
+    Raises:
+        UserError: images are missing or damaged, or a class of the card is not among them.
+    """
+    named = open_source(card.source, config.data_root, card.channels, (card.size, card.size))
+    train, test = _listed(named, card, "train"), _listed(named, card, "test")
+    names = train.class_names
+    if test.class_names != names:
+        raise UserError(f"{named.folder} has other classes to test than to train; make them agree.")
+    normal = _numbers(card.normal_classes, card, names)
+    anomalous = _numbers(card.anomaly_classes, card, names) or tuple(
+        n for n in range(len(names)) if n not in normal
+    )
+    if set(normal) & set(anomalous) or not normal:
+        raise UserError(f"{card.file} has a class of {card.id} both as normal and as an anomaly.")
+    held, rest = stratified(
+        train.labels, round(_HELD_OUT * len(train)), generator(0, "validation images")
+    )
+
+    def of(classes: tuple[int, ...], among: Tensor, labels: Tensor) -> Tensor:
+        return among[torch.isin(labels[among], torch.tensor(classes))]
+
+    every = torch.arange(len(test))
+    at_test = {
+        name: _shuffled(of(classes, every, test.labels), test.labels, config.test_images)
+        for name, classes in (("normal", normal), ("anomalies", anomalous))
+    }
+    at_validation = _shuffled(of(anomalous, held, train.labels), train.labels, config.test_images)
+    test_normal, test_anomalies = (
+        _read(test, card, at_test[name]) for name in ("normal", "anomalies")
+    )
+    known = {image.numpy().tobytes() for part in (test_normal, test_anomalies) for image in part}
+    train_normal, _ = _without(train, card, of(normal, rest, train.labels), known)
+    validation_normal, _ = _without(train, card, of(normal, held, train.labels), known)
+    validation_anomalies, at_validation = _without(train, card, at_validation, known)
+    outliers = card_outliers(
+        card,
+        config.data_root,
+        Normal(train_normal, validation_normal, normal, tuple(names[n] for n in normal)),
+        config.outliers,
+        seed,
+    )
+    judge_images, judge_labels = _judge(card, train, rest)
+    shown = {
+        "validation_anomalies": train.labels[at_validation],
+        "test_anomalies": test.labels[at_test["anomalies"]],
+    }
+    return AnomalySetup(
+        name=card.id,
+        normal=card.normal,
+        train_normal=train_normal,
+        validation_normal=validation_normal,
+        validation_anomalies=validation_anomalies,
+        test_normal=test_normal,
+        test_anomalies=test_anomalies,
+        outliers=outliers.train,
+        validation_outliers=outliers.validation,
+        attributes={part: {card.attribute: labels} for part, labels in shown.items()},
+        attribute_names={card.attribute: names},
+        judge_images=judge_images,
+        judge_attributes={card.attribute: judge_labels},
+        judge_outliers=outliers.judge,
+        normal_attributes={card.attribute: normal},
+        pictures=card.pictures,
+        facts={
+            "source": card.source.title or card.source.name,
+            "outlier_source": outliers.source,
+            "images": {
+                "train": len(train_normal),
+                "validation": len(validation_normal),
+                "test normal": len(test_normal),
+                "test anomalies": len(test_anomalies),
+                "outliers": len(outliers.train),
+            },
+        },
+    )
+
+
+def _listed(named: NamedImages, card: Card, split: Split) -> ListedImages:
+    """A split, of the card's own classes only where it lists some."""
+    if not card.classes:
+        return named.listed(split)
+    listed = named.listed(split, frozenset(card.classes))
+    at: list[int] = []
+    for key, name in card.classes.items():
+        # Sets of one kind call a class by its key, others by its name.
+        found = [n for n in (key, name) if n in listed.class_names]
+        if not found:
+            raise UserError(
+                f"{named.folder} has no class {key} ({name}), which {card.file} lists; put all of "
+                "the set there or take the class out of the card."
+            )
+        at.append(listed.class_names.index(found[0]))
+    return listed.only(at, tuple(card.classes.values()))
+
+
+def _numbers(classes: tuple[str | int, ...], card: Card, names: tuple[str, ...]) -> tuple[int, ...]:
+    """Classes of a card as indices into `names`."""
+    keys = list(card.classes)
+    numbers: list[int] = []
+    for name in classes:
+        if isinstance(name, int) and 0 <= name < len(names):
+            numbers.append(name)
+        elif isinstance(name, str) and name in keys:
+            numbers.append(keys.index(name))
+        elif isinstance(name, str) and name in names:
+            numbers.append(names.index(name))
+        else:
+            raise UserError(
+                f"{card.file}: {card.id} has a class {name!r}, which is none of the "
+                f"{len(names)} in {card.source.name}; correct the card."
+            )
+    return tuple(numbers)
+
+
+def _shuffled(at: Tensor, labels: Tensor, count: int) -> Tensor:
+    """At most `count` (0: all) of the positions, labels in proportion, in an order without any."""
+    return at[shuffled_share(labels[at], count, generator(0, "order of images"))]
+
+
+def _without(
+    listed: ListedImages, card: Card, at: Tensor, known: set[bytes]
+) -> tuple[Tensor, Tensor]:
+    """The images at these positions without exact copies of test images, which some sets have.
+
+    Returns:
+        The images, and the positions that are left.
+    """
+    images = _read(listed, card, at)
+    keep = torch.tensor([image.numpy().tobytes() not in known for image in images])
+    return (images, at) if bool(keep.all()) else (images[keep], at[keep])
+
+
+def _read(listed: ListedImages, card: Card, at: Tensor) -> Tensor:
+    if not len(at):
+        raise UserError(
+            f"{card.source.name} has no images of {card.id} for one of training, validation and "
+            "test; put all of the set into the data root."
+        )
+    return padded(listed.read(at).images, card.pad)
+
+
+def _judge(card: Card, train: ListedImages, rest: Tensor) -> tuple[Tensor, Tensor]:
+    """Training images of all classes, evenly, as many as are of use and as memory bears."""
+    side = card.size + 2 * card.pad
+    most = min(_JUDGE_IMAGES, _JUDGE_BYTES // (card.channels * side * side))
+    at = rest[evenly(train.labels[rest], most, generator(0, "judge images"))]
+    return padded(train.read(at).images, card.pad), train.labels[at]

@@ -1,0 +1,123 @@
+"""A named set of images, wherever it is: Parquet files or plain folders below the data root, or
+the hub.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from ifnormal.data.cards import Source
+from ifnormal.data.decoded_cache import cached
+from ifnormal.data.folder import find_images
+from ifnormal.data.images import Split
+from ifnormal.data.listed import ListedImages, stacked
+from ifnormal.data.parquet import ParquetImages
+from ifnormal.data.reading import Array, decode
+from ifnormal.data.whereabouts import fetched, how_to_get, locate, offline, parquet_folder
+from ifnormal.errors import UserError, one_line
+
+_TEST_FOLDERS = ("test", "val", "validation", "valid")
+
+
+def open_source(
+    source: Source,
+    data_root: Path | None,
+    channels: Literal[1, 3],
+    size: tuple[int, int] | None,
+    fetch: bool = True,
+) -> NamedImages:
+    """Find a set: below the data root, in the hub's cache, else on the hub.
+
+    Raises:
+        UserError: it is nowhere; the sentence says how to get it.
+    """
+    folder = locate(source, data_root)
+    reason = ""
+    if folder is None and fetch and source.hub and not offline():
+        try:
+            folder = fetched(source, offline=False)
+        except Exception as error:  # whatever the hub's client and its own make of no network
+            reason = f" and the hub did not give it ({one_line(error)})"
+    if folder is None:
+        root = data_root or "There is no data root (IFNORMAL_DATA, --data.data-root), and it"
+        raise UserError(
+            f"{root} has no folder {source.name}{reason}; {how_to_get(source, data_root)}."
+        )
+    return NamedImages(source, folder, channels, size)
+
+
+class NamedImages:
+    """A set that was found.
+
+    Attributes:
+        source: which.
+        folder: where.
+        channels: 1 reads every image as grey, 3 as RGB.
+        size: (height, width) that every image is brought to; None insists on images of one size.
+    """
+
+    def __init__(
+        self, source: Source, folder: Path, channels: Literal[1, 3], size: tuple[int, int] | None
+    ) -> None:
+        self.source, self.folder, self.channels, self.size = source, folder, channels, size
+
+    def listed(self, split: Split, wanted: frozenset[str] | None = None) -> ListedImages:
+        """List a split.
+
+        Args:
+            split: "train" or "test".
+            wanted: of plain folders, the classes to list; None is all. Others have no images then.
+
+        Raises:
+            UserError: there is no such split, or it is damaged.
+        """
+        parquet = parquet_folder(self.folder)
+        if parquet is None:
+            return cached(self._folders(split, wanted))
+        name = self.source.test if split == "test" else "train"
+        if not any(parquet.glob(f"{name}-*")):
+            name = split
+        return cached(
+            ParquetImages(parquet, self.channels, self.size, self._label(parquet)).listed(name)
+        )
+
+    def _label(self, folder: Path) -> str:
+        """The column with the class: a set that was written anew may call it `label` again."""
+        if self.source.label == "label":
+            return "label"
+        import pyarrow.parquet as pq
+
+        names = pq.read_schema(min(folder.glob("*.parquet"))).names
+        return self.source.label if self.source.label in names else "label"
+
+    def _folders(self, split: Split, wanted: frozenset[str] | None) -> ListedImages:
+        choices = _TEST_FOLDERS if split == "test" else ("train",)
+        part = next((self.folder / n for n in choices if (self.folder / n).is_dir()), None)
+        if part is None:
+            raise UserError(f"{self.folder} has no folder {split}; add it, with a folder a class.")
+        names = sorted(p.name for p in part.iterdir() if p.is_dir() and p.name[0] != ".")
+        if not names:
+            raise UserError(f"{part} has no folders; put the images into one for each class.")
+        files: list[Path] = []
+        labels: list[int] = []
+        for label, name in enumerate(names):
+            if wanted is None or name in wanted:
+                found = find_images([part / name])
+                files += found
+                labels += [label] * len(found)
+
+        def decode_files(chosen: Any) -> Array:
+            arrays = [decode(files[n], self.channels, str(files[n]), self.size) for n in chosen]
+            for n, array in zip(chosen, arrays, strict=True):
+                if array.shape != arrays[0].shape:
+                    raise UserError(
+                        f"{files[n]} is not as large as {files[chosen[0]]}; bring all to one size."
+                    )
+            return stacked(arrays, (self.channels, *(self.size or (0, 0))))
+
+        reading = f"folder {self.channels} {self.size}"
+        known = torch.tensor(labels, dtype=torch.int64)
+        return ListedImages(known, tuple(names), tuple(files), reading, decode_files)

@@ -1,0 +1,151 @@
+"""The outliers of a card: the first of its sources that is there, or a mix of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ifnormal.data.cards import Card, Source
+from ifnormal.data.exposure import judge_letters, outlier_letters
+from ifnormal.data.images import LabelledImages
+from ifnormal.data.named_source import open_source
+from ifnormal.data.sampling import generator, stratified
+from ifnormal.data.synthetic import synthetic_outliers
+from ifnormal.data.whereabouts import LETTERS, SYNTHETIC, how_to_get, is_there
+from ifnormal.errors import UserError
+
+_HELD_OUT = 0.1
+_JUDGE_OUTLIERS = 4000
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """Outlier exposure, and where it is from.
+
+    Attributes:
+        train: (N, C, H, W) uint8 to train with.
+        validation: held out.
+        source: in words; "synthetic" where all of it is.
+        judge: junk for the judge that depends neither on the seed nor on what is normal; None
+            where there is none but spoilt normal images.
+    """
+
+    train: Tensor
+    validation: Tensor
+    source: str
+    judge: Tensor | None
+
+
+@dataclass(frozen=True)
+class Normal:
+    """The normal images that outliers must be unlike, and may be made of.
+
+    Attributes:
+        train, validation: (N, C, H, W) uint8.
+        labels: the numbers of the normal classes.
+        names: their names.
+    """
+
+    train: Tensor
+    validation: Tensor
+    labels: tuple[int, ...]
+    names: tuple[str, ...]
+
+
+def card_outliers(
+    card: Card, data_root: Path | None, normal: Normal, count: int, seed: int
+) -> Outliers:
+    """Gather the outliers of a card.
+
+    Every tenth image of a source is held out, the same ones for every seed; the seed decides which
+    of the others are used where there are more than asked for, and what synthetic ones are like.
+
+    Args:
+        card: names the sources.
+        data_root: where they are looked for.
+        normal: what the outliers must be unlike.
+        count: at most so many to train with, and a tenth of that held out.
+        seed: of the choice.
+
+    Raises:
+        UserError: none of the sources is there, or one is damaged.
+    """
+    exposure = card.exposure
+    found = [(source, share) for source, share in exposure.of if is_there(source, data_root)]
+    if not found:
+        source = exposure.of[0][0]
+        if source.hub:  # the last chance: the hub has it
+            open_source(source, data_root, card.channels, (card.size, card.size))
+        names = " or ".join(source.name for source, _ in exposure.of)
+        raise UserError(
+            f"{card.id} needs outliers ({names}), which {data_root or 'no data root'} does not "
+            f"hold; {how_to_get(source, data_root)}."
+        )
+    if exposure.use == "first":
+        found = found[:1]
+    total = sum(share for _, share in found)
+    parts: list[Outliers] = []
+    for source, share in found:
+        some = max(1, round(count * share / total))
+        parts.append(_of_source(source, card, data_root, normal, some, seed))
+    judged = [part.judge for part in parts if part.judge is not None]
+    return Outliers(
+        torch.cat([part.train for part in parts]),
+        torch.cat([part.validation for part in parts]),
+        " and ".join(part.source for part in parts),
+        torch.cat(judged) if judged else None,
+    )
+
+
+def padded(images: Tensor, pad: int) -> Tensor:
+    """(N, C, H, W) with `pad` black pixels all around."""
+    return functional.pad(images, (pad,) * 4) if pad else images
+
+
+def _of_source(
+    source: Source, card: Card, data_root: Path | None, normal: Normal, count: int, seed: int
+) -> Outliers:
+    held_out = max(1, round(_HELD_OUT * count))
+    if source.name == SYNTHETIC:
+        train = synthetic_outliers(normal.train, count, seed)
+        validation = synthetic_outliers(normal.validation, held_out, seed + 1)
+        return Outliers(train, validation, SYNTHETIC, None)
+    if source.name == LETTERS:
+        train_letters, held, name = outlier_letters(data_root, count, held_out, normal.labels, seed)
+        letters = (train_letters.images, held.images, judge_letters(data_root))
+        drawn = [padded(part, card.pad).expand(-1, card.channels, -1, -1) for part in letters]
+        return Outliers(
+            _some(drawn[0], count, seed), _some(drawn[1], held_out, seed), name, drawn[2]
+        )
+    named = open_source(source, data_root, card.channels, (card.size, card.size))
+    listed = named.listed("train")
+    avoided = {n for own in normal.names for n in card.exposure.avoid.get(own, ())}
+    some = round(_HELD_OUT * len(listed))
+    at_held, at_rest = stratified(listed.labels, some, generator(0, "held-out outliers"))
+    if not len(at_rest):
+        raise UserError(f"{named.folder} has too few images for outliers; add at least 20.")
+    images = listed.read()
+    judge_at = at_rest[torch.randperm(len(at_rest), generator=generator(0, "judge outliers"))]
+    keep = torch.tensor([name not in avoided for name in images.class_names])
+    without = f" without {', '.join(sorted(avoided & set(images.class_names)))}"
+
+    def chosen(at: Tensor, most: int) -> Tensor:
+        part: LabelledImages = images.take(at[keep[images.labels[at]]])
+        return padded(_some(part.images, most, seed), card.pad)
+
+    return Outliers(
+        chosen(at_rest, count),
+        chosen(at_held, held_out),
+        source.title + (without if avoided & set(images.class_names) else ""),
+        padded(images.images[judge_at[:_JUDGE_OUTLIERS]], card.pad),
+    )
+
+
+def _some(images: Tensor, count: int, seed: int) -> Tensor:
+    """At most `count` of the images, by the seed."""
+    order = torch.randperm(len(images), generator=generator(seed, "choice of outliers"))
+    return images[order[:count]]
