@@ -156,12 +156,15 @@ def _queries(row: dict[str, Any]) -> int:
     return int(row["facts"].get("surrogate", {}).get("queries", {}).get("used", 0))
 
 
-def _scalar(value: Any) -> float:
+def _scalar(value: Any) -> float | None:
     return mean(value) if isinstance(value, list) else value
 
 
-def _cell(values: list[float]) -> str:
-    return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+def _cell(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "–"
+    return f"{mean(known):.1f} ± {stdev(known):.1f}" if len(known) > 1 else f"{known[0]:.1f}"
 
 
 if __name__ == "__main__":

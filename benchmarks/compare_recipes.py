@@ -92,12 +92,15 @@ def collect(runs: Path, steps: int, results: Path) -> None:
             print(f"| {recipe} | {part}, {len(mine)} seeds | " + " | ".join(cells) + " |")
 
 
-def _scalar(value: Any) -> float:
+def _scalar(value: Any) -> float | None:
     return mean(value) if isinstance(value, list) else value
 
 
-def _cell(values: list[float]) -> str:
-    return f"{mean(values):.1f} ± {stdev(values) if len(values) > 1 else 0:.1f}"
+def _cell(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "–"
+    return f"{mean(known):.1f} ± {stdev(known) if len(known) > 1 else 0:.1f}"
 
 
 if __name__ == "__main__":

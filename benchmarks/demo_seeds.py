@@ -54,6 +54,7 @@ def summary(folders: list[Path]) -> dict[str, Any]:
     for key in ("commit", "fit", "detector"):
         if any(config.get(key) != configs[0].get(key) for config in configs):
             raise SystemExit(f"The runs differ in {key}; remove those of the older one.")
+    # A figure that has no meaning for the setup is None in every run.
     numbers = [key for key, value in metrics[0].items() if isinstance(value, int | float | list)]
     return {
         "mean": {key: _over_seeds([m[key] for m in metrics], mean) for key in numbers},

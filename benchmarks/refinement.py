@@ -192,8 +192,8 @@ def _figures(name: str, case: Case, edits: Tensor) -> dict[str, Any]:
         "truly_normal_of_valid": [
             _share(column[ok]) for column, ok in _columns(judged.is_normal, valid)
         ],
-        "minimal_edit": [round(share, 1) for share in judged.minimal_edit],
-        "two_reasons": round(judged.two_reasons, 1),
+        "minimal_edit": judged.minimal_edit and [round(share, 1) for share in judged.minimal_edit],
+        "two_reasons": None if judged.two_reasons is None else round(judged.two_reasons, 1),
         "mse": [round(value, 5) for value in mse(case.anomalies, edits)],
         "fid_n": round(
             fid_n(

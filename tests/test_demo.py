@@ -81,7 +81,7 @@ def command(*arguments: object) -> int:
 def finite(value: Any) -> bool:
     if isinstance(value, dict | list):
         return all(map(finite, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, str) or math.isfinite(value)
+    return value is None or isinstance(value, str) or math.isfinite(value)
 
 
 def weights(run: Path, part: str) -> str:

@@ -197,6 +197,17 @@ def test_a_surrogate_is_spoken_of_with_its_cost(make_run: MakeRun) -> None:
     assert said(None) == said("a network") == []
 
 
+def test_classes_and_a_second_detector_are_told_of(make_run: MakeRun) -> None:
+    metrics = {"validity": [90.0, 90.0], "distinct_normals": 70.0, "two_reasons": None}
+    metrics["second_detector_agrees"] = [60.0, 70.0]
+    answer = make_verdict(make_run(metrics=metrics)).paragraphs[0]
+    assert answer.startswith("For 70 % of the anomalies the edits show different normal classes.")
+    assert "90 % of the counterfactuals, and a second one, trained differently, 65 %" in answer
+    few = make_verdict(make_run(metrics={**metrics, "second_detector_agrees": [8.0]}))
+    assert "trained differently, only 8 %" in few.paragraphs[0]
+    assert "classes" not in make_verdict(make_run(k=1, metrics=metrics)).paragraphs[0]
+
+
 def test_one_concept_is_not_blamed_for_showing_one_reason(make_run: MakeRun) -> None:
     verdict = make_verdict(make_run(k=1, metrics={"two_reasons": 0.0, "two_ways": 0.0}))
     assert "reasons" not in verdict.paragraphs[0]

@@ -39,7 +39,13 @@ def make_verdict(run: Run) -> Verdict:
     reasons, ways = _share(run, "two_reasons"), _share(run, "two_ways")
     # One concept cannot show two reasons; that is no failure of it.
     several = run.explanation.head.concepts > 1
-    answer = (_reasons(reasons, ways) if several else []) + _agreement(accepted, normal)
+    distinct = _share(run, "distinct_normals") if several else None
+    second = _share(run, "second_detector_agrees")
+    answer = [
+        *(_reasons(reasons, ways) if several else []),
+        *_classes(distinct),
+        *_agreement(accepted, normal, second),
+    ]
     headlines = []
     counts = run.explanation.counts
     if counts.explained < counts.images:
@@ -124,13 +130,26 @@ def _flagged(run: Run) -> list[str]:
     return [f"{many} of the {counted(images)} images {'is' if flagged == 1 else 'are'} flagged."]
 
 
-def _agreement(accepted: float | None, normal: float | None) -> list[str]:
+def _classes(distinct: float | None) -> list[str]:
+    if distinct is None:
+        return []
+    only = "" if distinct >= HALF else "only "
+    return [
+        f"For {only}{percent(distinct)} of the anomalies the edits show different normal classes."
+    ]
+
+
+def _agreement(accepted: float | None, normal: float | None, second: float | None) -> list[str]:
     if accepted is None:
         return []
     only = "" if accepted >= HALF else "only "
     first = f"The detector accepts {only}{percent(accepted)} of the counterfactuals"
     if normal is None:
-        return [f"{first}; no independent judge has looked at them."]
+        also = ""
+        if second is not None:
+            only = "" if second >= HALF else "only "
+            also = f", and a second one, trained differently, {only}{percent(second)}"
+        return [f"{first}{also}; no independent judge has looked at them."]
     if accepted - normal > FOOLED:
         return [
             f"{first}, but an independent judge calls only {percent(normal)} normal: many satisfy "
