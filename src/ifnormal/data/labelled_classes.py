@@ -94,6 +94,8 @@ def labelled_classes(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
         facts={
             "source": card.source.title or card.source.name,
             "outlier_source": outliers.source,
+            # A mirrored one is as good, to the judge as well; all setups of a family agree on it.
+            "mirror": card.budgets.get("small", {}).get("detector.flip") == "horizontal",
             "images": {
                 "train": len(train_normal),
                 "validation": len(validation_normal),
