@@ -97,7 +97,8 @@ def _photograph_stages(
 ) -> tuple[list[nn.Sequential], nn.Sequential]:
     side = max(shape[1:])
     # Pixels of a cell become channels: as much is seen, at a quarter of the places or less.
-    step = min(max(1, side // _GRID), 4)
+    fits = (s for s in (4, 3, 2) if s * _GRID <= side and not any(n % s for n in shape[1:]))
+    step = next(fits, 1)
     first = [nn.PixelUnshuffle(step), _convolution(step**2 * shape[0], width, 3, 1)]
     stages, grid, channels = [nn.Sequential(*first, Residual(width))], side // step, width
     while grid > 6:
