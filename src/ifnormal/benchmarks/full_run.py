@@ -15,6 +15,7 @@ from ifnormal.benchmarks.materials import (
     explainer_of,
     measured,
     names_of,
+    second_of,
     setup_of,
     trained_detector,
     trained_judge,
@@ -69,7 +70,8 @@ def full_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     with timed(folder, "explain", time.perf_counter()):
         explanation = explainer.explain(setup.test_anomalies, names_of(setup), traversals=_KEPT)
     with timed(folder, "evaluate", time.perf_counter()):
-        figures = measured(run, explanation, setup, detector, judge)
+        second = second_of(run, workplace, setup) if judge is None else None
+        figures = measured(run, explanation, setup, detector, judge, second)
     stages = {**seconds(folder), _DETECTOR: shared.seconds}
     figures["seconds"] = stages
     figures["wall_clock_s"] = round(sum(stages.values()) - stages.get(_JUDGE, 0.0), 1)

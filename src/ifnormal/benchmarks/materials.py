@@ -34,8 +34,14 @@ from ifnormal.identity import detector_identity, digest
 from ifnormal.metrics import METRICS
 from ifnormal.metrics.evaluate import evaluate
 from ifnormal.metrics.judge import AttributeJudge
-from ifnormal.metrics.judge_training import train_judge
+from ifnormal.metrics.judge_training import judge_key, train_judge
 from ifnormal.metrics.normality_auroc import auroc
+from ifnormal.metrics.second_opinion import (
+    OTHER_SEED,
+    SecondOpinion,
+    second_config,
+    second_opinion,
+)
 from ifnormal.storage import read_json, write_json
 
 # No run's seed: nobody who trains shall choose the judge.
@@ -119,16 +125,7 @@ def trained_judge(
     """
     if setup.judge_images is None:
         return None
-    junk = getattr(setup, "judge_outliers", None)
-    junk = setup.outliers if junk is None else junk
-    content = {
-        "images": digest(_tensors({"images": setup.judge_images, "junk": junk})),
-        "labels": digest(dict(setup.judge_attributes)),
-        "names": {name: list(values) for name, values in setup.attribute_names.items()},
-        "pictures": getattr(setup, "pictures", "drawings"),
-        "steps": steps,
-        "seed": JUDGE_SEED,
-    }
+    content = {"key": judge_key(setup, JUDGE_SEED, steps), "seed": JUDGE_SEED, "steps": steps}
     folder = workplace.shared / "judges" / _hash(content)
 
     def make() -> AttributeJudge:
@@ -137,6 +134,18 @@ def trained_judge(
         return judge
 
     return _shared(folder, "judge.json", content, make, AttributeJudge.load)
+
+
+def second_of(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> SecondOpinion:
+    """A detector of another objective and seed; where there is no judge, figures need its features.
+
+    Args:
+        run: its detector, seed and options are those of the first one.
+        workplace: holds the shared detectors.
+        setup: as `setup_of` has it.
+    """
+    config = second_config(configs(run, workplace).detector)
+    return second_opinion(trained_detector(setup, config, run.seed + OTHER_SEED, workplace)[0])
 
 
 def explainer_of(run: BenchRun, folder: Path, setup: AnomalySetup, detector: Detector) -> Explainer:
@@ -177,6 +186,8 @@ def fitted(
         explainer = Explainer(detector, config).fit(setup.train_normal, outliers, seed, target)
         write_json(path, identity)
     explainer.save(target)
+    for path in target.glob("checkpoint*"):  # as large as the explainer, and of no use any more
+        path.unlink()
     return explainer
 
 
@@ -186,11 +197,12 @@ def measured(
     setup: AnomalySetup,
     detector: Detector,
     judge: AttributeJudge | None,
+    second: SecondOpinion | None = None,
 ) -> dict[str, Any]:
     """Every figure of an explanation of the setup's first test anomalies; None where unknown."""
     normal = in_batches(detector, setup.test_normal)
     of_detector = auroc(normal, in_batches(detector, setup.test_anomalies))
-    figures = evaluate(explanation, normal, setup, judge, run.seed, of_detector)  # type: ignore[arg-type, unused-ignore]
+    figures = evaluate(explanation, normal, setup, judge, run.seed, of_detector, second=second)
     return {**dict.fromkeys(METRICS), **figures}
 
 
