@@ -22,10 +22,13 @@ class DetectorConfig:
         batch_size: images a step, half normal and half outliers where these are used.
         learning_rate: peak of the one-cycle schedule.
         false_alarm_rate: share of held-out normal images above the decision threshold.
+        network: "plain" for drawings and whatever is seen from close by, "residual" for small
+            photographs of things; "auto" takes what the setup is of. "dsvdd", which must do without
+            what a normalisation adds, is always plain, and "fcdd" has a network of its own.
         width: channels of the first stage; the later ones have 2x and 4x as many.
         augment: whether training images are varied in place, size, angle, brightness and contrast;
             "auto" is below 2,000 normal images. None of it may make an anomaly of a normal image.
-        flip: mirror images at random as well, where a mirrored one is as normal.
+        flip: mirror images at random, varied or not, where a mirrored one is as normal.
         turn: up to so many degrees in either direction; 180 where any orientation is normal.
         resize: larger or smaller by up to this share.
         brightness: brighter or darker, with more or less contrast, by up to this share.
@@ -38,6 +41,7 @@ class DetectorConfig:
     batch_size: int = 128
     learning_rate: float = 2e-3
     false_alarm_rate: float = 0.05
+    network: Literal["auto", "plain", "residual"] = "auto"
     width: int = 32
     augment: Literal["auto", "on", "off"] = "auto"
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"

@@ -4,6 +4,8 @@ ImageNet-Neighbors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -62,10 +64,23 @@ def labelled_classes(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
     train_normal, _ = _without(train, card, of(normal, rest, train.labels), known)
     validation_normal, _ = _without(train, card, of(normal, held, train.labels), known)
     validation_anomalies, at_validation = _without(train, card, at_validation, known)
+    others = tuple(n for n in range(len(names)) if n not in {*normal, *anomalous})
+
+    def rest_of(among: Tensor) -> Callable[[int], Tensor]:
+        at = of(others, among, train.labels)
+        order = at[torch.randperm(len(at), generator=generator(seed, "choice of the rest"))]
+        return lambda count: padded(train.read(order[:count]).images, card.pad)
+
     outliers = card_outliers(
         card,
         config.data_root,
-        Normal(train_normal, validation_normal, normal, tuple(names[n] for n in normal)),
+        Normal(
+            train_normal,
+            validation_normal,
+            normal,
+            tuple(names[n] for n in normal),
+            (rest_of(rest), rest_of(held)),
+        ),
         config.outliers,
         seed,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ifnormal.data.images import LabelledImages
 from ifnormal.data.named_source import open_source
 from ifnormal.data.sampling import generator, stratified
 from ifnormal.data.synthetic import synthetic_outliers
-from ifnormal.data.whereabouts import LETTERS, SYNTHETIC, how_to_get, is_there
+from ifnormal.data.whereabouts import LETTERS, REST, SYNTHETIC, how_to_get, is_there
 from ifnormal.errors import UserError
 
 _HELD_OUT = 0.1
@@ -48,12 +49,14 @@ class Normal:
         train, validation: (N, C, H, W) uint8.
         labels: the numbers of the normal classes.
         names: their names.
+        rest: training and held-out images of classes that are neither normal nor anomalous.
     """
 
     train: Tensor
     validation: Tensor
     labels: tuple[int, ...]
     names: tuple[str, ...]
+    rest: tuple[Callable[[int], Tensor], Callable[[int], Tensor]]
 
 
 def card_outliers(
@@ -114,6 +117,14 @@ def _of_source(
         train = synthetic_outliers(normal.train, count, seed)
         validation = synthetic_outliers(normal.validation, held_out, seed + 1)
         return Outliers(train, validation, SYNTHETIC, None)
+    if source.name == REST:
+        train, validation = normal.rest[0](count), normal.rest[1](held_out)
+        if not len(train) or not len(validation):
+            raise UserError(
+                f"{card.file}: every class of {card.id} is normal or an anomaly, so that there is "
+                f"no {REST} for outliers; name another source."
+            )
+        return Outliers(train, validation, "classes that are neither normal nor anomalies", None)
     if source.name == LETTERS:
         train_letters, held, name = outlier_letters(data_root, count, held_out, normal.labels, seed)
         letters = (train_letters.images, held.images, judge_letters(data_root))
