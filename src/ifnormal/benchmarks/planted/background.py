@@ -26,8 +26,8 @@ GRASS, SAND = 0, 1
 _MEAN = torch.tensor([[0.15, 0.45, 0.15], [0.65, 0.5, 0.25]])
 _SHADE, _CLOUDS = 0.06, 0.12
 _TRAIN, _HELD_OUT, _JUDGE = 12_000, 1_000, 30_000
-# A pixel is the digit's where it is at least half of it.
-_DIGIT = 128
+# A pixel is the digit's where next to nothing of the background shines through.
+_DIGIT = 230
 
 
 def backgrounds(kinds: Tensor, rng: torch.Generator) -> Tensor:

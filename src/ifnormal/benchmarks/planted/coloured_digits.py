@@ -105,16 +105,15 @@ def _painted(
     rng = generator(seed, f"planted {reason} {purpose}")
     chosen = drawings.take(torch.randint(len(drawings), (count,), generator=rng))
     colors = torch.randint(len(COLOR_NAMES), (count,), generator=rng)
-    wanted = torch.rand(count, generator=rng) < 0.5
-    if reason != "shape":  # half of them in the normal colour
-        colors = torch.where(wanted, NORMAL_COLOR, colors)
-    if reason != "colour":  # half of them ones; where either will do, a quarter
+    # Some more of the normal colour and digit than chance has, so that about half are normal.
+    more = 0.2 if reason == "either" else 0.5
+    if reason != "shape":
+        colors[torch.rand(count, generator=rng) < more] = NORMAL_COLOR
+    if reason != "colour":
         ones = (drawings.labels == NORMAL_DIGIT).nonzero().flatten()
-        again = ones[torch.randint(len(ones), (count,), generator=rng)]
-        share = wanted if reason == "shape" else torch.rand(count, generator=rng) < 0.25
-        images = torch.where(share[:, None, None, None], drawings.images[again], chosen.images)
-        labels = torch.where(share, NORMAL_DIGIT, chosen.labels)
-        chosen = LabelledImages(images, labels, drawings.class_names)
+        place = (torch.rand(count, generator=rng) < more).nonzero().flatten()
+        again = ones[torch.randint(len(ones), place.shape, generator=rng)]
+        chosen.images[place], chosen.labels[place] = drawings.images[again], NORMAL_DIGIT
     is_cyan, is_one = colors == NORMAL_COLOR, chosen.labels == NORMAL_DIGIT
     normal = {"colour": is_cyan, "shape": is_one, "either": is_cyan | is_one}[reason]
     return _Painted(chosen, colors, normal)
