@@ -21,7 +21,7 @@ from ifnormal.data.parquet import read_columns
 from ifnormal.data.reading import decode
 from ifnormal.data.sampling import evenly, generator, shuffled_share
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.data.synthetic import synthetic_outliers
+from ifnormal.data.synthetic import changed_places, synthetic_outliers, synthetic_pairs
 from ifnormal.data.whereabouts import GOOD, find_category, how_to_get_category, parquet_folder
 from ifnormal.errors import UserError
 
@@ -91,6 +91,7 @@ def mvtec(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
     normal = read(good)
     validation, train = normal[order[:held_out]], normal[order[held_out:]]
     count = max(held_out, min(config.outliers, _MOST_BYTES // normal[0].numel()))
+    outliers, sources = synthetic_pairs(train, count, seed)
     spoilt = synthetic_outliers(validation, max(held_out, count // 10), seed + 1)
 
     def take(at: Tensor) -> list[_Picture]:
@@ -104,11 +105,12 @@ def mvtec(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
         validation_anomalies=spoilt,
         test_normal=read([test_good[int(n)] for n in at_good]),
         test_anomalies=read(take(at_bad)),
-        outliers=synthetic_outliers(train, count, seed),
+        outliers=outliers,
         validation_outliers=spoilt,
         attributes={"test_anomalies": {"defect": kinds[at_bad]}},
         attribute_names={"defect": defects},
         pictures="photographs",
+        outlier_masks=changed_places(outliers, train, sources),
         test_masks=_masks(take(at_bad), card.size),
         labelled_anomalies=read(take(labelled)) if len(labelled) else None,
         labelled_masks=_masks(take(labelled), card.size) if len(labelled) else None,

@@ -24,6 +24,8 @@ class AnomalySetup:
         test_normal, test_anomalies: held out for the figures.
         outliers: outlier exposure to train with, never a normal image.
         validation_outliers: outlier exposure held out.
+        outlier_masks: where the outliers are anomalous, (N, H, W) bool, all of an image of which no
+            more is known; None if nobody knows.
         attributes: for "validation_anomalies" and "test_anomalies", what each image shows, as
             name -> (N,) int64; empty where nobody knows.
         attribute_names: for each attribute, what its values mean.
@@ -59,6 +61,7 @@ class AnomalySetup:
     normal_attributes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     pictures: Literal["drawings", "photographs"] = "drawings"
     test_masks: Tensor | None = None
+    outlier_masks: Tensor | None = None
     labelled_anomalies: Tensor | None = None
     labelled_masks: Tensor | None = None
     facts: Mapping[str, object] = field(default_factory=dict)

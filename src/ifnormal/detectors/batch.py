@@ -12,6 +12,7 @@ from ifnormal.config import DetectorConfig
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.data.synthetic.confetti import throw_confetti
 from ifnormal.detectors.augmentation import is_wanted, move, vary
+from ifnormal.detectors.objective import DetectorObjective
 from ifnormal.pixels import to_float
 
 _SHIFT = 2
@@ -25,79 +26,79 @@ class Batch:
     Attributes:
         images: (N, C, H, W) in [0, 1], a little varied or shifted.
         is_outlier: (N,) bool.
-        masks: (N, H, W) bool, where an image is anomalous, as far as known.
-        is_located: (N,) bool, whether `masks` tells everything about an image, as it does about
-            every normal one.
+        masks: (N, H, W) bool, where an image is anomalous: nowhere in a normal one, everywhere in
+            an outlier of which no more is known. None where no more is known of any.
     """
 
     images: Tensor
     is_outlier: Tensor
-    masks: Tensor
-    is_located: Tensor
+    masks: Tensor | None
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
-        return Batch(
-            self.images.to(device),
-            self.is_outlier.to(device),
-            self.masks.to(device),
-            self.is_located.to(device),
-        )
+        masks = None if self.masks is None else self.masks.to(device)
+        return Batch(self.images.to(device), self.is_outlier.to(device), masks)
 
 
 def draw_batch(
-    setup: AnomalySetup, outliers: bool, config: DetectorConfig, rng: torch.Generator
+    setup: AnomalySetup, objective: DetectorObjective, config: DetectorConfig, rng: torch.Generator
 ) -> Batch:
-    """Draw normal images and, if `outliers` are wanted, as many outliers.
+    """Draw normal images and, for an objective that needs them, as many outliers.
 
     These are outlier exposure, confetti thrown on further normal images as far as configured, and
     the setup's labelled anomalies where it has any, a quarter of them.
     """
     size = config.batch_size
-    count = size // 2 if outliers else 0
-    known = setup.labelled_anomalies
-    labelled = 0 if known is None or not len(known) else round(_LABELLED * count)
+    count = size // 2 if objective.needs_outliers else 0
+    known, known_masks = setup.labelled_anomalies, setup.labelled_masks
+    labelled = 0 if known is None or known_masks is None else round(_LABELLED * count)
     confetti = round(config.confetti * (count - labelled))
     exposed = count - labelled - confetti
-    images, masks = [_draw(setup.train_normal, size - count + confetti, rng)], []
+    first = size - count
+    normal = torch.randint(len(setup.train_normal), (first + confetti,), generator=rng)
+    images = [setup.train_normal[normal]]
+    masks = torch.zeros(size, *setup.shape[1:], dtype=torch.bool)
+    masks[first:] = True
     if exposed:
-        images.append(_draw(setup.outliers, exposed, rng))
-    if labelled and known is not None and setup.labelled_masks is not None:
+        chosen = torch.randint(len(setup.outliers), (exposed,), generator=rng)
+        images.append(setup.outliers[chosen])
+        if setup.outlier_masks is not None:
+            masks[first + confetti : size - labelled] = setup.outlier_masks[chosen]
+    if labelled and known is not None and known_masks is not None:
         chosen = torch.randint(len(known), (labelled,), generator=rng)
         images.append(known[chosen])
-        masks.append(setup.labelled_masks[chosen])
-    everything = to_float(torch.cat(images))
-    marked = torch.zeros(len(everything), *everything.shape[2:], dtype=torch.bool)
-    if masks:
-        marked[-labelled:] = masks[0]
-    everything, marked = _varied(everything, marked, setup, config, rng)
+        masks[size - labelled :] = known_masks[chosen]
+    located = confetti or labelled or (exposed and setup.outlier_masks is not None)
+    wanted = masks if located and objective.pixel_loss is not None else None
+    everything, moved = _varied(to_float(torch.cat(images)), wanted, setup, config, rng)
     if confetti:
-        first = size - count
-        thrown = slice(first, first + confetti)
-        everything[thrown], marked[thrown] = throw_confetti(everything[thrown], rng)
-    place = torch.arange(size)
-    is_exposed = (place >= size - count + confetti) & (place < size - labelled)
-    return Batch(everything, place >= size - count, marked, ~is_exposed)
+        part = slice(first, first + confetti)
+        everything[part], where = throw_confetti(everything[part], rng)
+        if moved is not None:
+            moved[part] = where
+    return Batch(everything, torch.arange(size) >= first, moved)
 
 
 def _varied(
     images: Tensor,
-    masks: Tensor,
+    masks: Tensor | None,
     setup: AnomalySetup,
     config: DetectorConfig,
     rng: torch.Generator,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor | None]:
     """Images and masks, varied or shifted in the same way."""
     if is_wanted(config, len(setup.train_normal)):
         state = rng.get_state()
         varied = vary(images, config, rng)
-        if masks.any():
+        if masks is not None:
             again = torch.Generator()
             again.set_state(state)
             moved = vary(masks[:, None].float(), replace(config, brightness=0.0), again)
             masks = moved[:, 0] > 0.5
         return varied, masks
     if config.network == "residual" or config.flip != "none":
+        if masks is None:
+            return move(images, config, rng), None
         moved = move(torch.cat([images, masks[:, None].to(images.dtype)], 1), config, rng)
         return moved[:, :-1], moved[:, -1] > 0.5
     dx, dy = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=rng).tolist()
@@ -105,8 +106,5 @@ def _varied(
     rows = slice(_SHIFT + dy, _SHIFT + dy + height)
     columns = slice(_SHIFT + dx, _SHIFT + dx + width)
     edge = (_SHIFT, _SHIFT, _SHIFT, _SHIFT)
-    return F.pad(images, edge)[:, :, rows, columns], F.pad(masks, edge)[:, rows, columns]
-
-
-def _draw(images: Tensor, count: int, rng: torch.Generator) -> Tensor:
-    return images[torch.randint(len(images), (count,), generator=rng)]
+    shifted = F.pad(images, edge)[:, :, rows, columns]
+    return shifted, None if masks is None else F.pad(masks, edge)[:, rows, columns]

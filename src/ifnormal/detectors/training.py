@@ -58,7 +58,7 @@ def train_detector(
     )
     with Progress(f"detector ({objective.name})", config.steps, log) as progress:
         for step in range(1, config.steps + 1):
-            batch = draw_batch(setup, objective.needs_outliers, config, generator)
+            batch = draw_batch(setup, objective, config, generator)
             batch = batch.to(fabric.device)
             with fabric.autocast():
                 outputs, _ = detector.backbone(channels_last(batch.images))
@@ -105,14 +105,8 @@ def _finish(detector: TrainedDetector, setup: AnomalySetup) -> TrainedDetector:
 
 
 def _loss(detector: TrainedDetector, outputs: Tensor, batch: Batch) -> Tensor:
-    """The objective's loss; by pixels for images of which the anomaly's place is known."""
-    objective, located = detector.objective, batch.is_located
-    if objective.pixel_loss is None or not bool((located & batch.is_outlier).any()):
+    """The objective's loss; by pixels where it is known of some images where they are anomalous."""
+    objective = detector.objective
+    if objective.pixel_loss is None or batch.masks is None:
         return objective.loss(outputs, batch.is_outlier, detector.reference)
-    heat = detector.heat_of(outputs[located])
-    loss = objective.pixel_loss(heat, batch.masks[located]).sum() / len(located)
-    others = ~located
-    if bool(others.any()):
-        rest = objective.loss(outputs[others], batch.is_outlier[others], detector.reference)
-        loss = loss + rest * others.float().mean()
-    return loss
+    return objective.pixel_loss(detector.heat_of(outputs), batch.masks).mean()

@@ -50,7 +50,7 @@ class Autoencoder(nn.Module):
         return F.interpolate(restored, self.size, mode="bilinear", align_corners=False)
 
 
-def train_autoencoder(normal: Tensor, seed: int, steps: int = _STEPS) -> Autoencoder:
+def train_autoencoder(normal: Tensor, seed: int, steps: int) -> Autoencoder:
     """Learn to restore normal images (N, C, H, W) uint8; frozen."""
     channels, height, width = normal.shape[1:]
     fabric = make_fabric()
@@ -84,7 +84,7 @@ def residual(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def _prepare(normal: Tensor, seed: int) -> HeatFunction:
-    network = train_autoencoder(normal, seed)
+    network = train_autoencoder(normal, seed, _STEPS)
 
     def heat(detector: Detector, images: Tensor) -> Tensor:
         return residual(network, images)

@@ -56,6 +56,7 @@ KINDS: dict[str, Kind] = {
 }
 _ATTEMPTS = 8
 _VISIBLE = 0.12  # a pixel that changed by less is not seen to have changed
+_SEEN = 12  # of 255: the fading rim of a change is part of it
 _SMALLEST = 0.001  # share of the pixels that must have changed
 _COMPARED = 512  # normal images that a wholly changed one is compared with
 _FARTHER = 1.25
@@ -114,6 +115,25 @@ def synthetic_pairs(
         made[i], whole = _outlier(normal[own], normal[other], kinds, shares, distances, rng)
         sources[i] = -1 if whole else own
     return made, sources
+
+
+def changed_places(made: Tensor, normal: Tensor, sources: Tensor) -> Tensor:
+    """Where each outlier differs from the image it was made of; see `synthetic_pairs`.
+
+    Args:
+        made: (count, C, H, W) uint8 outliers.
+        normal: the images that they were made of.
+        sources: (count,), for each outlier which; -1 where all of it changed.
+
+    Returns:
+        (count, H, W) bool.
+    """
+    places = torch.ones(len(made), *made.shape[2:], dtype=torch.bool)
+    for n, source in enumerate(sources.tolist()):
+        if source >= 0:
+            change = (made[n].int() - normal[source].int()).abs().amax(0)
+            places[n] = change > _SEEN
+    return places
 
 
 def _outlier(
