@@ -203,7 +203,7 @@ class TestMoved:
         same = replace(setup, train_normal=setup.train_normal[:1], outliers=setup.train_normal[:1])
 
         def kinds(network: Literal["plain", "residual"]) -> int:
-            config = replace(SMALL, network=network, augment="off")
+            config = replace(SMALL, network=network, augment="off", flip="horizontal")
             batch = draw_batch(same, True, config, torch.Generator().manual_seed(0))
             return len({image.numpy().tobytes() for image in batch.images})
 

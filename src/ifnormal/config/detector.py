@@ -28,7 +28,8 @@ class DetectorConfig:
         width: channels of the first stage; the later ones have 2x and 4x as many.
         augment: whether training images are varied in place, size, angle, brightness and contrast;
             "auto" is below 2,000 normal images. None of it may make an anomaly of a normal image.
-        flip: mirror images at random, varied or not, where a mirrored one is as normal.
+        flip: mirror varied images, and all for the residual network, where a mirrored one is as
+            normal.
         turn: up to so many degrees in either direction; 180 where any orientation is normal.
         resize: larger or smaller by up to this share.
         brightness: brighter or darker, with more or less contrast, by up to this share.

@@ -96,7 +96,7 @@ def _varied(
             moved = vary(masks[:, None].float(), replace(config, brightness=0.0), again)
             masks = moved[:, 0] > 0.5
         return varied, masks
-    if config.network == "residual" or config.flip != "none":
+    if config.network == "residual":
         if masks is None:
             return move(images, config, rng), None
         moved = move(torch.cat([images, masks[:, None].to(images.dtype)], 1), config, rng)
