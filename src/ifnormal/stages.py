@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -46,6 +46,7 @@ from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
 from ifnormal.gradient import gradient_counterfactuals
 from ifnormal.metrics.evaluate import evaluate, explanation_truth
+from ifnormal.metrics.imagenet_features import imagenet_features
 from ifnormal.metrics.judge import AttributeJudge
 from ifnormal.metrics.judge_training import train_judge
 from ifnormal.metrics.normality_auroc import auroc
@@ -69,6 +70,8 @@ from ifnormal.run_folder import (
     update_config,
 )
 from ifnormal.storage import write_json
+
+FeaturesName = Literal["own", "imagenet"]
 
 _CONTRASTED = 12
 # The judge's seed is fixed and no run's: nobody who trains shall choose the judge.
@@ -159,7 +162,9 @@ def explain_stage(run: Path) -> Explanation:
     return explanation
 
 
-def evaluate_stage(run: Path, judge_steps: int | None = None) -> dict[str, Any]:
+def evaluate_stage(
+    run: Path, judge_steps: int | None = None, features: FeaturesName = "own"
+) -> dict[str, Any]:
     """Measure the explanation of the test anomalies: `metrics.json`, `truth.json`, `gradient/`.
 
     Where nobody has labelled images to train a judge with, a second detector is trained and asked
@@ -168,7 +173,10 @@ def evaluate_stage(run: Path, judge_steps: int | None = None) -> dict[str, Any]:
     Args:
         run: holds a detector and an explanation.
         judge_steps: of the judge's training; by default what suits the images.
+        features: what FID and the like are measured in: "own" are those of the judge or the second
+            detector, "imagenet" those of a network for photographs (extra "features").
     """
+    network = imagenet_features() if features == "imagenet" else None
     begun, config = time.perf_counter(), read_config(run)
     detector, setup = _detector(run), _setup(run)
     explanation = Explanation.load(run / "explanation")
@@ -191,6 +199,7 @@ def evaluate_stage(run: Path, judge_steps: int | None = None) -> dict[str, Any]:
             config["seed"],
             detector_auroc,
             second=second,
+            features=network,
         )
         _contrast(run, detector, explanation, setup, judge)
     metrics["wall_clock_s"] = round(sum(seconds(run).values()), 1)

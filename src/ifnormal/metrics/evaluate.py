@@ -41,6 +41,7 @@ def evaluate(
     detector_auroc: float,
     part: Part = "test",
     second: SecondOpinion | None = None,
+    features: Features | None = None,
 ) -> dict[str, Any]:
     """Measure an explanation of a setup's first anomalies.
 
@@ -52,7 +53,9 @@ def evaluate(
         seed: of the fresh concept classifier and of substitutability.
         detector_auroc: in %, as measured on the whole test data.
         part: "validation" to choose a recipe, "test" for the figures.
-        second: another detector. Without a judge, figures of features are in its.
+        second: another detector.
+        features: to measure FID, KID and the like in; by default those of the judge or, without
+            one, of the second detector.
 
     Returns:
         JSON-compatible values under the keys of `METRICS` (all but the two of cost), lists having
@@ -78,7 +81,7 @@ def evaluate(
         "validity": validity(explanation.scores_after, explanation.threshold),
         "monotonicity": monotonicity(explanation.traversal_targets, explanation.traversal_scores),
         "mse": mse(anomalies, edited),
-        **_of_features(judge or second, anomalies, edited, _normal(setup, part)),
+        **_of_features(features or judge or second, anomalies, edited, _normal(setup, part)),
         **_of_judge(judge, explanation, setup, part),
         **_of_second(second, edited, setup, part),
         **_of_substitutes(explanation, setup, seed, part),

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from jsonargparse import ArgumentParser
+
 from ifnormal.cli.figures import show_figures
 from ifnormal.cli.verb import Options, Verb, add_run
+
+
+def _options(parser: ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument(
+        "--features",
+        choices=("own", "imagenet"),
+        default="own",
+        help="what FID and the like are measured in: the independent judge's features, or those of "
+        "a network for photographs (extra 'features')",
+    )
 
 
 def _evaluate(options: Options) -> None:
     from ifnormal.stages import evaluate_stage
 
-    show_figures(evaluate_stage(options["run"]))
+    show_figures(evaluate_stage(options["run"], features=options["features"]))
     print(f"Figures: {options['run'] / 'metrics.json'}")
 
 
 VERB = Verb(
     _evaluate,
-    lambda parser: add_run(parser),
-    "[--run DIR]",
+    _options,
+    "[--run DIR] [--features own|imagenet]",
     "measure the explanation of the run's test anomalies",
 )
