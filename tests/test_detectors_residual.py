@@ -204,7 +204,7 @@ class TestMoved:
 
         def kinds(network: Literal["plain", "residual"]) -> int:
             config = replace(SMALL, network=network, augment="off", flip="horizontal")
-            batch = draw_batch(same, True, config, torch.Generator().manual_seed(0))
+            batch = draw_batch(same, OBJECTIVES["bce"], config, torch.Generator().manual_seed(0))
             return len({image.numpy().tobytes() for image in batch.images})
 
         assert kinds("plain") == 1
