@@ -236,6 +236,7 @@ def test_signs_need_the_data_and_say_so() -> None:
         analytic_signs("patch", None, 0)
 
 
+@pytest.mark.slow
 @needs_signs
 def test_formulas_split_the_signs_and_other_things_stay() -> None:
     planted, detector = analytic_signs("red", Path(str(DATA)), 0)

@@ -6,11 +6,29 @@ import importlib
 import re
 
 from ifnormal.benchmarks.experiment import Experiment
-from ifnormal.benchmarks.experiments import paper
+from ifnormal.benchmarks.experiments import (
+    baselines,
+    bias,
+    figure9,
+    paper,
+    planted,
+    sensitivity,
+    theory,
+)
 from ifnormal.errors import UserError, one_line
 
 EXPERIMENTS: dict[str, Experiment] = {
-    experiment.name: experiment for experiment in (paper.EXPERIMENT,)
+    experiment.name: experiment
+    for experiment in (
+        paper.EXPERIMENT,
+        figure9.EXPERIMENT,
+        bias.EXPERIMENT,
+        planted.EXPERIMENT,
+        sensitivity.EXPERIMENT,
+        theory.EXPERIMENT,
+        fcdd.EXPERIMENT,
+        baselines.EXPERIMENT,
+    )
 }
 
 

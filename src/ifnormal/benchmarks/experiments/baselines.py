@@ -1,0 +1,187 @@
+"""Other ways to a counterfactual, and the method without some of its terms: the same figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
+from ifnormal.benchmarks.summary import summary, value
+from ifnormal.metrics import METRICS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ifnormal.data.setup import AnomalySetup
+    from ifnormal.detectors.trained import TrainedDetector
+    from ifnormal.explanation import Explanation
+
+NAME = "baselines"
+# The first so many test anomalies, the same for every method.
+ANOMALIES = 200
+_KEPT = 24
+_DEFAULT = ("cmnist/one+cyan", "mnist/one-vs-rest/*")
+
+NEAREST, PIXELS, CODES = "nearest normal image", "gradient on pixels", "gradient on codes"
+_OTHERS = (NEAREST, PIXELS, CODES)
+# Fitted: the method, and what it is without some of its terms.
+_FITTED: Mapping[str, Mapping[str, Any]] = {
+    "the method": {},
+    "without L_con": {"fit.weights.concept": 0.0},
+    "without L_con, modes": {
+        "fit.weights.concept": 0.0,
+        "fit.weights.mode": 0.0,
+        "fit.conditional": False,
+    },
+    "without L_rec, L_cyc": {"fit.weights.reconstruction": 0.0, "fit.weights.cycle": 0.0},
+}
+_KEYS = (
+    "normality_auroc",
+    "fid_n",
+    "validity",
+    "second_detector_agrees",
+    "truly_normal",
+    "minimal_edit",
+    "two_ways",
+    "concept_accuracy_fresh",
+    "diversity",
+    "mse",
+    "perceptual_distance",
+    "substitutability",
+    "explain_s",
+)
+_TITLES = {"explain_s": "seconds, without the fit"}
+_NOTES = (
+    f"Each method explains the same first {ANOMALIES} test anomalies of a setup, against the same "
+    "detector, and the same judge measures it. Mean ± standard deviation over setups and seeds.",
+    "Nearest normal image: of the training images, in the detector's features, K different ones. "
+    "Gradient on pixels: Wachter et al. 2017. Gradient on codes: the same in the codes of an "
+    "autoencoder trained on normal images and outlier exposure, as REVISE (Joshi et al. 2019). "
+    "Both gradients have K = 1, so that figures about two ways do not apply.",
+    "Without L_con, modes: neither concept classifier nor normal modes tell concepts apart.",
+    "Seconds: for all anomalies; of codes with the training of the autoencoder.",
+)
+
+
+def _plan(selection: Selection) -> list[BenchRun]:
+    from ifnormal.data.cards import all_cards
+
+    wanted = (selection.only,) if selection.only else _DEFAULT
+    setups = [one for one in all_cards() if any(fnmatchcase(one, some) for some in wanted)]
+    variants: dict[str, Mapping[str, Any]] = {**_FITTED, **{name: {} for name in _OTHERS}}
+    return [
+        BenchRun(NAME, setup, detector, seed, variant, selection.budget, options)
+        for seed in selection.seeds
+        for detector in selection.detectors or ("bce",)
+        for setup in setups
+        for variant, options in variants.items()
+    ]
+
+
+def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
+    import time
+
+    from ifnormal.benchmarks.materials import detector_of, judge_of, measured, setup_of
+    from ifnormal.benchmarks.preview import write_preview
+    from ifnormal.report import write_report
+    from ifnormal.storage import write_json
+
+    begun = time.perf_counter()
+    setup = setup_of(run, workplace)
+    detector, judge = detector_of(run, workplace, setup), judge_of(run, workplace, setup)
+    explanation, seconds = _explained(run, folder, workplace, setup, detector)
+    figures = measured(run, explanation, setup, detector, judge)
+    if run.variant in _OTHERS:  # there is no concept classifier
+        figures["concept_accuracy"] = None
+    if explanation.concepts == 1:
+        figures |= dict.fromkeys(("two_ways", "two_reasons", "concept_accuracy_fresh", "diversity"))
+    figures |= {"anomalies": len(explanation), "explain_s": round(seconds, 2)}
+    figures["wall_clock_s"] = round(time.perf_counter() - begun, 1)
+    write_preview(folder / "preview.png", explanation)
+    explanation.select(range(min(_KEPT, len(explanation)))).save(folder / "explanation")
+    write_json(folder / "metrics.json", figures)
+    write_report(folder)
+    return figures
+
+
+def _explained(
+    run: BenchRun,
+    folder: Path,
+    workplace: Workplace,
+    setup: AnomalySetup,
+    detector: TrainedDetector,
+) -> tuple[Explanation, float]:
+    """The run's counterfactuals, and the seconds they took once all was trained."""
+    import time
+
+    import torch
+
+    from ifnormal.baselines import latent_gradient, nearest_normal
+    from ifnormal.benchmarks.materials import configs, fitted, names_of
+    from ifnormal.gradient import gradient_counterfactuals
+
+    fit = configs(run, workplace).fit
+    anomalies: Tensor = setup.test_anomalies[:ANOMALIES]
+    names = tuple(names_of(setup)[: len(anomalies)])
+    if run.variant in _FITTED:
+        explainer = fitted(folder / "explainer", fit, run.seed, setup, detector)
+        begun = time.perf_counter()
+        return explainer.explain(anomalies, names, traversals=_KEPT), time.perf_counter() - begun
+    begun = time.perf_counter()
+    if run.variant == NEAREST:
+        found = nearest_normal(detector, anomalies, setup.train_normal, names, fit.concepts)
+    elif run.variant == PIXELS:
+        found = gradient_counterfactuals(detector, anomalies, names)
+    else:
+        images = torch.cat([setup.train_normal, setup.outliers])
+        found = latent_gradient(detector, anomalies, images, names, run.seed)
+    seconds = time.perf_counter() - begun
+    return replace(found, facts={**found.facts, "seed": run.seed}), seconds
+
+
+def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
+    """One table a family of setups, one row a method."""
+    families = dict.fromkeys(run.setup.split("/")[0] for run in plan)
+    return [
+        _table(family, [run for run in plan if run.setup.split("/")[0] == family], finished)
+        for family in families
+    ]
+
+
+def _table(family: str, plan: Sequence[BenchRun], finished: Sequence[Finished]) -> Table:
+    rows: dict[str, list[Cell]] = {}
+    for variant in dict.fromkeys(run.variant for run in plan):
+        runs = [run for run in plan if run.variant == variant]
+        rows[variant] = [_cell(runs, finished, key) for key in _KEYS]
+    setups = ", ".join(dict.fromkeys(run.setup for run in plan))
+    columns = [_TITLES.get(key) or _titled(key) for key in _KEYS]
+    title = f"Baselines, {family}: the same figures for every method"
+    return Table(title, columns, rows, [*_NOTES, f"Setups: {setups}."])
+
+
+def _titled(key: str) -> str:
+    metric = METRICS[key]
+    return f"{metric.title}, {metric.unit}" if metric.unit else metric.title
+
+
+def _cell(runs: Sequence[BenchRun], finished: Sequence[Finished], key: str) -> Cell:
+    keys = {run.key for run in runs}
+    done = [one for one in finished if one.run.key in keys]
+    if done and all(value(one.metrics, key) is None for one in done):
+        return Cell(None, text="does not apply")
+    return summary(runs, finished, key)
+
+
+EXPERIMENT = Experiment(
+    name=NAME,
+    title="Nearest normal image, gradients on pixels and codes, and the method without its terms",
+    source="ifnormal; the paper has no baselines",
+    plan=_plan,
+    perform=_perform,
+    tables=_tables,
+    facts={"headline": ("normality_auroc", "truly_normal")},
+)
