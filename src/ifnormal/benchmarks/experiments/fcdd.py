@@ -1,0 +1,216 @@
+"""FCDD as a detector, and its heatmap beside others: how well each tells where a defect is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
+from ifnormal.benchmarks.summary import summary
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ifnormal.data.setup import AnomalySetup
+    from ifnormal.detectors.trained import TrainedDetector
+
+NAME = "fcdd"
+_INDUSTRIAL = ("mvtec/screw", "mvtec/bottle")
+_CLASSES = tuple(
+    f"cifar10/one-vs-rest/{name}"
+    for name in (
+        *("airplane", "automobile", "bird", "cat", "deer"),
+        *("dog", "frog", "horse", "ship", "truck"),
+    )
+)
+# What the detector knows of anomalies, beside what the card says.
+_VARIANTS: dict[str, dict[str, Any]] = {
+    "synthetic": {},
+    "confetti": {"detector.confetti": 1.0},
+    "5 masks": {"data.labelled": 5},
+}
+# Without masks nothing can be measured of them, and there are none to train with.
+_HAVE_MASKS = ("mvtec/screw",)
+_HEATMAPS = {
+    "own": "FCDD's own",
+    "gradient": "input gradient",
+    "integrated-gradients": "integrated gradients",
+    "grad-cam": "Grad-CAM",
+    "autoencoder": "autoencoder residual",
+}
+_PAPER_CLASSES = 95.0
+_SHOWN = 10
+
+
+def _plan(selection: Selection) -> list[BenchRun]:
+    def runs(setup: str, seed: int) -> list[BenchRun]:
+        if setup not in _INDUSTRIAL:
+            return [
+                BenchRun(NAME, setup, detector, seed, budget=selection.budget)
+                for detector in selection.detectors or ("fcdd",)
+            ]
+        return [
+            BenchRun(NAME, setup, detector, seed, variant, selection.budget, options)
+            for detector in selection.detectors or ("fcdd",)
+            for variant, options in _VARIANTS.items()
+            if setup in _HAVE_MASKS or "data.labelled" not in options
+        ]
+
+    chosen = [one for one in _INDUSTRIAL + _CLASSES if fnmatchcase(one, selection.only or "*")]
+    return [run for seed in selection.seeds for setup in chosen for run in runs(setup, seed)]
+
+
+def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
+    from ifnormal.benchmarks.materials import detector_of, setup_of
+    from ifnormal.detectors.detector import in_batches
+    from ifnormal.metrics.normality_auroc import auroc
+
+    begun = time.perf_counter()
+    setup = setup_of(run, workplace)
+    detector = detector_of(run, workplace, setup)
+    normal = in_batches(detector, setup.test_normal)
+    scores = in_batches(detector, setup.test_anomalies)
+    figures: dict[str, Any] = {"detector_auroc": auroc(normal, scores)}
+    if run.setup in _INDUSTRIAL:
+        figures |= _of_heatmaps(run, folder, setup, detector)
+    else:
+        _show(folder, setup, detector)
+    return {**figures, "wall_clock_s": time.perf_counter() - begun}
+
+
+def _of_heatmaps(
+    run: BenchRun, folder: Path, setup: AnomalySetup, detector: TrainedDetector
+) -> dict[str, Any]:
+    """Pixel AuROC of each method over all test images, None of those that cannot be had."""
+    import torch
+
+    from ifnormal.errors import UserError
+    from ifnormal.heatmaps import HEATMAPS
+    from ifnormal.metrics.pixel_auroc import pixel_auroc
+
+    figures: dict[str, Any] = {f"pixel_auroc_{name}": None for name in _HEATMAPS}
+    images = torch.cat([setup.test_anomalies, setup.test_normal])
+    shown, missing = {}, {}
+    for name, title in _HEATMAPS.items():
+        heatmap = HEATMAPS[name]
+        if not heatmap.applies(detector):
+            continue
+        try:
+            heat = heatmap.prepare(setup.train_normal, run.seed)(detector, images)
+        except UserError as error:  # such as captum, which is not there
+            missing[name] = str(error)
+            continue
+        shown[title] = heat
+        if setup.test_masks is not None:
+            nowhere = torch.zeros(len(setup.test_normal), *setup.shape[1:], dtype=torch.bool)
+            masks = torch.cat([setup.test_masks, nowhere])
+            figures[f"pixel_auroc_{name}"] = pixel_auroc(heat, masks)
+    _show(folder, setup, detector, shown)
+    return {**figures, "missing_heatmaps": missing}
+
+
+def _show(
+    folder: Path,
+    setup: AnomalySetup,
+    detector: TrainedDetector,
+    heat: dict[str, Tensor] | None = None,
+) -> None:
+    """Evenly chosen anomalies with every heatmap, as `preview.png`."""
+    import torch
+
+    from ifnormal.benchmarks.heatmap_sheet import write_heatmap_sheet
+    from ifnormal.heatmaps.own import own_heatmaps
+
+    total = len(setup.test_anomalies)
+    at = torch.linspace(0, total - 1, min(_SHOWN, total)).round().long()
+    images = setup.test_anomalies[at]
+    if heat is None:
+        own = own_heatmaps(detector, images)
+        chosen = {} if own is None else {_HEATMAPS["own"]: own}
+    else:
+        chosen = {title: one[at] for title, one in heat.items()}
+    masks = None if setup.test_masks is None else setup.test_masks[at]
+    write_heatmap_sheet(folder / "preview.png", images, masks, chosen)
+
+
+def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
+    industrial = [run for run in plan if run.setup in _INDUSTRIAL]
+    classes = [run for run in plan if run.setup not in _INDUSTRIAL]
+    tables = []
+    if industrial:
+        tables.append(_of_industrial(industrial, finished))
+    if classes:
+        tables.append(_of_classes(classes, finished))
+    return tables
+
+
+def _of_industrial(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> Table:
+    keys = ["detector_auroc", *(f"pixel_auroc_{name}" for name in _HEATMAPS)]
+
+    def row(runs: Sequence[BenchRun]) -> list[Cell]:
+        cells = [summary(runs, finished, key) for key in keys]
+        unmeasured = any(one.run.key == run.key for one in finished for run in runs)
+        return [
+            Cell(None, expected=cell.expected, text="not measured")
+            if unmeasured and not cell.runs
+            else cell
+            for cell in cells
+        ]
+
+    groups: dict[str, list[BenchRun]] = {}
+    for run in plan:
+        groups.setdefault(f"{run.setup}, {run.detector.upper()}, {run.variant}", []).append(run)
+    return Table(
+        "Heatmaps: where the defect is",
+        ["detector AuROC", *(f"pixel AuROC, {title}" for title in _HEATMAPS.values())],
+        {name: row(runs) for name, runs in groups.items()},
+        (
+            "All in %. Pixel AuROC over all pixels of all test images, good ones included, by the "
+            "masks of the data set; not measured where there are none, or no captum.",
+            "Synthetic: no real anomaly was trained with, and of synthetic ones it is known where "
+            "they are. Confetti: as the paper's outliers, their places known as well. 5 masks: "
+            "five real anomalies with their masks were moved from the test set to training.",
+            "The paper has a pixel AuROC of 92 without and 96 with masks, mean over all 15 "
+            "categories, at 224 pixels and with a network trained on ImageNet before; ours has "
+            "128 pixels and begins from nothing.",
+        ),
+    )
+
+
+def _of_classes(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> Table:
+    detectors = list(dict.fromkeys(run.detector for run in plan))
+
+    def row(setup: str | None) -> list[Cell]:
+        return [
+            summary(
+                [r for r in plan if setup in (None, r.setup) and r.detector == detector],
+                finished,
+                "detector_auroc",
+                _PAPER_CLASSES if setup is None and detector == "fcdd" else None,
+            )
+            for detector in detectors
+        ]
+
+    rows = {setup: row(setup) for setup in dict.fromkeys(run.setup for run in plan)}
+    rows["mean"] = row(None)
+    return Table(
+        "CIFAR-10, one class normal, with outlier exposure: detector AuROC",
+        [detector.upper() for detector in detectors],
+        rows,
+        ("In %. The paper's FCDD was trained for 600 epochs on the lossless images.",),
+    )
+
+
+EXPERIMENT = Experiment(
+    NAME,
+    "FCDD, and its heatmap beside others on annotated defects",
+    "Liznerski et al., ICLR 2021",
+    _plan,
+    _perform,
+    _tables,
+    facts={"headline": ("detector_auroc", "pixel_auroc_own")},
+)
