@@ -9,6 +9,7 @@ from ifnormal.benchmarks.experiment import Experiment
 from ifnormal.benchmarks.experiments import (
     baselines,
     bias,
+    fcdd,
     figure9,
     paper,
     planted,
