@@ -45,15 +45,18 @@ def vary_photographs(images: Tensor, rng: Generator, mirror: bool) -> Tensor:
         torch.stack(rows, 1).view(count, 2, 3), [count, channels, height, width], False
     )
     images = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-    blur = uniform(rng, count, 0, 1) * (uniform(rng, count, 0, 1) < 0.25)
-    soft = functional.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
-    images = images + blur * (soft - images)
+    blurred = torch.rand(count, generator=rng) < 0.25
+    sharp, blur = images[blurred], uniform(rng, int(blurred.sum()), 0, 1)
+    soft = functional.avg_pool2d(sharp, 3, 1, 1, count_include_pad=False)
+    images[blurred] = sharp + blur * (soft - sharp)
     contrast = uniform(rng, count, 0.75, 1.25)
     middle = images.mean((1, 2, 3), keepdim=True)
     images = (images - middle) * contrast + middle + uniform(rng, count, -0.12, 0.12)
     images = images * (1 + 0.05 * torch.randn(count, channels, 1, 1, generator=rng))
-    strength = uniform(rng, count, 0, 0.06) * (uniform(rng, count, 0, 1) < 0.3)
-    return (images + torch.randn(images.shape, generator=rng) * strength).clamp(0, 1)
+    noisy = torch.rand(count, generator=rng) < 0.3
+    clean, strength = images[noisy], uniform(rng, int(noisy.sum()), 0, 0.06)
+    images[noisy] = clean + torch.randn(clean.shape, generator=rng) * strength
+    return images.clamp(0, 1)
 
 
 def faint(images: Tensor, labels: Labels, rng: Generator) -> JudgeBatch:
