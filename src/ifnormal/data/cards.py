@@ -52,9 +52,10 @@ class Exposure:
 
     Attributes:
         use: "first" takes the first of the sources that is there, "all" mixes those that are.
-        of: sources and their shares of a mix. Three need no set of their own: "letters" (EMNIST,
-            else Omniglot, else rendered ones), "synthetic" (normal training images, spoilt) and
-            "rest" (training images of classes that are neither normal nor an anomaly).
+        of: sources and their shares of a mix. Some need no set of their own: "letters" (EMNIST,
+            else Omniglot, else rendered ones), "synthetic" (normal training images, spoilt in one
+            place), "altered" (with other colours or other content), and "rest" (training images
+            of classes that are neither normal nor an anomaly).
         avoid: normal class -> classes of the sources that look like it and are left out.
     """
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ifnormal.data.altered import altered_images
 from ifnormal.data.cards import Card, Source
 from ifnormal.data.exposure import judge_letters, outlier_letters
 from ifnormal.data.images import LabelledImages
 from ifnormal.data.named_source import open_source
 from ifnormal.data.sampling import generator, stratified
 from ifnormal.data.synthetic import synthetic_outliers
-from ifnormal.data.whereabouts import LETTERS, REST, SYNTHETIC, how_to_get, is_there
+from ifnormal.data.whereabouts import ALTERED, LETTERS, REST, SYNTHETIC, how_to_get, is_there
 from ifnormal.errors import UserError
 
 _HELD_OUT = 0.1
@@ -117,6 +118,10 @@ def _of_source(
         train = synthetic_outliers(normal.train, count, seed)
         validation = synthetic_outliers(normal.validation, held_out, seed + 1)
         return Outliers(train, validation, SYNTHETIC, None)
+    if source.name == ALTERED:
+        train = altered_images(normal.train, count, seed)
+        validation = altered_images(normal.validation, held_out, seed + 1)
+        return Outliers(train, validation, "altered normal images", None)
     if source.name == REST:
         train, validation = normal.rest[0](count), normal.rest[1](held_out)
         if not len(train) or not len(validation):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ifnormal.data.cards import Card, Source
 
-LETTERS, SYNTHETIC, REST = "letters", "synthetic", "rest"  # outliers that need no other set
+# Outliers that need no set of their own.
+LETTERS, SYNTHETIC, ALTERED, REST = "letters", "synthetic", "altered", "rest"
 GOOD = "good"  # what MVTec-AD calls normal
 _ARCHIVES = ("mvtec", "mvtec_anomaly_detection", "mvtec_ad")
 _PARQUET = ("*.parquet", "*/*.parquet", "*/*/*.parquet")
@@ -73,8 +74,10 @@ def how_to_get_category(category: str, data_root: Path) -> str:
 
 
 def is_there(source: Source, data_root: Path | None) -> bool:
-    """Whether outliers can be had of it without a network; three kinds always."""
-    return source.name in (LETTERS, SYNTHETIC, REST) or locate(source, data_root) is not None
+    """Whether outliers can be had of it without a network; of four kinds always."""
+    return (
+        source.name in (LETTERS, SYNTHETIC, ALTERED, REST) or locate(source, data_root) is not None
+    )
 
 
 def missing(card: Card, data_root: Path | None) -> list[str]:
