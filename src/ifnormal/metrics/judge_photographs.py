@@ -26,8 +26,8 @@ from ifnormal.metrics.judge_images import (
 def vary_photographs(images: Tensor, rng: Generator, mirror: bool) -> Tensor:
     """Change (B, C, H, W) photographs as a camera or a generator would: none may change a label.
 
-    Affine (±8°, ±12 % scale, ±12 % shift), mirrored or not, blur, contrast ±25 %, brightness
-    ±12 %, colour cast, noise.
+    Affine (±8°, ±12 % scale, ±12 % shift), mirrored or not, blur, contrast and brightness
+    ±25 %, colour cast, noise.
 
     Args:
         images: in [0, 1].
@@ -51,10 +51,13 @@ def vary_photographs(images: Tensor, rng: Generator, mirror: bool) -> Tensor:
     images[blurred] = sharp + blur * (soft - sharp)
     contrast = uniform(rng, count, 0.75, 1.25)
     middle = images.mean((1, 2, 3), keepdim=True)
-    images = (images - middle) * contrast + middle + uniform(rng, count, -0.12, 0.12)
-    images = images * (1 + 0.05 * torch.randn(count, channels, 1, 1, generator=rng))
+    images = (images - middle) * contrast + middle
+    # As a factor: a dark photograph must not become a black one.
+    cast = 1 + 0.05 * torch.randn(count, channels, 1, 1, generator=rng)
+    images = images * cast * uniform(rng, count, 0.75, 1.25) + uniform(rng, count, -0.02, 0.06)
     noisy = torch.rand(count, generator=rng) < 0.3
-    clean, strength = images[noisy], uniform(rng, int(noisy.sum()), 0, 0.06)
+    clean, share = images[noisy], uniform(rng, int(noisy.sum()), 0, 0.3)
+    strength = share * clean.std((1, 2, 3), keepdim=True)  # nor be lost in noise
     images[noisy] = clean + torch.randn(clean.shape, generator=rng) * strength
     return images.clamp(0, 1)
 
@@ -62,7 +65,7 @@ def vary_photographs(images: Tensor, rng: Generator, mirror: bool) -> Tensor:
 def faint(images: Tensor, labels: Labels, rng: Generator) -> JudgeBatch:
     """One colour all over, and photographs with hardly any contrast left."""
     count = len(images)
-    left = uniform(rng, count, -0.06, 0.12).clamp_min(0)
+    left = uniform(rng, count, -0.05, 0.08).clamp_min(0)
     middle = images.mean((2, 3), keepdim=True)
     return JudgeBatch((images - middle) * left + middle, all_junk(labels), torch.ones(count))
 
@@ -90,15 +93,21 @@ def _mixed(images: Tensor, size: int, rng: Generator) -> Tensor:
 
 
 def double_exposures(images: Tensor, labels: Labels, rng: Generator) -> JudgeBatch:
-    """Two photographs in one, half of each everywhere; of the same class nobody can say."""
+    """Two photographs in one, half of each everywhere; of the same class nobody can say.
+
+    The second gets the contrast of the first: a pale one would be lost in it.
+    """
     count = len(images)
+    middle = images.mean((1, 2, 3), keepdim=True)
+    spread = (images - middle).square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-3
+    other = (images - middle).roll(1, 0) * (spread / spread.roll(1, 0)).clamp(0.2, 5)
     share = uniform(rng, count, 0.4, 0.6)
     verdict = {
         name: torch.where(values == values.roll(1, 0), IGNORE, JUNK)
         for name, values in labels.items()
     }
-    mixed = share * images + (1 - share) * images.roll(1, 0)
-    return JudgeBatch(mixed, verdict, torch.full((count,), 0.5))
+    mixed = share * (images - middle) + (1 - share) * other + middle
+    return JudgeBatch(mixed.clamp(0, 1), verdict, torch.full((count,), 0.5))
 
 
 def clouds(images: Tensor, labels: Labels, rng: Generator) -> JudgeBatch:
