@@ -70,7 +70,8 @@ def test_a_sheet_shows_images_masks_and_heat_in_one_scale(tmp_path: Path) -> Non
     heat = torch.zeros(2, 16, 16)
     heat[0], heat[1] = 1.0, 5.0
     path = write_heatmap_sheet(tmp_path / "sheet.png", images, masks, {"own": heat})
-    pixels = np.asarray(Image.open(path))
+    with Image.open(path) as sheet:
+        pixels = np.asarray(sheet)
     height, width = 4 + 96 // 2, 130 + 96 // 2
     middles = [
         [pixels[height + r * 100, width + c * 100].tolist() for c in (0, 1)] for r in (0, 1, 2)
@@ -96,4 +97,5 @@ def test_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found) == 5
     assert all(math.isfinite(value) and 0 <= value <= 100 for value in found.values())
     assert 0 <= figures["detector_auroc"] <= 100
-    assert Image.open(tmp_path / "preview.png").size[1] > 7 * 90
+    with Image.open(tmp_path / "preview.png") as sheet:
+        assert sheet.size[1] > 7 * 90

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,10 +14,12 @@ from ifnormal.config import DetectorConfig
 from ifnormal.detectors import OBJECTIVES
 from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.errors import UserError
+from ifnormal.explainer import Explainer
 from ifnormal.heatmaps import HEATMAPS, HeatFunction, Heatmap, autoencoder
 from ifnormal.heatmaps.autoencoder import Autoencoder, residual, train_autoencoder
 from ifnormal.heatmaps.shown import heatmap_source, heatmaps
-from known_detectors import GREY, PATCH, KnownDetector, bright_patch
+from ifnormal.report.listing import read_listing
+from known_detectors import COLOR, GREY, PATCH, KnownDetector, blue, bright_patch, red, tiny
 
 SIDE = 32
 SHAPE = (1, SIDE, SIDE)
@@ -66,7 +70,7 @@ def made(request: pytest.FixtureRequest) -> tuple[Heatmap, HeatFunction]:
     if heatmap.name in ("grad-cam", "integrated-gradients"):
         pytest.importorskip("captum")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(autoencoder, "_STEPS", 30)
+        patch.setattr(autoencoder, "_STEPS", 12)
         return heatmap, heatmap.prepare(normal(), 0)
 
 
@@ -150,13 +154,34 @@ class TestAutoencoder:
         assert Autoencoder(shape)(torch.rand(2, *shape)).shape == (2, *shape)
 
     def test_restores_what_it_knows_and_not_what_it_does_not(self) -> None:
-        columns = torch.zeros(2, *SHAPE, dtype=torch.uint8)
-        columns[0, ..., :16] = 200
-        columns[1, ..., 16:] = 200
-        network = train_autoencoder(columns, seed=0, steps=60)
-        strange = columns.clone()
-        strange[:, :, 4:12] = 100
-        known, unknown = residual(network, columns), residual(network, strange)
-        assert unknown[:, 5:11].mean() > 3 * known[:, 5:11].mean()
-        again = train_autoencoder(columns, seed=0, steps=60)
-        assert torch.equal(residual(again, columns), known)
+        halves = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
+        halves[0, ..., :8] = 200
+        halves[1, ..., 8:] = 200
+        network = train_autoencoder(halves, seed=0, steps=30)
+        strange = halves.clone()
+        strange[:, :, 2:6] = 100
+        known, unknown = residual(network, halves), residual(network, strange)
+        assert unknown[:, 3:5].mean() > 2 * known[:, 3:5].mean()
+
+    def test_the_seed_decides(self) -> None:
+        images = normal(4)
+        first, again, other = (
+            residual(train_autoencoder(images, seed, steps=2), images) for seed in (0, 0, 1)
+        )
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+
+
+def test_a_report_of_fcdd_shows_and_names_its_own_heatmaps(tmp_path: Path) -> None:
+    detector = TrainedDetector(OBJECTIVES["fcdd"], DetectorConfig(width=4), COLOR).freeze()
+    explainer = Explainer(detector, tiny(steps=2)).fit(blue(), red(), seed=0)
+    explanation = explainer.explain(red(4), traversals=0)
+    assert explanation.heatmaps is not None
+    expected = heatmaps(detector, explanation.anomalies)
+    assert expected is not None
+    assert torch.equal(explanation.heatmaps, expected)
+    explanation.save(tmp_path)
+    assert read_listing(tmp_path).heatmap_label.startswith("The detector's own heatmap")
+    others = replace(explanation, facts={})
+    others.save(tmp_path / "others")
+    assert read_listing(tmp_path / "others").heatmap_label.startswith("Input gradient")
