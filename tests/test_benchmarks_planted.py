@@ -28,7 +28,7 @@ from ifnormal.benchmarks.planted.analytic import (
     redness_optimum,
 )
 from ifnormal.benchmarks.planted.background import digits_on_grounds
-from ifnormal.benchmarks.planted.boundary import least_edits
+from ifnormal.benchmarks.planted.boundary import least_edits, without_faint
 from ifnormal.benchmarks.planted.coloured_digits import (
     NORMAL_COLOR,
     NORMAL_DIGIT,
@@ -231,6 +231,13 @@ def test_the_least_edit_is_the_largest_accepted_alpha() -> None:
     assert zero.sum() == 0
 
 
+def test_faint_changes_are_left_out() -> None:
+    images = torch.full((1, 1, 1, 4), 100, dtype=torch.uint8)
+    edited = torch.tensor([[[[95, 94, 106, 100]]]], dtype=torch.uint8)
+    assert without_faint(images, edited, 5).flatten().tolist() == [100, 94, 106, 100]
+    assert torch.equal(without_faint(images, edited, 0), edited)
+
+
 def test_signs_need_the_data_and_say_so() -> None:
     with pytest.raises(UserError, match="gtsrb"):
         analytic_signs("patch", None, 0)
@@ -262,7 +269,7 @@ def test_plan_and_tables_name_every_kind(tmp_path: Path) -> None:
     assert len(exposed.rows) == len(KINDS)
     assert [cells[0].runs for cells in exposed.rows.values()] == [0] * 6 + [1] * 2
     assert exposed.rows[KINDS["patch"].title][3].text == "does not apply"
-    assert [cells[2].mean for cells in ratios.rows.values()] == [1.2, 1.2]
+    assert [cells[3].mean for cells in ratios.rows.values()] == [1.2, 1.2]
 
 
 def test_options_of_a_run_have_the_last_word(tmp_path: Path) -> None:

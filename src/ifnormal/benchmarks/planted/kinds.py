@@ -19,7 +19,7 @@ _ONE_WAY = {"fit.concepts": 1}
 # structure is no matter here.
 _SPARING = {
     **_ONE_WAY,
-    "fit.weights.gan": 1.0,
+    "fit.weights.gan": 0.5,
     "fit.weights.cycle": 0.0,
     "fit.weights.minimality": 40.0,
     "fit.weights.structure": 0.0,
