@@ -62,3 +62,46 @@ EXPERIMENT = Experiment(
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+COLORED_NAME = "tiny_experiments:COLORED"
+# A whole run on the embedded digits in seconds; its figures mean nothing.
+COLORED_OPTIONS: dict[str, Any] = {
+    "data.drawings": 200,
+    "data.outliers": 64,
+    "detector.steps": 30,
+    "detector.batch_size": 32,
+    "detector.width": 8,
+    "fit.steps": 4,
+    "fit.batch_size": 8,
+    "fit.generator.width": 4,
+    "fit.generator.inner_blocks": 1,
+    "fit.discriminator_width": 4,
+    "fit.checkpoint_every": 2,
+    "judge_steps": 3,
+}
+
+
+def plan_colored(selection: Selection) -> list[BenchRun]:
+    return [
+        BenchRun(COLORED_NAME, "colored-mnist", detector, seed, options=COLORED_OPTIONS)
+        for seed in selection.seeds
+        for detector in selection.detectors or ("bce",)
+    ]
+
+
+def perform_colored(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
+    from ifnormal.benchmarks.full_run import full_run
+
+    return full_run(run, folder, workplace)
+
+
+COLORED = Experiment(
+    COLORED_NAME,
+    "Colored digits",
+    "tests",
+    plan_colored,
+    perform_colored,
+    tables,
+    facts={"headline": ("normality_auroc", "fid_n")},
+)

@@ -31,7 +31,7 @@ from ifnormal.storage import read_json, write_json
 
 # Anomalies that are kept as pictures; all of them are measured.
 _KEPT = 24
-# What other runs may have done for this one, and what is not the run's own cost.
+# What another run may have done for this one.
 _DETECTOR, _JUDGE = "detector", "judge"
 
 
@@ -48,7 +48,8 @@ def full_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
 
     Returns:
         Figures under the keys of `METRICS`, and `seconds` of each stage. `wall_clock_s` is what
-        the run takes by itself, without the judge: a shared detector counts with its training.
+        the run takes by itself: a detector and a judge that are shared count with their training.
+        `cpu_s` is what this process spent on it, which does not depend on who else is at work.
     """
     options = configs(run, workplace)
     begun = time.perf_counter()
@@ -73,8 +74,11 @@ def full_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
         second = second_of(run, workplace, setup) if judge is None else None
         figures = measured(run, explanation, setup, detector, judge, second)
     stages = {**seconds(folder), _DETECTOR: shared.seconds}
+    if judged is not None:
+        stages[_JUDGE] = judged[1].seconds
     figures["seconds"] = stages
-    figures["wall_clock_s"] = round(sum(stages.values()) - stages.get(_JUDGE, 0.0), 1)
+    figures["wall_clock_s"] = round(sum(stages.values()), 1)
+    figures["cpu_s"] = round(time.process_time(), 1)
     figures["images_per_s"] = _speed(folder)
     write_pictures(folder, explanation, setup, judge, figures)
     return figures

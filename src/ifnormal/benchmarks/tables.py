@@ -57,14 +57,18 @@ class Origin:
         """The same in words: what is there, and what is not."""
         told = [f"{self.done} of {self.planned} planned runs are done."]
         if self.failed:
-            told.append(f"{len(self.failed)} failed:")
+            told.append(f"{_count(len(self.failed), 'run')} failed:")
             told += [f"{key}: {why}" for key, why in self.failed.items()]
         if self.skipped:
             names = ", ".join(self.skipped)
-            told.append(f"{len(self.skipped)} setups have no data here, skipped: {names}.")
+            told.append(
+                f"{_count(len(self.skipped), 'setup')} without data here, skipped: {names}."
+            )
         for name, values in self.made_with.items():
             if isinstance(values, Mapping):
-                counted = ", ".join(f"{value} ({runs} runs)" for value, runs in values.items())
+                counted = ", ".join(
+                    f"{value} ({_count(runs, 'run')})" for value, runs in values.items()
+                )
                 told.append(f"{name}: {counted or 'unknown'}.")
         return told
 
@@ -92,6 +96,10 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _main(cell: Cell) -> str:
     """The figure itself."""
     if cell.text is not None:
@@ -108,7 +116,7 @@ def _beside(cell: Cell) -> list[tuple[str, bool]]:
     if cell.runs < cell.expected and cell.text is None:
         parts.append((f"{cell.runs} of {cell.expected} runs", True))
     elif cell.expected > 1:
-        parts.append((f"{cell.runs or cell.expected} runs", False))
+        parts.append((_count(cell.runs or cell.expected, "run"), False))
     if cell.paper is not None:
         parts.append((f"paper {number(cell.paper)}", False))
     return parts

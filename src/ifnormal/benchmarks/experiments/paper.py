@@ -31,6 +31,7 @@ _FAMILIES = {
     "cifar10": "CIFAR-10",
     "gtsrb": "GTSRB",
     "inn": "INN",
+    "imagenet": "ImageNet",
     "mvtec": "MVTec-AD",
 }
 _GROUPS = ("single", "several", "industrial")
@@ -51,6 +52,7 @@ _KEYS = (
     "monotonicity",
     "substitutability",
     "wall_clock_s",
+    "cpu_s",
 )
 _PER_SETUP = (
     "detector_auroc",
@@ -226,7 +228,7 @@ def _budget(runs: Sequence[BenchRun]) -> str:
 
 def _made(runs: Sequence[BenchRun]) -> str:
     setups, seeds = len({run.setup for run in runs}), len({run.seed for run in runs})
-    return f"Planned: {len(runs)} runs of {setups} setups and {seeds} seeds."
+    return f"Planned: {len(runs)} runs; setups: {setups}, seeds: {seeds}."
 
 
 EXPERIMENT = Experiment(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ifnormal.benchmarks.sweep import Engine, Swept
 
 _OUT = Path("runs/bench")
+_SHOWN = 6
 
 
 def _bench(options: Options) -> None:
@@ -32,7 +34,22 @@ def _list(options: Options) -> None:
     require_data_root(options["data_root"])
     from ifnormal.benchmarks.listing import listing
 
-    print(listing)
+    pattern = options["only"] or "*"
+    rows = [row for row in listing(options["data_root"]) if fnmatchcase(row["id"], pattern)]
+    if options["json"]:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    ready = sum(row["available"] for row in rows)
+    width = max((len(row["id"]) for row in rows), default=0)
+    for row in rows:
+        names = ", ".join(what.partition(":")[0] for what in row["missing"])
+        print(f"{row['id']:{width}}  {'ready' if row['available'] else f'needs {names}'}")
+    print(f"\n{len(rows)} setups, the data of {ready} {'is' if ready == 1 else 'are'} here.")
+    lacking = list(dict.fromkeys(what for row in rows for what in row["missing"]))
+    for what in lacking[:_SHOWN]:
+        print(what)
+    if len(lacking) > _SHOWN:
+        print(f"{len(lacking) - _SHOWN} more are not here; --json tells how to get each.")
 
 
 def _run(options: Options) -> None:
@@ -121,7 +138,7 @@ def _missing(data_root: Path | None) -> dict[str, str]:
     """Setups without data -> what is missing."""
     from ifnormal.benchmarks.listing import listing
 
-    return {one["id"]: str(one["missing"]) for one in listing(data_root) if not one["available"]}
+    return {row["id"]: "; ".join(row["missing"]) for row in listing(data_root) if row["missing"]}
 
 
 def _changed(settings: Sequence[str]) -> dict[str, Any]:
