@@ -57,7 +57,7 @@ def vary_photographs(images: Tensor, rng: Generator, mirror: bool) -> Tensor:
     images = images * cast * uniform(rng, count, 0.75, 1.25) + uniform(rng, count, -0.02, 0.06)
     noisy = torch.rand(count, generator=rng) < 0.3
     clean, share = images[noisy], uniform(rng, int(noisy.sum()), 0, 0.3)
-    strength = share * clean.std((1, 2, 3), keepdim=True)  # nor be lost in noise
+    strength = share * images.std((1, 2, 3), keepdim=True)[noisy]  # nor be lost in noise
     images[noisy] = clean + torch.randn(clean.shape, generator=rng) * strength
     return images.clamp(0, 1)
 
