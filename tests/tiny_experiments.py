@@ -16,6 +16,7 @@ from ifnormal.benchmarks.summary import summary
 
 NAME = "tiny_experiments:EXPERIMENT"
 PERFORMED = "performed.jsonl"
+BROKEN = "broken"  # while it is there, runs of a/two fail
 SETUPS = ("a/one", "a/two", "b/one", "b/two")
 
 
@@ -29,13 +30,15 @@ def plan(selection: Selection) -> list[BenchRun]:
 
 
 def perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
-    """A figure that depends on the run alone; options make it slow, faulty or deadly."""
+    """A figure that depends on the run alone; options make it slow, no number or deadly."""
     import torch
 
     with (workplace.out / "begun.jsonl").open("a") as file:
         file.write(json.dumps({"key": run.key, "pid": os.getpid()}) + "\n")
-    if run.options.get("fail") == run.setup:
+    if run.setup == "a/two" and (workplace.out / BROKEN).exists():
         raise RuntimeError("the detector\nis out of order")
+    if run.options.get("nan") == run.setup:
+        return {"figure": float("nan")}
     if run.options.get("die") == run.setup:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(run.options.get("sleep", 0.0))

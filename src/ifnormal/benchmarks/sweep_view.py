@@ -66,12 +66,14 @@ class SweepView:
 
     def begin(self, done: int, skipped: Mapping[str, str]) -> None:
         """Say what there is to do, and what is left out."""
-        self._say(f"{self._total} runs to do, {done} done before, {self._jobs} at a time.")
+        runs = "1 run" if self._total == 1 else f"{self._total} runs"
+        self._say(f"{runs} to do, {done} done before, {self._jobs} at a time.")
         if skipped:
             names = list(skipped)
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            setups = "1 setup is" if len(names) == 1 else f"{len(names)} setups are"
             self._say(
-                f"{len(names)} setups are skipped for want of data ({', '.join(names[:_SHOWN])}"
+                f"{setups} skipped for want of data ({', '.join(names[:_SHOWN])}"
                 f"{more}); ifnormal bench list tells how to get it."
             )
 
