@@ -272,6 +272,20 @@ def test_plan_and_tables_name_every_kind(tmp_path: Path) -> None:
     assert [cells[3].mean for cells in ratios.rows.values()] == [1.2, 1.2]
 
 
+def test_other_detectors_are_planned_where_one_is_trained() -> None:
+    planned = EXPERIMENT.plan(Selection(only="planted/[pw]*", detectors=("bce", "hsc")))
+    assert [(run.setup, run.detector) for run in planned] == [
+        ("planted/watermark", "bce"),
+        ("planted/watermark", "hsc"),
+        ("planted/watermark-removed", "bce"),
+        ("planted/watermark-removed", "hsc"),
+        ("planted/patch", "formula"),
+    ]
+    rows = EXPERIMENT.tables(planned, [])[0].rows
+    assert KINDS["watermark"].title + ", HSC" in rows
+    assert len(rows) == 5
+
+
 def test_options_of_a_run_have_the_last_word(tmp_path: Path) -> None:
     kind = KINDS["patch"]
     run = BenchRun("planted", kind.setup, "formula", 0, options={"fit.weights.cycle": 2.0})

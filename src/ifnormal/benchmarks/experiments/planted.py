@@ -58,11 +58,11 @@ _RATIO_NOTES = (
 
 def _plan(selection: Selection) -> list[BenchRun]:
     return [
-        BenchRun(NAME, kind.setup, "bce" if kind.learned else "formula", seed, "default", budget)
-        for budget in (selection.budget,)
+        BenchRun(NAME, kind.setup, detector, seed, budget=selection.budget)
         for seed in selection.seeds
         for kind in KINDS.values()
         if fnmatchcase(kind.setup, selection.only or "*")
+        for detector in (selection.detectors or ("bce",) if kind.learned else ("formula",))
     ]
 
 
@@ -87,7 +87,7 @@ def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Tabl
         Table(
             "Planted reasons: what the counterfactuals change",
             list(_EXPOSED.values()),
-            rows(_EXPOSED, setups),
+            rows(_EXPOSED, list(groups)),
             _NOTES,
         )
     ]
@@ -106,8 +106,9 @@ def _cell(runs: Sequence[BenchRun], finished: Sequence[Finished], key: str) -> C
     return summary(runs, finished, key)
 
 
-def _title(setup: str) -> str:
-    return KINDS[setup.removeprefix("planted/")].title
+def _title(run: BenchRun, several: bool) -> str:
+    title = KINDS[run.setup.removeprefix("planted/")].title
+    return f"{title}, {run.detector.upper()}" if several and run.detector != "formula" else title
 
 
 EXPERIMENT = Experiment(

@@ -84,7 +84,10 @@ def configs_of(run: BenchRun, kind: PlantedKind, workplace: Workplace) -> Config
     """Every option of a run: the kind's, its budget's steps, then the run's own."""
     data = DataConfig(setup=run.setup, data_root=workplace.data_root)
     start = Configs(data, _DETECTOR, FitConfig(), _JUDGE_STEPS)
-    chosen = {**kind.options, "fit.steps": kind.steps[run.budget], **run.options}
+    chosen = {**kind.options, "fit.steps": kind.steps[run.budget]}
+    if kind.learned:
+        chosen["detector.objective"] = run.detector
+    chosen |= run.options
     return with_options(start, chosen)
 
 
