@@ -232,7 +232,10 @@ class TestMistakes:
     ) -> None:
         assert sentence in told(arguments, capsys)
 
-    def test_settings_of_the_data(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_settings_of_the_data(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         begin = f"train-detector --run {tmp_path / 'run'}"
         assert "choose one of colored-mnist" in told(f"{begin} --data.setup cats", capsys)
         assert "choose one of red," in told(f"{begin} --data.normal-color mauve", capsys)
@@ -255,6 +258,7 @@ class TestMistakes:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, package, None)
         (tmp_path / "data" / "mnist").mkdir(parents=True)
+        (tmp_path / "data" / "mnist" / "train-00000-of-00001.parquet").touch()
         arguments = f"demo --out {tmp_path / 'run'}"
         sentence = told(f"{arguments} --data-root {tmp_path / root}" if root else arguments, capsys)
         assert f"ifnormal[{extra}]" in sentence

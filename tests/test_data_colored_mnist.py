@@ -195,7 +195,10 @@ def test_handwritten_letters_like_a_one_are_left_out(tmp_path: Path) -> None:
     assert not drawings_in(setup.outliers) & drawings_in(setup.validation_outliers)
 
 
-def test_a_data_root_without_suitable_letters_or_digits_is_named(tmp_path: Path) -> None:
+def test_a_data_root_without_suitable_letters_or_digits_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match="has no folder mnist"):
         load_setup(DataConfig(data_root=tmp_path), 0)
     root = data_root(tmp_path, "IL")

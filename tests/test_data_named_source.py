@@ -166,6 +166,13 @@ def test_offline_means_that_nobody_is_asked(
     assert all(asked[-1] for asked in hub.asked)
 
 
+def test_an_empty_folder_is_not_filled_from_the_hub(tmp_path: Path, hub: Hub) -> None:
+    (tmp_path / "set").mkdir()
+    with pytest.raises(UserError, match=r"set holds neither .*hf download owner/set"):
+        open_source(SET, tmp_path, 1, SIZE)
+    assert all(asked[-1] for asked in hub.asked)
+
+
 def test_without_the_hubs_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr("ifnormal.data.whereabouts.find_spec", lambda name: None)

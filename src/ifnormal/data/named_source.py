@@ -36,6 +36,11 @@ def open_source(
     """
     folder = locate(source, data_root)
     reason = ""
+    if folder is None and data_root is not None and (data_root / source.name).is_dir():
+        raise UserError(
+            f"{data_root / source.name} holds neither {source.name}'s Parquet files "
+            f"(train-*-of-*.parquet) nor a folder train; {how_to_get(source, data_root)}."
+        )
     if folder is None and fetch and source.hub and not offline():
         try:
             folder = fetched(source, offline=False)
