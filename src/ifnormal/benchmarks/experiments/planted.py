@@ -73,16 +73,15 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
 
 
 def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
-    def rows(columns: Mapping[str, str], setups: Sequence[str]) -> dict[str, list[Cell]]:
-        return {
-            _title(setup): [
-                _cell([run for run in plan if run.setup == setup], finished, key) for key in columns
-            ]
-            for setup in setups
-        }
+    several = len({run.detector for run in plan} - {"formula"}) > 1
+    groups: dict[str, list[BenchRun]] = {}
+    for run in plan:
+        groups.setdefault(_title(run, several), []).append(run)
 
-    setups = list(dict.fromkeys(run.setup for run in plan))
-    formulas = [one for one in setups if not KINDS[one.removeprefix("planted/")].learned]
+    def rows(columns: Mapping[str, str], titles: Sequence[str]) -> dict[str, list[Cell]]:
+        return {title: [_cell(groups[title], finished, key) for key in columns] for title in titles}
+
+    formulas = [title for title, runs in groups.items() if runs[0].detector == "formula"]
     made = [
         Table(
             "Planted reasons: what the counterfactuals change",
