@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 NAME = "paper"
 _DETECTORS = ("bce", "hsc", "dsvdd")
 _FAMILIES = {
-    "mnist": "MNIST",
     "cmnist": "C-MNIST",
+    "mnist": "MNIST",
     "cifar10": "CIFAR-10",
     "gtsrb": "GTSRB",
     "inn": "INN",
