@@ -112,6 +112,18 @@ def test_maps_and_heatmaps_of_any_size(shape: tuple[int, int, int]) -> None:
     assert network.upsample(outputs[:, 0]).shape == (2, *shape[1:])
 
 
+def test_folding_keeps_the_map_and_leaves_no_normalisation() -> None:
+    network = FullyConvolutional((1, 32, 32), 4, 1, True)
+    for _ in range(20):
+        network(torch.rand(8, 1, 32, 32))
+    images = torch.rand(3, 1, 32, 32)
+    before, _ = network.eval()(images)
+    network.fold()
+    after, _ = network(images)
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
 def test_an_output_depends_on_its_receptive_field_alone() -> None:
     network = FullyConvolutional((1, 64, 64), 4, 1, True).eval()
     images = torch.rand(1, 1, 64, 64, requires_grad=True)

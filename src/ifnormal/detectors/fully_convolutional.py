@@ -4,37 +4,37 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ifnormal.config import SMALL_SIDE
 from ifnormal.detectors.receptive_field import receptive_fields
 from ifnormal.detectors.upsampling import upsample
 
-_SMALLEST = 16
-
 
 class FullyConvolutional(nn.Module):
-    """A plain convolutional network that ends in a map; like `Backbone`, without normalisation.
+    """A plain convolutional network that ends in a map, with batch normalisation as in the paper.
 
     A unit of the map stands for 4x4 pixels of images up to 48 and 8x8 of larger ones, and reads
-    several times as many. The rim is padded with zeros as everywhere.
+    several times as many. Batch normalisation is for training alone: `fold` makes it part of the
+    convolutions, and from then on an image's map is its own.
     """
 
     def __init__(self, shape: tuple[int, int, int], width: int, outputs: int, bias: bool) -> None:
         super().__init__()
         self.size = shape[1:]
         wide, deep = 2 * width, 4 * width
+        last = 2 if max(self.size) > SMALL_SIDE else 1
         convolutions = [
             nn.Conv2d(4 * shape[0], width, 3, 1, 1, bias=bias),
             nn.Conv2d(width, wide, 3, 2, 1, bias=bias),
             nn.Conv2d(wide, wide, 3, 1, 1, bias=bias),
+            nn.Conv2d(wide, deep, 3, last, 1, bias=bias),
+            nn.Conv2d(deep, deep, 3, 1, 1, bias=bias),
         ]
-        if max(self.size) > SMALL_SIDE:
-            convolutions.append(nn.Conv2d(wide, deep, 3, 2, 1, bias=bias))
-        else:
-            convolutions.append(nn.Conv2d(wide, deep, 3, 1, 1, bias=bias))
-        convolutions.append(nn.Conv2d(deep, deep, 3, 1, 1, bias=bias))
-        layers = [layer for conv in convolutions for layer in (conv, nn.LeakyReLU(0.1))]
-        self.stages = nn.Sequential(nn.PixelUnshuffle(2), *layers)
+        layers: list[nn.Module] = [nn.PixelUnshuffle(2)]
+        for conv in convolutions:
+            layers += [conv, nn.BatchNorm2d(conv.out_channels), nn.LeakyReLU(0.1)]
+        self.stages = nn.Sequential(*layers)
         self.head = nn.Conv2d(deep, outputs, 1, bias=bias)
         self.fields = receptive_fields(nn.Sequential(self.stages, self.head))
         for module in self.modules():
@@ -42,6 +42,16 @@ class FullyConvolutional(nn.Module):
                 nn.init.kaiming_normal_(module.weight, a=0.1)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+
+    def fold(self) -> None:
+        """Make every batch normalisation part of its convolution; evaluation mode, for good."""
+        self.eval()
+        for at, layer in enumerate(self.stages):
+            if isinstance(layer, nn.BatchNorm2d):
+                conv = self.stages[at - 1]
+                assert isinstance(conv, nn.Conv2d)
+                self.stages[at - 1] = fuse_conv_bn_eval(conv, layer)
+                self.stages[at] = nn.Identity()
 
     def get_used_to(self, normal: Tensor) -> None:
         """Nothing: what is usual at a place would not be fully convolutional."""
@@ -51,7 +61,7 @@ class FullyConvolutional(nn.Module):
 
         The features are means and maxima of the last stage over the image.
         """
-        found = self.stages(images)
+        found = self.stages(4 * images - 2)
         return self.head(found), torch.cat([found.mean((2, 3)), found.amax((2, 3))], 1)
 
     def upsample(self, maps: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ifnormal.config import DetectorConfig
 from ifnormal.detectors.calibration import Calibration
+from ifnormal.detectors.fully_convolutional import FullyConvolutional
 from ifnormal.detectors.networks import network_of
 from ifnormal.detectors.objective import DetectorObjective
 from ifnormal.detectors.residual import ResidualBackbone
@@ -67,7 +68,7 @@ class TrainedDetector(nn.Module):
 
     def freeze(self) -> TrainedDetector:
         """Evaluation mode, no gradient to the weights; itself."""
-        if isinstance(self.backbone, ResidualBackbone):
+        if isinstance(self.backbone, ResidualBackbone | FullyConvolutional):
             self.backbone.fold()
         return self.eval().requires_grad_(False)
 

@@ -14,40 +14,43 @@ from ifnormal.pixels import to_float
 from ifnormal.progress import Progress
 
 _STEPS, _BATCH, _RATE = 600, 32, 2e-3
-_WIDTH, _CODE, _GRID = 16, 64, 4
+_WIDTH, _CODE, _GRID, _COARSE = 32, 64, 4, 96
 _REPORT_EVERY = 25
 
 
 class Autoencoder(nn.Module):
-    """Down to `_CODE` numbers and back: too few for what is in no normal image."""
+    """Down to `_CODE` numbers and back: too few for what is in no normal image.
+
+    It reads and writes cells of 2x2 pixels, of 4x4 from 96 pixels on.
+    """
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         super().__init__()
-        self.size = shape[1:]
-        stages, grid, width = [nn.Conv2d(shape[0], _WIDTH, 3, 1, 1), nn.LeakyReLU(0.1)], 1, _WIDTH
-        while min(self.size) // grid > 2 * _GRID - 1 and grid < 2**6:
-            wider = min(8 * _WIDTH, 2 * width)
-            stages += [nn.Conv2d(width, wider, 4, 2, 1), nn.LeakyReLU(0.1)]
-            grid, width = 2 * grid, wider
-        self.down = nn.Sequential(*stages, nn.AdaptiveAvgPool2d(_GRID), nn.Flatten())
-        self.code = nn.Linear(width * _GRID**2, _CODE)
-        self.back = nn.Sequential(nn.Linear(_CODE, width * _GRID**2), nn.LeakyReLU(0.1))
-        up: list[nn.Module] = [nn.Unflatten(1, (width, _GRID, _GRID))]
-        side = _GRID
-        while side < max(self.size):
-            narrower = max(_WIDTH, width // 2)
-            up += [
-                nn.Upsample(scale_factor=2, mode="nearest"),
-                nn.Conv2d(width, narrower, 3, 1, 1),
-                nn.LeakyReLU(0.1),
-            ]
-            side, width = 2 * side, narrower
-        self.up = nn.Sequential(*up, nn.Conv2d(width, shape[0], 3, 1, 1))
+        channels, height, width = shape
+        cell = 2 if max(height, width) < _COARSE else 4
+        grid, wide = min(height, width) // cell, _WIDTH
+        down = [nn.PixelUnshuffle(cell), nn.Conv2d(cell**2 * channels, wide, 3, 1, 1), _bent()]
+        up = [nn.Conv2d(wide, cell**2 * channels, 3, 1, 1), nn.PixelShuffle(cell)]
+        while grid > 2 * _GRID - 1:
+            wider = min(4 * _WIDTH, 2 * wide)
+            down += [nn.Conv2d(wide, wider, 4, 2, 1), _bent()]
+            up = [nn.Upsample(scale_factor=2), nn.Conv2d(wider, wide, 3, 1, 1), _bent(), *up]
+            grid, wide = grid // 2, wider
+        numbers = wide * _GRID**2
+        self.size = height, width
+        self.down = nn.Sequential(*down, nn.AdaptiveAvgPool2d(_GRID), nn.Flatten())
+        self.code = nn.Linear(numbers, _CODE)
+        self.back = nn.Sequential(nn.Linear(_CODE, numbers), _bent())
+        self.up = nn.Sequential(nn.Unflatten(1, (wide, _GRID, _GRID)), *up)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) images in [0, 1], restored from their codes."""
         restored = self.up(self.back(self.code(self.down(images))))
         return F.interpolate(restored, self.size, mode="bilinear", align_corners=False)
+
+
+def _bent() -> nn.Module:
+    return nn.LeakyReLU(0.1)
 
 
 def train_autoencoder(normal: Tensor, seed: int, steps: int) -> Autoencoder:
