@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ifnormal.config import DetectorConfig
 from ifnormal.detectors import OBJECTIVES
+from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
@@ -174,8 +175,11 @@ class TestAutoencoder:
 
 def test_a_report_of_fcdd_shows_and_names_its_own_heatmaps(tmp_path: Path) -> None:
     detector = TrainedDetector(OBJECTIVES["fcdd"], DetectorConfig(width=4), COLOR).freeze()
-    explainer = Explainer(detector, tiny(steps=2)).fit(blue(), red(), seed=0)
-    explanation = explainer.explain(red(4), traversals=0)
+    normal, outliers = sorted(
+        (blue(), red()), key=lambda images: in_batches(detector, images).median().item()
+    )
+    explainer = Explainer(detector, tiny(steps=2)).fit(normal, outliers, seed=0)
+    explanation = explainer.explain(outliers[:4], traversals=0)
     assert explanation.heatmaps is not None
     expected = heatmaps(detector, explanation.anomalies)
     assert expected is not None
