@@ -153,6 +153,15 @@ def test_only_where_it_may_is_anything_mirrored():
     assert 0.3 < from_the_right(mirror=True) < 0.7
 
 
+def test_half_of_them_keep_every_detail():
+    """Stripes of one pixel: moved by whole pixels they stay as sharp, turned they do not."""
+    stripes = (torch.arange(16) % 2).float().expand(400, 3, 16, 16)
+    varied = vary_photographs(stripes, Generator().manual_seed(0), mirror=False)[:, :, 4:12, 4:12]
+    step = varied.diff(dim=3).abs().mean((1, 2, 3)) / varied.mean((1, 2, 3)).clamp_min(1e-3)
+    sharp = (step > 1.4).float().mean()
+    assert 0.25 < sharp < 0.75
+
+
 def test_variations_stay_images_and_follow_the_generator(setup):
     images = setup.judge_images[:8].float() / 255
     first, second = (

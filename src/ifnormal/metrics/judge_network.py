@@ -28,7 +28,7 @@ class JudgeNetwork(nn.Module):
     Args:
         shape: (C, H, W) of the images; H and W at least 16.
         answers: for each attribute, its number of values, junk included.
-        width: channels of the first stage; by default 24 for drawings, 48 for photographs.
+        width: channels of the first stage; by default 24 for drawings, 32 for photographs.
         pictures: what kind of images it is for.
     """
 
@@ -44,7 +44,7 @@ class JudgeNetwork(nn.Module):
             raise UserError(
                 f"The judge needs images of at least {_LEAST_SIDE} pixels, not {shape[1:]}."
             )
-        self.pictures, self.width = pictures, width or (24 if pictures == "drawings" else 48)
+        self.pictures, self.width = pictures, width or (24 if pictures == "drawings" else 32)
         build = _drawing_stages if pictures == "drawings" else _photograph_stages
         stages, self.penultimate = build(shape, self.width)
         self.stages = nn.ModuleList(stages)
