@@ -94,7 +94,7 @@ def card_outliers(
     total = sum(share for _, share in found)
     parts: list[Outliers] = []
     for source, share in found:
-        some = max(1, round(count * share / total))
+        some = max(1, int(count * share / total))
         parts.append(_of_source(source, card, data_root, normal, some, seed))
     judged = [part.judge for part in parts if part.judge is not None]
     return Outliers(
