@@ -25,6 +25,7 @@ EXTRAS = {
     "fid_n_per_concept",
     "fid_extractor",
     "substitutability_real",
+    "truly_normal_real",
     "second_detector_auroc",
 }
 
@@ -127,7 +128,14 @@ class Bright:
         return self.inspect(images)[0].sigmoid()
 
 
-NEEDS_JUDGE = {"truly_normal", "minimal_edit", "two_reasons", "two_ways", "judge_accuracy"}
+NEEDS_JUDGE = {
+    "truly_normal",
+    "truly_normal_real",
+    "minimal_edit",
+    "two_reasons",
+    "two_ways",
+    "judge_accuracy",
+}
 
 
 def test_without_a_judge_features_are_the_second_detectors(setup):

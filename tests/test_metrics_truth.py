@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import tensor
 
-from ifnormal.metrics.truth import truth
+from ifnormal.metrics.truth import normal_share, truth
 
 ONE, CYAN, JUNK = 1, 5, -1
 RED, BLUE = 0, 2
@@ -121,6 +121,16 @@ def test_an_attribute_that_makes_nothing_normal_must_still_be_kept():
     result = truth(predicted, true, NORMAL)
     assert result.minimal_edit == [100, 0]
     assert (result.two_reasons, result.two_ways) == (100, 0)
+
+
+def test_the_share_of_images_that_are_normal():
+    predicted = {
+        "digit": tensor([ONE, 3, ONE, JUNK, 7]),
+        "color": tensor([RED, CYAN, JUNK, CYAN, RED]),
+    }
+    assert normal_share(predicted, NORMAL) == 40
+    assert normal_share({"digit": predicted["digit"]}, {"digit": (3, 7)}) == 40
+    assert normal_share(predicted, {**NORMAL, "digit": (ONE, 7)}) == 60
 
 
 values = st.lists(st.integers(-1, 6), min_size=12, max_size=12).map(lambda v: tensor(v).view(4, 3))

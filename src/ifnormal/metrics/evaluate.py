@@ -24,7 +24,7 @@ from ifnormal.metrics.normality_auroc import auroc, normality_auroc
 from ifnormal.metrics.second_detector import second_detector_agrees
 from ifnormal.metrics.second_opinion import SecondOpinion
 from ifnormal.metrics.substitutability import LEAST_ANOMALIES, substitutability
-from ifnormal.metrics.truth import Truth, truth
+from ifnormal.metrics.truth import Truth, normal_share, truth
 from ifnormal.metrics.validity import validity
 
 Part = Literal["test", "validation"]
@@ -61,8 +61,9 @@ def evaluate(
         JSON-compatible values under the keys of `METRICS` (all but the two of cost), lists having
         one entry a concept, None where a figure has no meaning or nobody can tell. Besides,
         `normality_auroc_per_concept`, `fid_n_per_concept`; `fid_extractor`, the name of the
-        features behind FID, KID, perceptual distance and diversity; `substitutability_real` and
-        `second_detector_auroc`, to read the figures of these names by.
+        features behind FID, KID, perceptual distance and diversity; and to read figures by:
+        `truly_normal_real`, what the judge says of real normal images, `substitutability_real` and
+        `second_detector_auroc`.
 
     Raises:
         UserError: there is a judge, but the setup does not know the attributes of its anomalies.
@@ -111,11 +112,14 @@ def _of_judge(
     judge: AttributeJudge | None, explanation: Explanation, setup: AnomalySetup, part: Part
 ) -> dict[str, Any]:
     if judge is None:
-        return {}
+        return {"truly_normal_real": None}
     result = explanation_truth(explanation, setup, judge, part)
     true = _true(setup, part, len(explanation))
     return {
         "truly_normal": result.truly_normal,
+        "truly_normal_real": normal_share(
+            judge.predict(_normal(setup, part)), setup.normal_attributes
+        ),
         "minimal_edit": result.minimal_edit,
         "two_reasons": result.two_reasons,
         "two_ways": result.two_ways,

@@ -136,13 +136,10 @@ def truth(
     import torch
 
     _check(predicted, true, normal_attributes)
-    clear = torch.stack([values >= 0 for values in predicted.values()]).all(0)
-    has = {
-        name: clear & torch.isin(predicted[name], torch.tensor(values))
-        for name, values in normal_attributes.items()
-    }
+    has = _has(predicted, normal_attributes)
+    clear = _clear(predicted)
     kept = {name: predicted[name] == true[name][:, None] for name in predicted}
-    is_normal = torch.stack(list(has.values())).any(0)
+    is_normal = _any(has.values())
     changes = torch.stack([~same for same in kept.values()]).sum(0)
     is_minimal = clear & (changes == 1)
     several = len(normal_attributes) > 1
@@ -155,6 +152,39 @@ def truth(
         two_ways=_share(_two_ways(has, kept)) if several else None,
         distinct_normals=_distinct_normals(has, predicted, normal_attributes),
     )
+
+
+def normal_share(
+    predicted: Mapping[str, Tensor], normal_attributes: Mapping[str, tuple[int, ...]]
+) -> float:
+    """Share in % of images that show a normal attribute and no junk, by the judge's values.
+
+    Of real normal images it is what `truly_normal` can reach: the judge errs there as well.
+
+    Args:
+        predicted: attribute -> (N,) values the judge gave; negative is junk.
+        normal_attributes: as for `truth`.
+    """
+    return _share(_any(_has(predicted, normal_attributes).values()))
+
+
+def _clear(predicted: Mapping[str, Tensor]) -> Tensor:
+    import torch
+
+    return torch.stack([values >= 0 for values in predicted.values()]).all(0)
+
+
+def _has(
+    predicted: Mapping[str, Tensor], normal: Mapping[str, tuple[int, ...]]
+) -> dict[str, Tensor]:
+    """For each attribute that can make an image normal, where it does."""
+    import torch
+
+    clear = _clear(predicted)
+    return {
+        name: clear & torch.isin(predicted[name], torch.tensor(values))
+        for name, values in normal.items()
+    }
 
 
 def _two_reasons(has: Mapping[str, Tensor]) -> Tensor:
