@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from ifnormal.config import (
     DATA_PATHS,
@@ -38,6 +37,7 @@ from ifnormal.config import (
 )
 from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.words import anomaly_names, words
 from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.detectors.training import train_detector
@@ -155,7 +155,7 @@ def explain_stage(run: Path) -> Explanation:
     explainer = _explainer(run, _detector(run))
     require_writable(target)
     setup = _setup(run)
-    explanation = explainer.explain(setup.test_anomalies, _names(setup))
+    explanation = explainer.explain(setup.test_anomalies, anomaly_names(setup))
     with timed(run, "explain", begun):
         clear(run, "explain")
         explanation.save(target)
@@ -230,18 +230,18 @@ def _contrast(
     plain.save(run / "gradient")
     if judge is None:
         return
-    predicted = _predict(judge, plain.counterfactuals)
+    predicted = judge.predict(plain.counterfactuals)
     true = {name: values[few] for name, values in setup.attributes["test_anomalies"].items()}
     judged = explanation_truth(explanation, setup, judge)
     write_json(
         run / "truth.json",
         {
             "is_normal": judged.is_normal.tolist(),
-            "verdicts": _words(_predict(judge, explanation.counterfactuals), setup),
+            "verdicts": words(judge.predict(explanation.counterfactuals), setup),
             "gradient_is_normal": truth(
                 predicted, true, setup.normal_attributes
             ).is_normal.tolist(),
-            "gradient_verdicts": _words(predicted, setup),
+            "gradient_verdicts": words(predicted, setup),
         },
     )
 
@@ -267,35 +267,6 @@ def _second(run: Path, setup: AnomalySetup, detector: TrainedDetector, seed: int
     second = train_second_detector(setup, detector.config, seed)
     second.save(run / SECOND)
     return second_opinion(second)
-
-
-def _predict(judge: AttributeJudge, edits: Tensor) -> dict[str, Tensor]:
-    flat = judge.predict(edits.flatten(0, 1))
-    return {name: values.view(edits.shape[:2]) for name, values in flat.items()}
-
-
-def _words(predicted: Mapping[str, Tensor], setup: AnomalySetup) -> list[list[str]]:
-    """What the judge sees, in words such as "cyan 7", one a counterfactual."""
-
-    def word(name: str, value: int) -> str:
-        return setup.attribute_names[name][value] if value >= 0 else f"unclear {name}"
-
-    rows, columns = next(iter(predicted.values())).shape
-    order = list(reversed(list(setup.attribute_names)))
-    return [
-        [" ".join(word(name, int(predicted[name][n, k])) for name in order) for k in range(columns)]
-        for n in range(rows)
-    ]
-
-
-def _names(setup: AnomalySetup) -> list[str]:
-    """Names of the test anomalies by what they show, such as "red 4", with their number."""
-    known = setup.attributes.get("test_anomalies", {})
-    order = list(reversed(list(known)))
-    return [
-        " ".join([*(setup.attribute_names[a][int(known[a][n])] for a in order), f"({n})"])
-        for n in range(len(setup.test_anomalies))
-    ]
 
 
 def _setup(run: Path) -> AnomalySetup:

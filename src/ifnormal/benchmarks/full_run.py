@@ -14,7 +14,6 @@ from ifnormal.benchmarks.materials import (
     configs,
     explainer_of,
     measured,
-    names_of,
     second_of,
     setup_of,
     trained_detector,
@@ -22,6 +21,7 @@ from ifnormal.benchmarks.materials import (
 )
 from ifnormal.benchmarks.preview import write_preview
 from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.words import anomaly_names, words
 from ifnormal.explanation import Explanation
 from ifnormal.metrics.evaluate import explanation_truth
 from ifnormal.metrics.judge import AttributeJudge
@@ -47,9 +47,10 @@ def full_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
         workplace: holds shared detectors and judges, and knows the data.
 
     Returns:
-        Figures under the keys of `METRICS`, and `seconds` of each stage. `wall_clock_s` is what
-        the run takes by itself: a detector and a judge that are shared count with their training.
-        `cpu_s` is what this process spent on it, which does not depend on who else is at work.
+        Figures under the keys of `METRICS`, `anomalies`, the number of them that were measured, and
+        `seconds` of each stage. `wall_clock_s` is what the run takes by itself: a detector and a
+        judge that are shared count with their training. `cpu_s` is what this process spent on it,
+        which depends less on who else is at work.
     """
     options = configs(run, workplace)
     begun = time.perf_counter()
@@ -69,13 +70,16 @@ def full_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     if explainer.images_per_second:  # 0 where an earlier attempt finished the fit
         update_config(folder, {"images_per_s": round(explainer.images_per_second, 1)})
     with timed(folder, "explain", time.perf_counter()):
-        explanation = explainer.explain(setup.test_anomalies, names_of(setup), traversals=_KEPT)
+        explanation = explainer.explain(
+            setup.test_anomalies, anomaly_names(setup), traversals=_KEPT
+        )
     with timed(folder, "evaluate", time.perf_counter()):
         second = second_of(run, workplace, setup) if judge is None else None
         figures = measured(run, explanation, setup, detector, judge, second)
     stages = {**seconds(folder), _DETECTOR: shared.seconds}
     if judged is not None:
         stages[_JUDGE] = judged[1].seconds
+    figures["anomalies"] = len(explanation)
     figures["seconds"] = stages
     figures["wall_clock_s"] = round(sum(stages.values()), 1)
     figures["cpu_s"] = round(time.process_time(), 1)
@@ -97,7 +101,8 @@ def write_pictures(
     kept.save(folder / "explanation")
     if judge is not None:
         truth = explanation_truth(kept, setup, judge)
-        write_json(folder / "truth.json", {"is_normal": truth.is_normal.tolist()})
+        seen = words(judge.predict(kept.counterfactuals), setup)
+        write_json(folder / "truth.json", {"is_normal": truth.is_normal.tolist(), "verdicts": seen})
     write_report(folder, metrics=figures)
 
 

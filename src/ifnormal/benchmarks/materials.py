@@ -123,7 +123,7 @@ def trained_judge(
 
     It knows no run and no normal class, so that one serves all setups of a family.
     """
-    if setup.judge_images is None:
+    if setup.judge_images is None or not setup.attributes:
         return None
     content = {"key": judge_key(setup, JUDGE_SEED, steps), "seed": JUDGE_SEED, "steps": steps}
     folder = workplace.shared / "judges" / _hash(content)
@@ -204,16 +204,6 @@ def measured(
     of_detector = auroc(normal, in_batches(detector, setup.test_anomalies))
     figures = evaluate(explanation, normal, setup, judge, run.seed, of_detector, second=second)
     return {**dict.fromkeys(METRICS), **figures}
-
-
-def names_of(setup: AnomalySetup) -> list[str]:
-    """Names of the test anomalies by what they show, such as "red 4", with their number."""
-    known = setup.attributes.get("test_anomalies", {})
-    order = list(reversed(list(known)))
-    return [
-        " ".join([*(setup.attribute_names[a][int(known[a][n])] for a in order), f"({n})"])
-        for n in range(len(setup.test_anomalies))
-    ]
 
 
 def _shared(

@@ -160,13 +160,16 @@ def _agreement(accepted: float | None, normal: float | None, second: float | Non
 
 
 def _setting(run: Run) -> list[str]:
-    n, k = run.explanation.counts.explained, run.explanation.head.concepts
+    shown, k = run.explanation.counts.explained, run.explanation.head.concepts
+    measured = run.metrics.get("anomalies")  # a sweep keeps only the first as pictures
+    n = measured if isinstance(measured, int) and measured > shown else shown
     setup = run.config.get("setup")
     normal = setup.get("normal") if isinstance(setup, dict) else None
     sentences = [f"Normal here is {normal}."] if isinstance(normal, str) and normal else []
     sentences.append(
         f"{counted(n)} {'anomaly was' if n == 1 else 'anomalies were'} explained".capitalize()
-        + (f", each with {counted(k)} counterfactuals." if k > 1 and n else ".")
+        + (f", each with {counted(k)} counterfactuals" if k > 1 and n else "")
+        + (f"; all are measured, and the first {shown} are shown." if n > shown else ".")
     )
     auroc = mean(run.metrics.get("detector_auroc"))
     if auroc is not None:

@@ -73,12 +73,11 @@ def run_on_ray(
     if ours:
         _connect(ray, address)
     task = ray.remote(num_cpus=share.threads, max_retries=_RETRIES)(_task)
-    absolute = {"out": str(workplace.out.absolute()), "data_root": _path(workplace.data_root)}
-    pending = {}
+    places, pending = _places(workplace), {}
     try:
         for run in runs:
             begun(run)
-            pending[task.remote(asdict(run), absolute, share.threads)] = run
+            pending[task.remote(asdict(run), places, share.threads)] = run
         while pending:
             ready, _ = ray.wait(list(pending), num_returns=1)
             for reference in ready:
@@ -133,8 +132,13 @@ def _connect(ray: ModuleType, address: str | None) -> None:
         ) from None
 
 
-def _path(path: Path | None) -> str | None:
-    return None if path is None else str(path.absolute())
+def _places(workplace: Workplace) -> dict[str, str | None]:
+    """Where a node is to look and to write."""
+    root = workplace.data_root
+    return {
+        "out": str(workplace.out.absolute()),
+        "data_root": None if root is None else str(root.absolute()),
+    }
 
 
 def _package() -> ModuleType:

@@ -121,12 +121,13 @@ def _explained(
     import torch
 
     from ifnormal.baselines import latent_gradient, nearest_normal
-    from ifnormal.benchmarks.materials import configs, fitted, names_of
+    from ifnormal.benchmarks.materials import configs, fitted
+    from ifnormal.data.words import anomaly_names
     from ifnormal.gradient import gradient_counterfactuals
 
     fit = configs(run, workplace).fit
     anomalies: Tensor = setup.test_anomalies[:ANOMALIES]
-    names = tuple(names_of(setup)[: len(anomalies)])
+    names = tuple(anomaly_names(setup)[: len(anomalies)])
     if run.variant in _FITTED:
         explainer = fitted(folder / "explainer", fit, run.seed, setup, detector)
         begun = time.perf_counter()

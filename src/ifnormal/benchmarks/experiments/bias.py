@@ -66,10 +66,10 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
         explainer_of,
         judge_of,
         measured,
-        names_of,
         setup_of,
         trained_detector,
     )
+    from ifnormal.data.words import anomaly_names
 
     setup = setup_of(run, workplace)
     judge = judge_of(run, workplace, setup)
@@ -77,7 +77,7 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     seen = supervised_on(setup, _SEEN) if run.variant == SUPERVISED else setup
     detector, _ = trained_detector(seen, configs(run, workplace).detector, run.seed, workplace)
     explainer = explainer_of(run, folder, seen, detector)
-    explanation = explainer.explain(setup.test_anomalies, names_of(setup), traversals=_SHOWN)
+    explanation = explainer.explain(setup.test_anomalies, anomaly_names(setup), traversals=_SHOWN)
     figures = measured(run, explanation, setup, detector, judge)
     write_pictures(folder, explanation, setup, judge, figures)
     return {**figures, **_by_color(explanation, setup, detector, judge)}

@@ -43,9 +43,9 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
         explainer_of,
         judge_of,
         measured,
-        names_of,
         setup_of,
     )
+    from ifnormal.data.words import anomaly_names
     from ifnormal.heatmaps import HEATMAPS
 
     setup = setup_of(run, workplace)
@@ -53,7 +53,7 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     assert judge is not None
     detector = detector_of(run, workplace, setup)
     explainer = explainer_of(run, folder, setup, detector)
-    explanation = explainer.explain(setup.test_anomalies, names_of(setup), traversals=_SHOWN)
+    explanation = explainer.explain(setup.test_anomalies, anomaly_names(setup), traversals=_SHOWN)
     figures = measured(run, explanation, setup, detector, judge)
     write_pictures(folder, explanation, setup, judge, figures)
     figures |= exposed_by_counterfactuals(explanation, setup, judge)

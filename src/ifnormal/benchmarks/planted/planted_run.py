@@ -13,7 +13,7 @@ from torch import Tensor
 from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.contact_sheet import write_contact_sheet
 from ifnormal.benchmarks.experiment import Workplace
-from ifnormal.benchmarks.materials import fitted, names_of, trained_detector, trained_judge
+from ifnormal.benchmarks.materials import fitted, trained_detector, trained_judge
 from ifnormal.benchmarks.options import Configs, with_options
 from ifnormal.benchmarks.planted import verdict
 from ifnormal.benchmarks.planted.analytic import AnalyticDetector, analytic_signs
@@ -24,6 +24,7 @@ from ifnormal.benchmarks.planted.kinds import KINDS, PlantedKind
 from ifnormal.benchmarks.planted.material import Planted
 from ifnormal.benchmarks.planted.watermark import unmarked_signs, watermarked_signs
 from ifnormal.config import DataConfig, DetectorConfig, FitConfig
+from ifnormal.data.words import anomaly_names
 from ifnormal.detectors.detector import Detector, in_batches, log_odds_of
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
@@ -61,7 +62,7 @@ def planted_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, 
     before_fit = time.process_time()
     explainer = fitted(folder / "explainer", options.fit, run.seed, setup, detector)
     fit_seconds = time.process_time() - before_fit
-    explanation = explainer.explain(setup.test_anomalies, names_of(setup), traversals=_KEPT)
+    explanation = explainer.explain(setup.test_anomalies, anomaly_names(setup), traversals=_KEPT)
     judge = None if judged is None else judged[0]
     figures = _figures(kind, planted, detector, explainer, explanation, judge)
     least = None

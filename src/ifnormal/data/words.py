@@ -1,0 +1,38 @@
+"""What images show, in words such as "cyan 7"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from ifnormal.data.setup import AnomalySetup
+
+
+def anomaly_names(setup: AnomalySetup) -> list[str]:
+    """Names of the test anomalies by what they show, such as "red 4 (17)", with their number."""
+    known = setup.attributes.get("test_anomalies", {})
+    order = list(reversed(list(known)))
+    return [
+        " ".join([*(setup.attribute_names[a][int(known[a][n])] for a in order), f"({n})"])
+        for n in range(len(setup.test_anomalies))
+    ]
+
+
+def words(predicted: Mapping[str, Tensor], setup: AnomalySetup) -> list[list[str]]:
+    """What a judge sees in N x K images, one text an image.
+
+    Args:
+        predicted: attribute -> (N, K) int64 values; a negative one is junk.
+        setup: knows what the values are called.
+    """
+
+    def word(name: str, value: int) -> str:
+        return setup.attribute_names[name][value] if value >= 0 else f"unclear {name}"
+
+    rows, columns = next(iter(predicted.values())).shape
+    order = list(reversed(list(setup.attribute_names)))
+    return [
+        [" ".join(word(name, int(predicted[name][n, k])) for name in order) for k in range(columns)]
+        for n in range(rows)
+    ]
