@@ -72,6 +72,7 @@ COLORED_NAME = "tiny_experiments:COLORED"
 COLORED_OPTIONS: dict[str, Any] = {
     "data.drawings": 200,
     "data.outliers": 64,
+    "data.test_images": 30,
     "detector.steps": 30,
     "detector.batch_size": 32,
     "detector.width": 8,
