@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,9 @@ from ifnormal.benchmarks.engines import local
 from ifnormal.benchmarks.engines.process import Started
 from ifnormal.benchmarks.experiment import Selection, Workplace
 from ifnormal.benchmarks.experiments import EXPERIMENTS, experiment_named
+from ifnormal.benchmarks.options import spelled_out
 from ifnormal.benchmarks.sweep import Shard, Swept, planned, sweep
-from ifnormal.benchmarks.sweep_folder import LOCKS, Outcome, read_plan
+from ifnormal.benchmarks.sweep_folder import LOCKS, Outcome, read_plan, remember_plan
 from ifnormal.errors import UserError
 from ifnormal.storage import read_json
 
@@ -277,3 +279,19 @@ def test_cores_are_shared_out(
     jobs: int | None, threads: int | None, cores: int, share: Share
 ) -> None:
     assert share_cores(jobs, threads, cores) == share
+
+
+def test_a_card_with_another_budget_makes_other_runs_in_the_place_of_the_old(tmp_path):
+    run = spelled_out(BenchRun("paper", "mnist/one-vs-rest/7", "bce", 0))
+    assert run.options["fit.steps"] > 0
+    longer = replace(run, options={**run.options, "fit.steps": run.options["fit.steps"] + 1})
+    other = BenchRun("paper", "mnist/one-vs-rest/8", "bce", 0)
+    assert run.key != longer.key
+    remember_plan(tmp_path, "paper", [run, other], {})
+    remember_plan(tmp_path, "paper", [longer], {})
+    assert read_plan(tmp_path).runs == (longer, other)
+
+
+def test_a_runs_own_options_go_before_its_budget():
+    own = BenchRun("paper", "mnist/one-vs-rest/7", "bce", 0, options={"fit.steps": 3})
+    assert spelled_out(own).options["fit.steps"] == 3

@@ -46,14 +46,21 @@ def configs_of(run: BenchRun, data_root: Path | None) -> Configs:
     return with_options(start, chosen)
 
 
+def spelled_out(run: BenchRun) -> BenchRun:
+    """The same run with its setup's budget among its options.
+
+    So that a card with another budget makes other runs of them, instead of passing off those that
+    were made with the old one.
+    """
+    return replace(run, options={**budget_of(run), **run.options})
+
+
 def budget_of(run: BenchRun) -> Mapping[str, Any]:
     """The options of the run's budget, as its setup's card has them; none without a card."""
-    if "/" not in run.setup:  # a setup that is older than the cards, such as colored-mnist
-        return {}
-    from ifnormal.data.cards import card
+    from ifnormal.data.cards import all_cards
 
-    budgets: Mapping[str, Mapping[str, Any]] = card(run.setup).budgets
-    return budgets.get(run.budget, {})
+    known = all_cards().get(run.setup)
+    return {} if known is None else known.budgets.get(run.budget, {})
 
 
 def with_options(config: _T, options: Mapping[str, Any]) -> _T:

@@ -13,6 +13,7 @@ from ifnormal.benchmarks.cores import Share
 from ifnormal.benchmarks.engines.local import run_locally
 from ifnormal.benchmarks.experiment import Selection, Workplace
 from ifnormal.benchmarks.experiments import experiment_named
+from ifnormal.benchmarks.options import spelled_out
 from ifnormal.benchmarks.sweep_folder import (
     Outcome,
     is_done,
@@ -74,7 +75,7 @@ def planned(
     require(bool(selection.seeds), "--seeds must name at least one seed.")
     for seed in selection.seeds:
         require_seed(seed)
-    runs = [_changed(run, options or {}) for run in experiment.plan(selection)]
+    runs = [spelled_out(_changed(run, options or {})) for run in experiment.plan(selection)]
     if not runs:
         raise UserError(
             f"The experiment {name} has no runs for --only {selection.only!r}; ifnormal bench list "

@@ -137,11 +137,13 @@ def remember_plan(
                 f"{out} holds runs of the experiment {known.experiment}, not of {experiment}; "
                 "name another folder with --out."
             )
-        keys = {run.key for run in known.runs}
-        added = [run for run in runs if run.key not in keys]
+        # Those of a budget that has changed since make room for their successors.
+        successors = {_place(run): run for run in runs}
+        kept = [successors.pop(_place(run), run) for run in known.runs]
+        added = list(successors.values())
         asked = {run.setup for run in runs}
         missing = {s: why for s, why in known.skipped.items() if s not in asked} | dict(skipped)
-        plan = Plan(experiment, (*known.runs, *added), missing)
+        plan = Plan(experiment, (*kept, *added), missing)
         document = {**asdict(plan), "runs": [asdict(run) for run in plan.runs]}
         write_json(out / PLAN, document)
     return plan
@@ -170,6 +172,11 @@ def read_plan(out: Path) -> Plan:
 def bench_run(saved: Mapping[str, Any]) -> BenchRun:
     """BenchRun from the JSON of `asdict`."""
     return BenchRun(**saved)
+
+
+def _place(run: BenchRun) -> tuple[str, ...]:
+    """Where a run stands in the tables, whatever its options."""
+    return (run.setup, run.detector, run.variant, str(run.seed), run.budget)
 
 
 def _now() -> str:
