@@ -111,7 +111,7 @@ class TestSweep:
     ) -> None:
         swept(tmp_path, Selection(only="a/one"))
         lines = capsys.readouterr().err.splitlines()
-        assert lines[0] == "1 run to do, 0 done before, 1 at a time."
+        assert lines[0] == "1 run to do, 0 done before."
         assert lines[1].startswith("[1/1] a/one bce seed 0: done in 0 s, figure 5.5")
         assert len(lines) == 2
 

@@ -18,7 +18,7 @@ from ifnormal.benchmarks.tables import number
 from ifnormal.printable import printable
 from ifnormal.storage import read_json
 
-_SHOWN = 3
+_SHOWN, _FLYING = 3, 8
 
 
 class SweepView:
@@ -28,7 +28,7 @@ class SweepView:
         experiment: its headline figures are shown.
         runs: those that are to be done.
         out: folder of the sweep.
-        jobs: runs at a time, for the time left.
+        jobs: runs at a time here, for the time left; a cluster may do more.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class SweepView:
     ) -> None:
         self._headline: tuple[str, ...] = tuple(experiment.facts.get("headline", ()))
         self._out, self._jobs, self._total = out, jobs, len(runs)
-        self._ended, self._spent = 0, 0.0
+        self._ended, self._spent, self._since = 0, 0.0, time.perf_counter()
         self._running: dict[str, tuple[BenchRun, float]] = {}
         self._states: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self._figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -67,7 +67,7 @@ class SweepView:
     def begin(self, done: int, skipped: Mapping[str, str]) -> None:
         """Say what there is to do, and what is left out."""
         runs = "1 run" if self._total == 1 else f"{self._total} runs"
-        self._say(f"{runs} to do, {done} done before, {self._jobs} at a time.")
+        self._say(f"{runs} to do, {done} done before.")
         if skipped:
             names = list(skipped)
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
@@ -112,7 +112,8 @@ class SweepView:
         """Seconds until all is done, by the mean of the runs that have ended."""
         if not self._spent:
             return 0.0
-        return self._spent / self._ended * (self._total - self._ended) / self._jobs
+        at_a_time = max(self._jobs, self._spent / (time.perf_counter() - self._since))
+        return self._spent / self._ended * (self._total - self._ended) / at_a_time
 
     def _say(self, line: str) -> None:
         if self._live is not None:
@@ -130,8 +131,11 @@ class SweepView:
             means = [number(sum(f) / len(f)) if f else "" for f in figures]
             numbers = [str(states[name] or "") for name in ("done", "failed", "left")]
             table.add_row(group, *numbers, *means)
-        for run, since in list(self._running.values()):
+        running = list(self._running.values())
+        for run, since in running[:_FLYING]:
             table.add_row(f"  {run}: {_duration(time.perf_counter() - since)}", style="dim")
+        if len(running) > _FLYING:
+            table.add_row(f"  and {len(running) - _FLYING} more", style="dim")
         left = self._time_left()
         table.caption = f"{self._ended} of {self._total} runs ended" + (
             f", {_duration(left)} left" if left else ""

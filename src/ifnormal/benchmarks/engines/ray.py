@@ -7,6 +7,7 @@ nodes do not share it, they come back with the task and are written by the drive
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -72,6 +73,13 @@ def run_on_ray(
     ours = not ray.is_initialized()
     if ours:
         _connect(ray, address)
+    largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes()), default=0)
+    if largest < share.threads:
+        print(
+            f"No node of the cluster has {share.threads} processors now; runs wait for one. "
+            "--threads asks for fewer.",
+            file=sys.stderr,
+        )
     task = ray.remote(num_cpus=share.threads, max_retries=_RETRIES)(_task)
     places, pending = _places(workplace), {}
     try:
