@@ -57,8 +57,9 @@ class TestWhichNetwork:
         ("objective", "asked", "pictures", "side", "network"),
         [
             ("bce", "auto", "photographs", 32, "residual"),
-            ("hsc", "auto", "photographs", 64, "residual"),
-            ("bce", "auto", "photographs", 128, "plain"),
+            ("hsc", "auto", "photographs", 48, "residual"),
+            ("bce", "auto", "photographs", 64, "plain"),
+            ("hsc", "residual", "photographs", 64, "residual"),
             ("bce", "auto", "drawings", 32, "plain"),
             ("bce", "plain", "photographs", 32, "plain"),
             ("bce", "residual", "drawings", 128, "residual"),

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ifnormal.config import DetectorConfig
+from ifnormal.config import SMALL_SIDE, DetectorConfig
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.backbone import Backbone
 from ifnormal.detectors.objective import DetectorObjective
 from ifnormal.detectors.residual import ResidualBackbone
-
-_LARGEST = 64
 
 
 def suited(
@@ -20,7 +18,7 @@ def suited(
 ) -> DetectorConfig:
     """The same configuration with the network it comes to, so that a saved detector names its own.
 
-    "auto" makes photographs of up to 64 pixels "residual" and everything else "plain", and where
+    "auto" makes photographs of up to 48 pixels "residual" and everything else "plain", and where
     an objective leaves no choice it is "plain" or, with a network of its own, "auto".
     """
     if objective.network is not Backbone:
@@ -29,7 +27,7 @@ def suited(
         return replace(config, network="plain")
     if config.network != "auto":
         return config
-    small = max(setup.shape[1:]) <= _LARGEST
+    small = max(setup.shape[1:]) <= SMALL_SIDE
     return replace(
         config, network="residual" if small and setup.pictures == "photographs" else "plain"
     )
