@@ -124,7 +124,9 @@ def test_a_whole_run_goes_on_where_its_worker_was_killed(tmp_path: Path) -> None
     measured = read_json(folder / "metrics.json")["anomalies"]
     assert measured > 24
     sentence = f"{measured} anomalies were explained, each with two counterfactuals; all are "
-    assert f"{sentence}measured, and the first 24 are shown." in (folder / "report.html").read_text()
+    assert (
+        f"{sentence}measured, and the first 24 are shown." in (folder / "report.html").read_text()
+    )
 
 
 @pytest.fixture
@@ -154,39 +156,39 @@ def performed(out: Path) -> Counter[str]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 class TestRay:
-    def sweep(self, out: Path, engine: Engine, options: dict[str, Any]) -> dict[str, int]:
-        swept = sweep(
-            tiny.NAME, BOTH, Workplace(out), {}, Share(1, 1), engine=engine, options=options
-        )
-        return dict(swept.counts)
+    def sweep(self, out: Path, engine: Engine) -> dict[str, int]:
+        place = Workplace(out)
+        return dict(sweep(tiny.NAME, Selection(), place, {}, Share(1, 1), engine=engine).counts)
 
     def test_a_node_dies_and_every_run_is_done_once(self, cluster: Any, tmp_path: Path) -> None:
-        options = {"sleep": 1.0}
-        runs, out = planned(tiny.NAME, BOTH, options), tmp_path / "ray"
-        node = cluster.worker_nodes and next(iter(cluster.worker_nodes))
-        hit: list[str] = []
+        runs, out = planned(tiny.NAME, Selection()), tmp_path / "ray"
+        (node,) = cluster.worker_nodes
+        raylet = str(node.all_processes["raylet"][0].process.pid)
+        out.mkdir()
+        (out / tiny.DOOMED).write_text(raylet)
+
+        def begun_there() -> list[dict[str, Any]]:
+            return [one for one in tiny.lines(out / "begun.jsonl") if one["raylet"] == raylet]
 
         def kill() -> None:
-            """Once both nodes are at work."""
-            wait_for(lambda: len(tiny.lines(out / "begun.jsonl")) >= 3)
-            ended = performed(out)
-            hit.extend(
-                line["key"] for line in tiny.lines(out / "begun.jsonl") if line["key"] not in ended
-            )
+            wait_for(begun_there)
             cluster.remove_node(node, allow_graceful=False)
 
         killer = threading.Thread(target=kill)
         killer.start()
-        assert self.sweep(out, on_ray(None), options) == {"was done": 0, "done": len(runs)}
+        assert self.sweep(out, on_ray(None)) == {"was done": 0, "done": len(runs)}
         killer.join()
-        assert hit, "a run was in flight when the node died"
+        (lost,) = begun_there()
+        begun = Counter(line["key"] for line in tiny.lines(out / "begun.jsonl"))
+        assert begun == Counter([lost["key"], *(run.key for run in runs)]), "one began anew"
         assert performed(out) == Counter(run.key for run in runs)
         states = [line["state"] for line in tiny.lines(out / "attempts.jsonl")]
         assert states == ["done"] * len(runs)
+        wait_for(lambda: not lives(lost["pid"]))
         local = tmp_path / "local"
-        self.sweep(local, run_locally, options)
+        self.sweep(local, run_locally)
         assert figures(out, runs) == figures(local, runs)
-        assert self.sweep(out, on_ray(None), options) == {"was done": len(runs)}
+        assert self.sweep(out, on_ray(None)) == {"was done": len(runs)}
 
     def test_a_whole_run_has_the_same_figures(self, cluster: Any, tmp_path: Path) -> None:
         (run,) = planned(tiny.COLORED_NAME, Selection())

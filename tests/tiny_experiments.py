@@ -17,6 +17,7 @@ from ifnormal.benchmarks.summary import summary
 NAME = "tiny_experiments:EXPERIMENT"
 PERFORMED = "performed.jsonl"
 BROKEN = "broken"  # while it is there, runs of a/two fail
+DOOMED = "doomed"  # names the node of a Ray cluster whose runs do not end before it dies
 SETUPS = ("a/one", "a/two", "b/one", "b/two")
 
 
@@ -34,7 +35,12 @@ def perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]
     import torch
 
     with (workplace.out / "begun.jsonl").open("a") as file:
-        file.write(json.dumps({"key": run.key, "pid": os.getpid()}) + "\n")
+        raylet = os.environ.get("RAY_RAYLET_PID")  # of the node, where there is one
+        line = {"key": run.key, "pid": os.getpid(), "raylet": raylet}
+        file.write(json.dumps(line) + "\n")
+    doomed = workplace.out / DOOMED
+    if raylet is not None and doomed.exists() and doomed.read_text() == raylet:
+        time.sleep(3600)
     if run.setup == "a/two" and (workplace.out / BROKEN).exists():
         raise RuntimeError("the detector\nis out of order")
     if run.options.get("nan") == run.setup:

@@ -91,6 +91,10 @@ def _tell(swept: Swept, out: Path, name: str) -> None:
             f"({swept.first_failure.sentence.rstrip('.')}); {out}/{run.key}/traceback.txt has "
             "more, and the same command again tries once more."
         )
+    if counts.get("stopped"):
+        raise UserError(
+            f"{counts['stopped']} runs were stopped from outside; the same command again goes on."
+        )
 
 
 def _table(options: Options) -> None:
