@@ -98,7 +98,7 @@ def _panel(chart: Chart, names: Sequence[str]) -> list[str]:
         value, meaning = chart.level
         parts.append(f'<path d="M{_LEFT} {up(value):.1f}h{inner}" stroke="{_INK}"/>')
         parts.append(
-            f'<text x="{_WIDTH - _RIGHT - 4}" y="{up(value) - 5:.1f}" text-anchor="end" '
+            f'<text x="{_WIDTH - _RIGHT - 4}" y="{up(value) + 13:.1f}" text-anchor="end" '
             f'fill="{_INK}">{escape(meaning)}</text>'
         )
     for name, line in chart.lines.items():

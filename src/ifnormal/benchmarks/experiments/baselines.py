@@ -26,18 +26,25 @@ ANOMALIES = 200
 _KEPT = 24
 _DEFAULT = ("cmnist/one+cyan", "mnist/one-vs-rest/*")
 
-NEAREST, PIXELS, CODES = "nearest normal image", "gradient on pixels", "gradient on codes"
-_OTHERS = (NEAREST, PIXELS, CODES)
+NEAREST, PIXELS, CODES = "nearest", "pixels", "codes"
+# Variant -> its name in the table.
+_OTHERS = {
+    NEAREST: "nearest normal image",
+    PIXELS: "gradient on pixels",
+    CODES: "gradient on codes",
+}
 # Fitted: the method, and what it is without some of its terms.
-_FITTED: Mapping[str, Mapping[str, Any]] = {
-    "the method": {},
-    "without L_con": {"fit.weights.concept": 0.0},
-    "without L_con, modes": {
-        "fit.weights.concept": 0.0,
-        "fit.weights.mode": 0.0,
-        "fit.conditional": False,
-    },
-    "without L_rec, L_cyc": {"fit.weights.reconstruction": 0.0, "fit.weights.cycle": 0.0},
+_FITTED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "method": ("the method", {}),
+    "no-concept": ("without L_con", {"fit.weights.concept": 0.0}),
+    "no-concept-no-modes": (
+        "without L_con, modes",
+        {"fit.weights.concept": 0.0, "fit.weights.mode": 0.0, "fit.conditional": False},
+    ),
+    "no-reconstruction": (
+        "without L_rec, L_cyc",
+        {"fit.weights.reconstruction": 0.0, "fit.weights.cycle": 0.0},
+    ),
 }
 _KEYS = (
     "normality_auroc",
@@ -72,7 +79,10 @@ def _plan(selection: Selection) -> list[BenchRun]:
 
     wanted = (selection.only,) if selection.only else _DEFAULT
     setups = [one for one in all_cards() if any(fnmatchcase(one, some) for some in wanted)]
-    variants: dict[str, Mapping[str, Any]] = {**_FITTED, **{name: {} for name in _OTHERS}}
+    variants: dict[str, Mapping[str, Any]] = {
+        **{name: options for name, (_, options) in _FITTED.items()},
+        **{name: {} for name in _OTHERS},
+    }
     return [
         BenchRun(NAME, setup, detector, seed, variant, selection.budget, options)
         for seed in selection.seeds
@@ -95,7 +105,7 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     detector, judge = detector_of(run, workplace, setup), judge_of(run, workplace, setup)
     explanation, seconds = _explained(run, folder, workplace, setup, detector)
     figures = measured(run, explanation, setup, detector, judge)
-    if run.variant in _OTHERS:  # there is no concept classifier
+    if _method(run) in _OTHERS:  # there is no concept classifier
         figures["concept_accuracy"] = None
     if explanation.concepts == 1:
         figures |= dict.fromkeys(("two_ways", "two_reasons", "concept_accuracy_fresh", "diversity"))
@@ -128,14 +138,14 @@ def _explained(
     fit = configs(run, workplace).fit
     anomalies: Tensor = setup.test_anomalies[:ANOMALIES]
     names = tuple(anomaly_names(setup)[: len(anomalies)])
-    if run.variant in _FITTED:
+    if _method(run) in _FITTED:
         explainer = fitted(folder / "explainer", fit, run.seed, setup, detector)
         begun = time.perf_counter()
         return explainer.explain(anomalies, names, traversals=_KEPT), time.perf_counter() - begun
     begun = time.perf_counter()
-    if run.variant == NEAREST:
+    if _method(run) == NEAREST:
         found = nearest_normal(detector, anomalies, setup.train_normal, names, fit.concepts)
-    elif run.variant == PIXELS:
+    elif _method(run) == PIXELS:
         found = gradient_counterfactuals(detector, anomalies, names)
     else:
         images = torch.cat([setup.train_normal, setup.outliers])
@@ -157,11 +167,22 @@ def _table(family: str, plan: Sequence[BenchRun], finished: Sequence[Finished]) 
     rows: dict[str, list[Cell]] = {}
     for variant in dict.fromkeys(run.variant for run in plan):
         runs = [run for run in plan if run.variant == variant]
-        rows[variant] = [_cell(runs, finished, key) for key in _KEYS]
+        rows[_title(runs[0])] = [_cell(runs, finished, key) for key in _KEYS]
     setups = ", ".join(dict.fromkeys(run.setup for run in plan))
     columns = [_TITLES.get(key) or _titled(key) for key in _KEYS]
     title = f"Baselines, {family}: the same figures for every method"
     return Table(title, columns, rows, [*_NOTES, f"Setups: {setups}."])
+
+
+def _method(run: BenchRun) -> str:
+    """The variant without the options that were given beside it."""
+    return run.variant.partition(" ")[0]
+
+
+def _title(run: BenchRun) -> str:
+    name, _, given = run.variant.partition(" ")
+    title = _OTHERS[name] if name in _OTHERS else _FITTED[name][0]
+    return f"{title}, {given}" if given else title
 
 
 def _titled(key: str) -> str:
