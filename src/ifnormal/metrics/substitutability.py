@@ -47,7 +47,7 @@ def substitutability(
     train_normal: Tensor,
     test_normal: Tensor,
     seed: int,
-    steps: int = 300,
+    steps: int = 200,
 ) -> Substitutability:
     """Train normal-against-anomalous on counterfactuals, test on real images.
 
