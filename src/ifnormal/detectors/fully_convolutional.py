@@ -12,28 +12,33 @@ from ifnormal.detectors.upsampling import upsample
 
 
 class FullyConvolutional(nn.Module):
-    """A plain convolutional network that ends in a map, with batch normalisation as in the paper.
+    """A plain convolutional network that ends in a map.
 
     A unit of the map stands for 4x4 pixels of images up to 48 and 8x8 of larger ones, and reads
-    several times as many. Batch normalisation is for training alone: `fold` makes it part of the
-    convolutions, and from then on an image's map is its own.
+    several times as many.
+
+    For images up to 48 pixels it has batch normalisation, as in the paper, in training alone:
+    `fold` makes it part of the convolutions, and from then on an image's map is its own. Larger
+    ones are few and alike, half of a batch is spoilt, and good images of another day then look
+    anomalous: without it, more defects are told from good ones (screws: AuROC 65 against 39).
     """
 
     def __init__(self, shape: tuple[int, int, int], width: int, outputs: int, bias: bool) -> None:
         super().__init__()
         self.size = shape[1:]
         wide, deep = 2 * width, 4 * width
-        last = 2 if max(self.size) > SMALL_SIDE else 1
+        large = max(self.size) > SMALL_SIDE
         convolutions = [
             nn.Conv2d(4 * shape[0], width, 3, 1, 1, bias=bias),
             nn.Conv2d(width, wide, 3, 2, 1, bias=bias),
             nn.Conv2d(wide, wide, 3, 1, 1, bias=bias),
-            nn.Conv2d(wide, deep, 3, last, 1, bias=bias),
+            nn.Conv2d(wide, deep, 3, 2 if large else 1, 1, bias=bias),
             nn.Conv2d(deep, deep, 3, 1, 1, bias=bias),
         ]
         layers: list[nn.Module] = [nn.PixelUnshuffle(2)]
         for conv in convolutions:
-            layers += [conv, nn.BatchNorm2d(conv.out_channels), nn.LeakyReLU(0.1)]
+            norm = nn.Identity() if large else nn.BatchNorm2d(conv.out_channels)
+            layers += [conv, norm, nn.LeakyReLU(0.1)]
         self.stages = nn.Sequential(*layers)
         self.head = nn.Conv2d(deep, outputs, 1, bias=bias)
         self.fields = receptive_fields(nn.Sequential(self.stages, self.head))
@@ -61,7 +66,7 @@ class FullyConvolutional(nn.Module):
 
         The features are means and maxima of the last stage over the image.
         """
-        found = self.stages(4 * images - 2)
+        found = self.stages(images)
         return self.head(found), torch.cat([found.mean((2, 3)), found.amax((2, 3))], 1)
 
     def upsample(self, maps: Tensor) -> Tensor:
