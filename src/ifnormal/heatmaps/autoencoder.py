@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifnormal.compute import make_fabric
+from ifnormal.compute import channels_last, make_fabric
 from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.heatmaps.blur import blurred
 from ifnormal.heatmaps.heatmap import HeatFunction, Heatmap
@@ -60,6 +60,7 @@ def train_autoencoder(normal: Tensor, seed: int, steps: int) -> Autoencoder:
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
     network = Autoencoder((channels, height, width)).to(fabric.device)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=1e-4, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)
     with Progress("autoencoder", steps, None) as progress:
@@ -67,7 +68,7 @@ def train_autoencoder(normal: Tensor, seed: int, steps: int) -> Autoencoder:
             chosen = torch.randint(len(normal), (_BATCH,), generator=rng)
             images = to_float(normal[chosen]).to(fabric.device)
             with fabric.autocast():
-                restored = network(images)
+                restored = network(channels_last(images))
             loss = F.mse_loss(restored.float(), images)
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
@@ -75,7 +76,8 @@ def train_autoencoder(normal: Tensor, seed: int, steps: int) -> Autoencoder:
             schedule.step()
             if step % _REPORT_EVERY == 0 or step == steps:
                 progress.report(step, {"loss": loss.item()})
-    return network.cpu().eval().requires_grad_(False)
+    network = network.cpu().to(memory_format=torch.contiguous_format)
+    return network.eval().requires_grad_(False)
 
 
 def residual(network: nn.Module, images: Tensor) -> Tensor:
