@@ -12,6 +12,7 @@ from ifnormal.benchmarks.experiment import Cell, Table
 
 Format = Literal["md", "html", "json"]
 _NONE = "–"
+_FEW = 3  # columns, up to which each cell tells its runs
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d1d22; --soft: #66666e; --line: #d8d8de;
   --page: #fbfbf9; --stripe: #f1f1ee; --lack: #a33b00; }
@@ -110,12 +111,31 @@ def _main(cell: Cell) -> str:
     return f"{number(cell.mean)}{spread}"
 
 
-def _beside(cell: Cell) -> list[tuple[str, bool]]:
+def _runs_of_rows(table: Table) -> dict[str, Cell] | None:
+    """For each row a cell with the runs behind all of its cells, where these are the same.
+
+    A wide table then says it once a row. None where cells differ, or are few.
+    """
+    rows = {}
+    for heading, cells in table.rows.items():
+        counted = [cell for cell in cells if cell.text is None]
+        numbers = {(cell.runs, cell.expected) for cell in counted}
+        if len(table.columns) <= _FEW or len(numbers) != 1:
+            return None
+        rows[heading] = counted[0]
+    return rows
+
+
+def _runs(cell: Cell) -> str:
+    return str(cell.runs) if cell.runs == cell.expected else f"{cell.runs} of {cell.expected}"
+
+
+def _beside(cell: Cell, with_runs: bool) -> list[tuple[str, bool]]:
     """What stands beside it, and whether that is a lack: runs behind it, the paper's figure."""
     parts = []
-    if cell.runs < cell.expected and cell.text is None:
+    if with_runs and cell.runs < cell.expected and cell.text is None:
         parts.append((f"{cell.runs} of {cell.expected} runs", True))
-    elif cell.expected > 1:
+    elif with_runs and cell.expected > 1:
         parts.append((_count(cell.runs or cell.expected, "run"), False))
     if cell.paper is not None:
         parts.append((f"paper {number(cell.paper)}", False))
@@ -126,15 +146,16 @@ def _markdown(tables: Sequence[Table], origin: Origin) -> str:
     lines = [f"# {origin.title}", ""]
     lines += [f"- {sentence}" for sentence in origin.sentences]
     for table in tables:
+        runs = _runs_of_rows(table)
+        columns = [*(["runs"] if runs else []), *table.columns]
         lines += ["", f"## {table.title}", ""]
-        lines.append("| | " + " | ".join(map(_pipe, table.columns)) + " |")
-        lines.append("|---" * (len(table.columns) + 1) + "|")
+        lines.append("| | " + " | ".join(map(_pipe, columns)) + " |")
+        lines.append("|---" * (len(columns) + 1) + "|")
         for heading, cells in table.rows.items():
-            shown = [
-                _main(cell)
-                + (f" ({'; '.join(text for text, _ in _beside(cell))})" if _beside(cell) else "")
-                for cell in cells
-            ]
+            shown = [_runs(runs[heading])] if runs else []
+            for cell in cells:
+                beside = "; ".join(text for text, _ in _beside(cell, not runs))
+                shown.append(f"{_main(cell)} ({beside})" if beside else _main(cell))
             lines.append("| " + " | ".join(map(_pipe, [heading, *shown])) + " |")
         lines += ["", *(f"- {note}" for note in table.notes)]
     return "\n".join(lines) + "\n"
@@ -153,9 +174,13 @@ def _html(tables: Sequence[Table], origin: Origin) -> str:
         *(f"<p>{escape(sentence)}</p>" for sentence in origin.sentences),
     ]
     for table in tables:
-        head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
+        runs = _runs_of_rows(table)
+        columns = [*(["runs"] if runs else []), *table.columns]
+        head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
         rows = "".join(
-            f'<tr><th scope="row">{escape(heading)}</th>{"".join(map(_html_cell, cells))}</tr>'
+            f'<tr><th scope="row">{escape(heading)}</th>'
+            f"{_html_runs(runs[heading]) if runs else ''}"
+            f"{''.join(_html_cell(cell, not runs) for cell in cells)}</tr>"
             for heading, cells in table.rows.items()
         )
         parts += [
@@ -166,12 +191,16 @@ def _html(tables: Sequence[Table], origin: Origin) -> str:
     return "".join(parts) + "</body></html>\n"
 
 
-def _html_cell(cell: Cell) -> str:
+def _html_cell(cell: Cell, with_runs: bool) -> str:
     small = "".join(
         f"<small{' class=lack' if lack else ''}>{escape(text)}</small>"
-        for text, lack in _beside(cell)
+        for text, lack in _beside(cell, with_runs)
     )
     return f"<td>{escape(_main(cell))}{small}</td>"
+
+
+def _html_runs(cell: Cell) -> str:
+    return f"<td{' class=lack' if cell.runs < cell.expected else ''}>{_runs(cell)}</td>"
 
 
 def _json(tables: Sequence[Table], origin: Origin) -> str:

@@ -54,6 +54,7 @@ _KEYS = (
     "wall_clock_s",
     "cpu_s",
 )
+_TITLES = {"cpu_s": "processor time, s"}
 _PER_SETUP = (
     "detector_auroc",
     "normality_auroc",
@@ -214,7 +215,7 @@ def _columns(keys: Sequence[str]) -> list[str]:
     return [
         f"{METRICS[key].title}{f', {METRICS[key].unit}' if METRICS[key].unit else ''}"
         if key in METRICS
-        else key
+        else _TITLES.get(key, key)
         for key in keys
     ]
 
