@@ -112,30 +112,35 @@ def _main(cell: Cell) -> str:
 
 
 def _runs_of_rows(table: Table) -> dict[str, Cell] | None:
-    """For each row a cell with the runs behind all of its cells, where these are the same.
+    """For each row the cell with the most runs: a wide table tells these once a row.
 
-    A wide table then says it once a row. None where cells differ, or are few.
+    Cells with other runs tell their own. None for a table of few columns, where all do.
     """
-    rows = {}
-    for heading, cells in table.rows.items():
-        counted = [cell for cell in cells if cell.text is None]
-        numbers = {(cell.runs, cell.expected) for cell in counted}
-        if len(table.columns) <= _FEW or len(numbers) != 1:
-            return None
-        rows[heading] = counted[0]
-    return rows
+    if len(table.columns) <= _FEW:
+        return None
+    return {
+        heading: max(cells, key=lambda cell: (cell.runs, cell.expected))
+        for heading, cells in table.rows.items()
+    }
 
 
 def _runs(cell: Cell) -> str:
     return str(cell.runs) if cell.runs == cell.expected else f"{cell.runs} of {cell.expected}"
 
 
-def _beside(cell: Cell, with_runs: bool) -> list[tuple[str, bool]]:
-    """What stands beside it, and whether that is a lack: runs behind it, the paper's figure."""
+def _beside(cell: Cell, row: Cell | None) -> list[tuple[str, bool]]:
+    """What stands beside it, and whether that is a lack: runs behind it, the paper's figure.
+
+    Args:
+        cell: the figure.
+        row: whose runs are told for the whole row, if they are.
+    """
     parts = []
-    if with_runs and cell.runs < cell.expected and cell.text is None:
+    if row is not None and (cell.text or (row.runs, row.expected) == (cell.runs, cell.expected)):
+        pass
+    elif cell.runs < cell.expected and cell.text is None:
         parts.append((f"{cell.runs} of {cell.expected} runs", True))
-    elif with_runs and cell.expected > 1:
+    elif cell.expected > 1:
         parts.append((_count(cell.runs or cell.expected, "run"), False))
     if cell.paper is not None:
         parts.append((f"paper {number(cell.paper)}", False))
@@ -152,9 +157,10 @@ def _markdown(tables: Sequence[Table], origin: Origin) -> str:
         lines.append("| | " + " | ".join(map(_pipe, columns)) + " |")
         lines.append("|---" * (len(columns) + 1) + "|")
         for heading, cells in table.rows.items():
-            shown = [_runs(runs[heading])] if runs else []
+            row = runs[heading] if runs else None
+            shown = [_runs(row)] if row else []
             for cell in cells:
-                beside = "; ".join(text for text, _ in _beside(cell, not runs))
+                beside = "; ".join(text for text, _ in _beside(cell, row))
                 shown.append(f"{_main(cell)} ({beside})" if beside else _main(cell))
             lines.append("| " + " | ".join(map(_pipe, [heading, *shown])) + " |")
         lines += ["", *(f"- {note}" for note in table.notes)]
@@ -178,9 +184,7 @@ def _html(tables: Sequence[Table], origin: Origin) -> str:
         columns = [*(["runs"] if runs else []), *table.columns]
         head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
         rows = "".join(
-            f'<tr><th scope="row">{escape(heading)}</th>'
-            f"{_html_runs(runs[heading]) if runs else ''}"
-            f"{''.join(_html_cell(cell, not runs) for cell in cells)}</tr>"
+            _html_row(heading, cells, runs[heading] if runs else None)
             for heading, cells in table.rows.items()
         )
         parts += [
@@ -191,16 +195,17 @@ def _html(tables: Sequence[Table], origin: Origin) -> str:
     return "".join(parts) + "</body></html>\n"
 
 
-def _html_cell(cell: Cell, with_runs: bool) -> str:
-    small = "".join(
-        f"<small{' class=lack' if lack else ''}>{escape(text)}</small>"
-        for text, lack in _beside(cell, with_runs)
-    )
-    return f"<td>{escape(_main(cell))}{small}</td>"
-
-
-def _html_runs(cell: Cell) -> str:
-    return f"<td{' class=lack' if cell.runs < cell.expected else ''}>{_runs(cell)}</td>"
+def _html_row(heading: str, cells: Sequence[Cell], row: Cell | None) -> str:
+    parts = [f'<tr><th scope="row">{escape(heading)}</th>']
+    if row is not None:
+        parts.append(f"<td{' class=lack' if row.runs < row.expected else ''}>{_runs(row)}</td>")
+    for cell in cells:
+        small = "".join(
+            f"<small{' class=lack' if lack else ''}>{escape(text)}</small>"
+            for text, lack in _beside(cell, row)
+        )
+        parts.append(f"<td>{escape(_main(cell))}{small}</td>")
+    return "".join([*parts, "</tr>"])
 
 
 def _json(tables: Sequence[Table], origin: Origin) -> str:
