@@ -20,6 +20,7 @@ from ifnormal.pixels import to_float
 from ifnormal.progress import Progress
 
 _REPORT_EVERY = 25
+_BY_PIXELS = 0.1
 
 
 def train_detector(
@@ -105,8 +106,14 @@ def _finish(detector: TrainedDetector, setup: AnomalySetup) -> TrainedDetector:
 
 
 def _loss(detector: TrainedDetector, outputs: Tensor, batch: Batch) -> Tensor:
-    """The objective's loss; by pixels where it is known of some images where they are anomalous."""
+    """The objective's loss; partly by pixels where it is known of some where they are anomalous.
+
+    The paper trains by pixels alone then. That finds the place of a defect and loses sight of the
+    image: on screws the heatmap was as good and the detector's AuROC 65 instead of 91.
+    """
     objective = detector.objective
+    loss = objective.loss(outputs, batch.is_outlier, detector.reference)
     if objective.pixel_loss is None or batch.masks is None:
-        return objective.loss(outputs, batch.is_outlier, detector.reference)
-    return objective.pixel_loss(detector.heat_of(outputs), batch.masks).mean()
+        return loss
+    by_pixels = objective.pixel_loss(detector.heat_of(outputs), batch.masks).mean()
+    return (1 - _BY_PIXELS) * loss + _BY_PIXELS * by_pixels
