@@ -47,6 +47,15 @@ def figures(out: Path, runs: list[BenchRun]) -> dict[str, dict[str, Any]]:
     }
 
 
+def require_same(one: Path, other: Path, runs: list[BenchRun]) -> None:
+    """Says which figure differs, where one does."""
+    here, there = figures(one, runs), figures(other, runs)
+    for key, metrics in here.items():
+        assert metrics.keys() == there[key].keys()
+        differing = {n: (v, there[key][n]) for n, v in metrics.items() if v != there[key][n]}
+        assert not differing, key
+
+
 def wait_for(what: Any, patience: float = _PATIENCE) -> None:
     begun = time.monotonic()
     while not what():
@@ -116,7 +125,7 @@ def test_a_whole_run_goes_on_where_its_worker_was_killed(tmp_path: Path) -> None
 
     assert run_in_process(run, Workplace(tmp_path / "broken"), 1, started=kill).state == "failed"
     assert run_in_process(run, Workplace(tmp_path / "broken"), 1).state == "done"
-    assert figures(tmp_path / "broken", [run]) == figures(tmp_path / "whole", [run])
+    require_same(tmp_path / "broken", tmp_path / "whole", [run])
     folder = tmp_path / "broken" / run.key
     for name in ("preview.png", "report.html", "explanation/explanation.json", "truth.json"):
         assert (folder / name).exists()
@@ -187,7 +196,7 @@ class TestRay:
         wait_for(lambda: not lives(lost["pid"]))
         local = tmp_path / "local"
         self.sweep(local, run_locally)
-        assert figures(out, runs) == figures(local, runs)
+        require_same(out, local, runs)
         assert self.sweep(out, on_ray(None)) == {"was done": len(runs)}
 
     def test_a_whole_run_has_the_same_figures(self, cluster: Any, tmp_path: Path) -> None:
@@ -197,7 +206,7 @@ class TestRay:
             place = Workplace(tmp_path / name)
             swept = sweep(tiny.COLORED_NAME, Selection(), place, {}, Share(1, 1), engine=engine)
             assert swept.counts["done"] == 1, swept.first_failure
-        assert figures(tmp_path / "ray", [run]) == figures(tmp_path / "local", [run])
+        require_same(tmp_path / "ray", tmp_path / "local", [run])
 
     def test_results_come_back_from_nodes_that_share_no_folder(
         self, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
