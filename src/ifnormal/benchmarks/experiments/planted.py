@@ -39,8 +39,8 @@ _NOTES = (
     "either, one of the two. (watermark) Of the distance to the image with the watermark added or "
     "removed at most a quarter is left in its place. (background) The judge says grass and the "
     "same digit. (watermark, background, patch) Outside of the planted place no 3x3 pixels "
-    "changed by more than 10 % of the range on average. Red has no place of its own; there, "
-    "exposed says no more than valid, and the ratio of sizes counts.",
+    "changed by more than 10 % of the range on average. Red is in many places a little; "
+    "there the ratio of sizes has to tell.",
     "First 200 test anomalies. K = 1 but for either, where K = 2. Heat: input gradient of the "
     "detector, share of its sum; heat that knew nothing would have the place's share of the image.",
     "Background: the ideal edit shows another shade of grass than the counterfactual, which may "

@@ -27,6 +27,8 @@ _Vary = Callable[[Tensor, torch.Generator], Tensor]
 
 # A pixel is wholly red where red exceeds both others by so much.
 FULL_RED = 0.4
+# Less is the cast of a camera.
+_SOME_RED = 0.05
 PATCH = (slice(4, 12), slice(4, 12))
 
 
@@ -117,7 +119,7 @@ def red_share(shape: Shape, level: float = 0.05) -> AnalyticDetector:
     """Flags images in which more than a share `level` of the pixels is red."""
 
     def region(images: Tensor) -> Tensor:
-        return _excess(images) > 0
+        return _excess(images) > _SOME_RED
 
     return AnalyticDetector(redness, level, 60.0, shape, redness_optimum, region)
 

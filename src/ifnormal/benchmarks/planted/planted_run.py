@@ -122,15 +122,16 @@ def _figures(
     normal, anomalous = (
         in_batches(detector, images) for images in (setup.test_normal, setup.test_anomalies)
     )
-    exposed = _exposed(kind, planted, detector, edits, judge)
     thrifty = thrift(explainer.generator, detector, setup.test_anomalies, edits).images
-    after_thrift = _exposed(kind, planted, detector, thrifty, judge)
+    exposed, after_thrift = (
+        _percents(_exposed(kind, planted, detector, images, judge)) for images in (edits, thrifty)
+    )
     figures: dict[str, Any] = {
         "anomalies": len(explanation),
         "detector_auroc": auroc(normal, anomalous),
         "validity": _percent(explanation.valid),
-        "exposed": (100 * exposed.double().mean(0)).tolist(),
-        "exposed_thrift": (100 * after_thrift.double().mean(0)).tolist(),
+        "exposed": exposed,
+        "exposed_thrift": after_thrift,
         "reason_holds": None,
         "edit_inside": None,
         "heat_inside": None,
@@ -155,8 +156,13 @@ def _exposed(
     detector: Detector,
     edits: Tensor,
     judge: AttributeJudge | None,
-) -> Tensor:
-    """(N, K) bool: accepted, and the planted reason was changed and nothing else."""
+) -> Tensor | None:
+    """(N, K) bool: accepted, and the planted reason was changed and nothing else.
+
+    None of red, which is in many places a little: there the size of the edit has to tell.
+    """
+    if kind.name == "red":
+        return None
     setup, before = planted.setup, planted.setup.test_anomalies
     found = log_odds_of(detector, edits.flatten(0, 1)).sigmoid() <= detector.threshold
     found = found.view(edits.shape[:2])
@@ -263,6 +269,11 @@ def _mean_share(weights: Tensor, region: Tensor) -> float | None:
 
 def _percent(which: Tensor) -> float:
     return 100 * which.double().mean().item()
+
+
+def _percents(which: Tensor | None) -> list[float] | None:
+    """One figure a concept."""
+    return None if which is None else (100 * which.double().mean(0)).tolist()
 
 
 def _number(value: Tensor) -> float | None:
