@@ -3,6 +3,7 @@ import torch
 from torch import Generator, tensor
 
 from ifnormal.metrics.concept_accuracy import concept_accuracy, fresh_concept_accuracy
+from ifnormal.metrics.small_classifier import SmallClassifier
 
 
 def test_concept_accuracy_counts_pairs_named_rightly():
@@ -51,3 +52,20 @@ def test_fresh_accuracy_needs_two_anomalies():
     anomalies, counterfactuals = edited(1)
     with pytest.raises(ValueError, match="N > 1"):
         fresh_concept_accuracy(anomalies, counterfactuals, 0)
+
+
+def test_one_concept_cannot_be_mistaken():
+    anomalies, counterfactuals = edited(4)
+    assert fresh_concept_accuracy(anomalies, counterfactuals[:, :1], 0) == 100
+
+
+def test_large_images_are_told_apart_at_64_pixels():
+    anomalies = torch.full((8, 1, 96, 96), 100, dtype=torch.uint8)
+    counterfactuals = torch.stack([anomalies + 80, anomalies - 80], 1)
+    assert fresh_concept_accuracy(anomalies, counterfactuals, 0, steps=20) == 100
+    small = SmallClassifier(1, 2).eval()
+    images = torch.rand(2, 1, 128, 128)
+    with torch.inference_mode():
+        assert torch.allclose(
+            small(images), small(torch.nn.functional.avg_pool2d(images, 2)), atol=1e-6
+        )

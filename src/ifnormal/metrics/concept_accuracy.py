@@ -78,6 +78,8 @@ def fresh_concept_accuracy(
             f"expected (N, C, H, W) and (N, K, C, H, W), N > 1, "
             f"got {tuple(anomalies.shape)} and {tuple(counterfactuals.shape)}"
         )
+    if k == 1:
+        return 100.0  # there is nothing to mistake it for
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     learn, ask = order[: n // 2], order[n // 2 :]
     classifier = train_pair_classifier(

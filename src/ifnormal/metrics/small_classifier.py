@@ -7,10 +7,11 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 _BATCH = 64
+_SIDE = 64
 
 
 class SmallClassifier(nn.Module):
-    """(B, C, H, W) images -> (B, outputs) logits."""
+    """(B, C, H, W) images -> (B, outputs) logits; larger ones are read at 64 pixels, for time."""
 
     def __init__(self, channels: int, outputs: int, width: int = 24) -> None:
         super().__init__()
@@ -28,6 +29,8 @@ class SmallClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Pool what was found by mean and by maximum."""
+        if max(images.shape[2:]) > _SIDE:
+            images = functional.interpolate(images, (_SIDE, _SIDE), mode="area")
         maps = self.body(images)
         logits: Tensor = self.head(torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1))
         return logits
