@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import ifnormal
 import tiny_experiments as tiny
 from ifnormal.benchmarks.attempt import attempt
 from ifnormal.benchmarks.bench_run import BenchRun
@@ -35,7 +36,9 @@ _COST = ("seconds", "wall_clock_s", "cpu_s", "images_per_s")
 
 @pytest.fixture(autouse=True)
 def _workers_find_the_experiments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    """Also those of a Ray node, which would else have another ifnormal, if one is installed."""
+    folders = (Path(__file__).parent, Path(ifnormal.__file__).parents[1])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
 
 
 def figures(out: Path, runs: list[BenchRun]) -> dict[str, dict[str, Any]]:
