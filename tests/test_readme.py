@@ -39,6 +39,11 @@ MAKE = ["make demo", "make test"]
 PIP = ["pip install ."]
 OWN = ["ifnormal explain flagged --detector model.onnx --normal normal --out explained"]
 FULL_DATA = ["ifnormal demo --data-root datasets --budget paper --out runs/paper"]
+BENCH = [
+    "ifnormal bench list",
+    "ifnormal bench run paper --only 'mnist/*' --detectors bce --data-root datasets",
+    "ifnormal bench table runs/bench/paper",
+]
 
 
 @pytest.fixture
@@ -67,7 +72,7 @@ def run_small(command: str) -> None:
 
 
 def test_no_command_is_left_out() -> None:
-    special = {*MAKE, *PIP, *FULL_DATA, *OWN}
+    special = {*MAKE, *PIP, *FULL_DATA, *OWN, *BENCH}
     assert special <= set(COMMANDS), "these are no longer in the README"
     others = [line for line in COMMANDS if line not in special]
     assert others
@@ -76,7 +81,7 @@ def test_no_command_is_left_out() -> None:
 
 def test_commands_of_ours(folder: Path) -> None:
     for command in COMMANDS:
-        if command.startswith("ifnormal") and command not in {*FULL_DATA, *OWN}:
+        if command.startswith("ifnormal") and command not in {*FULL_DATA, *OWN, *BENCH}:
             run_small(command)
     tree = next(block for block in blocks("") if "report.html" in block)
     listed = re.findall(r"^([a-z]+[./]\S*) ", tree, re.M)
@@ -123,6 +128,25 @@ def test_extras_exist() -> None:
     assert {"demo", "onnx", "app", "hub"} <= set(table)
     for extra in table:
         assert re.search(rf"^{extra} = \[", project, re.M)
+
+
+def test_the_list_of_setups(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(shlex.split(BENCH[0])[1:]) == 0
+    count = re.search(r"(\d+) setups", capsys.readouterr().out)
+    assert count is not None
+    assert f"{count[1]} setups, described by cards" in README
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("IFNORMAL_DATA"), reason="IFNORMAL_DATA is not set")
+def test_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("datasets").symlink_to(os.environ["IFNORMAL_DATA"], target_is_directory=True)
+    _, run, table = (shlex.split(command)[1:] for command in BENCH)
+    run[run.index("mnist/*")] = "mnist/one-vs-rest/7"
+    tiny = ["detector.steps=3", "fit.steps=2", "judge_steps=3", "data.test_images=20"]
+    assert cli.main([*run, "--set", *tiny]) == 0
+    assert cli.main(table) == 0
 
 
 @pytest.mark.parametrize("command", FULL_DATA)
