@@ -201,7 +201,7 @@ class TestMistakes:
             ("", "Name one of the verbs demo, train-detector,"),
             ("destroy", "There is no verb 'destroy'; choose one of demo, train-detector,"),
             ("--speed", "The command ifnormal does not take --speed; see ifnormal --help."),
-            ("demo --objective bec", "--objective must be one of bce, hsc, dsvdd, fcdd, not 'bec'; see"),
+            ("demo --objective bec", "--objective must be one of bce, hsc, dsvdd, fcdd"),
             ("demo --obj bce", "The verb demo does not take --obj; see ifnormal demo --help."),
             ("demo stray", "The verb demo does not take stray; see ifnormal demo --help."),
             ("demo --seed few", "--seed must be a whole number, not 'few'; see ifnormal demo"),
