@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.known_detectors import blue, mean_color, red
 
 from ifnormal.baselines import latent_gradient, nearest_normal
 from ifnormal.baselines.answer import answer
 from ifnormal.benchmarks.experiment import Finished, Selection
 from ifnormal.benchmarks.experiments.baselines import EXPERIMENT
 from ifnormal.errors import UserError
+from known_detectors import blue, mean_color, red
 
 
 def test_the_nearest_normal_images_are_those_with_the_nearest_features() -> None:

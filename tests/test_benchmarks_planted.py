@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.known_detectors import KnownDetector
 from torch import Tensor
 
 from ifnormal.benchmarks.bench_run import BenchRun
@@ -39,6 +38,7 @@ from ifnormal.benchmarks.planted.kinds import KINDS
 from ifnormal.benchmarks.planted.planted_run import configs_of
 from ifnormal.benchmarks.planted.watermark import mark, watermark_region
 from ifnormal.errors import UserError
+from known_detectors import KnownDetector
 
 DATA = os.environ.get("IFNORMAL_DATA")
 needs_signs = pytest.mark.skipif(
