@@ -94,7 +94,7 @@ def test_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = replace(run, options={**run.options, **tiny})
     figures = EXPERIMENT.perform(run, tmp_path, Workplace(tmp_path, Path(str(DATA))))
     found = {key: value for key, value in figures.items() if key.startswith("pixel_auroc_")}
-    assert len(found) == 5
+    assert len(found) == 6
     assert all(math.isfinite(value) and 0 <= value <= 100 for value in found.values())
     assert 0 <= figures["detector_auroc"] <= 100
     with Image.open(tmp_path / "preview.png") as sheet:

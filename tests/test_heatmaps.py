@@ -115,7 +115,10 @@ def test_who_applies_to_the_built_in_detectors(objective: str) -> None:
 def test_a_black_box_has_no_gradient_to_show() -> None:
     box = bright_patch()
     box.is_black_box = True  # type: ignore[attr-defined]
-    assert {name for name, heatmap in HEATMAPS.items() if heatmap.applies(box)} == {"autoencoder"}
+    assert {name for name, heatmap in HEATMAPS.items() if heatmap.applies(box)} == {
+        "autoencoder",
+        "foreground",
+    }
 
 
 def test_without_captum_a_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ifnormal.heatmaps.attribution import GRAD_CAM, INTEGRATED_GRADIENTS
 from ifnormal.heatmaps.autoencoder import AUTOENCODER
+from ifnormal.heatmaps.foreground import FOREGROUND
 from ifnormal.heatmaps.gradient import GRADIENT
 from ifnormal.heatmaps.heatmap import HeatFunction, Heatmap
 from ifnormal.heatmaps.own import OWN
@@ -11,7 +12,7 @@ from ifnormal.heatmaps.own import OWN
 # In the order of tables.
 HEATMAPS: dict[str, Heatmap] = {
     heatmap.name: heatmap
-    for heatmap in (OWN, GRADIENT, INTEGRATED_GRADIENTS, GRAD_CAM, AUTOENCODER)
+    for heatmap in (OWN, GRADIENT, INTEGRATED_GRADIENTS, GRAD_CAM, AUTOENCODER, FOREGROUND)
 }
 
 __all__ = ["HEATMAPS", "HeatFunction", "Heatmap"]

@@ -8,14 +8,16 @@ from torch.nn import functional as F
 
 from ifnormal.compute import channels_last, make_fabric
 from ifnormal.detectors.detector import Detector, in_batches
+from ifnormal.errors import DivergenceError
 from ifnormal.heatmaps.blur import blurred
 from ifnormal.heatmaps.heatmap import HeatFunction, Heatmap
 from ifnormal.pixels import to_float
 from ifnormal.progress import Progress
 
-_STEPS, _BATCH, _RATE = 600, 32, 2e-3
+_STEPS, _BATCH, _RATE, _STEEPEST = 600, 32, 1e-3, 1.0
 _WIDTH, _CODE, _GRID, _COARSE = 32, 64, 4, 96
 _REPORT_EVERY = 25
+_WORST = 1.0  # squared error of images in [0, 1]: worse than any guess
 
 
 class Autoencoder(nn.Module):
@@ -54,7 +56,11 @@ def _bent() -> nn.Module:
 
 
 def train_autoencoder(normal: Tensor, seed: int, steps: int) -> Autoencoder:
-    """Learn to restore normal images (N, C, H, W) uint8; frozen."""
+    """Learn to restore normal images (N, C, H, W) uint8; frozen.
+
+    Raises:
+        DivergenceError: it ended worse than any guess.
+    """
     channels, height, width = normal.shape[1:]
     fabric = make_fabric()
     torch.manual_seed(seed)
@@ -72,10 +78,15 @@ def train_autoencoder(normal: Tensor, seed: int, steps: int) -> Autoencoder:
             loss = F.mse_loss(restored.float(), images)
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
+            torch.nn.utils.clip_grad_norm_(network.parameters(), _STEEPEST)
             optimizer.step()
             schedule.step()
             if step % _REPORT_EVERY == 0 or step == steps:
                 progress.report(step, {"loss": loss.item()})
+    if not loss.item() < _WORST:
+        raise DivergenceError(
+            f"The autoencoder's error became {loss.item():.3g}; leave this heatmap out."
+        )
     network = network.cpu().to(memory_format=torch.contiguous_format)
     return network.eval().requires_grad_(False)
 

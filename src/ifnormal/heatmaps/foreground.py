@@ -1,0 +1,35 @@
+"""Where the thing is, by its contrast with the ground: no detector, and no anomaly either.
+
+Defects lie on things. What a heatmap is worth is what it knows beyond that.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ifnormal.detectors.detector import Detector
+from ifnormal.heatmaps.blur import blurred
+from ifnormal.heatmaps.heatmap import HeatFunction, Heatmap
+from ifnormal.pixels import to_float
+
+
+def _prepare(normal: Tensor, seed: int) -> HeatFunction:
+    return _heat
+
+
+def _heat(detector: Detector, images: Tensor) -> Tensor:
+    """Each pixel's distance from its image's median colour, blurred."""
+    if not len(images):
+        return torch.zeros(0, *images.shape[2:])
+    floats = to_float(images.cpu())
+    ground = floats.flatten(2).median(2).values[..., None, None]
+    return blurred((floats - ground).abs().mean(1))
+
+
+FOREGROUND = Heatmap(
+    name="foreground",
+    title="where the thing is, no detector",
+    source="ifnormal: what a heatmap has to surpass",
+    prepare=_prepare,
+)
