@@ -29,8 +29,8 @@ class DetectorObjective:
         anomaly_map: maps (N, O, h, w) -> (N, h, w), at least 0, the detector's own heatmap before
             it is upsampled; None where outputs are no maps. The network then has an `upsample`,
             (N, h, w) -> (N, H, W).
-        pixel_loss: (upsampled map (N, H, W), masks (N, H, W) bool) -> (N,), in the place of `loss`
-            for images of which it is known where they are anomalous.
+        pixel_loss: (upsampled map (N, H, W), masks (N, H, W) bool) -> (N,), beside `loss` where
+            it is known of some images where they are anomalous.
     """
 
     name: str
