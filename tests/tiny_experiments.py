@@ -64,9 +64,7 @@ def tables(planned: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Ta
     return [Table("Figures", ["figure"], rows, ["a note"])]
 
 
-EXPERIMENT = Experiment(
-    NAME, "Tiny runs", "tests", plan, perform, tables, facts={"headline": ("figure",)}
-)
+EXPERIMENT = Experiment(NAME, "Tiny runs", "tests", plan, perform, tables, headline=("figure",))
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -113,5 +111,5 @@ COLORED = Experiment(
     plan_colored,
     perform_colored,
     tables,
-    facts={"headline": ("normality_auroc", "fid_n")},
+    headline=("normality_auroc", "fid_n"),
 )

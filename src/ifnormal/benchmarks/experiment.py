@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,7 @@ class Experiment:
         tables: figures of all planned runs to tables. Gets the plan as well, so that missing runs
             are seen. Loads no torch.
         figures: draws into a folder from finished runs, where the experiment has any.
+        headline: keys of the figures that are told as each run ends.
     """
 
     name: str
@@ -116,4 +117,4 @@ class Experiment:
     perform: Callable[[BenchRun, Path, Workplace], dict[str, Any]]
     tables: Callable[[Sequence[BenchRun], Sequence[Finished]], list[Table]]
     figures: Callable[[Sequence[Finished], Path], list[Path]] | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    headline: tuple[str, ...] = ()

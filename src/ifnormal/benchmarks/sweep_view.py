@@ -34,7 +34,7 @@ class SweepView:
     def __init__(
         self, experiment: Experiment, runs: Sequence[BenchRun], out: Path, jobs: int
     ) -> None:
-        self._headline: tuple[str, ...] = tuple(experiment.facts.get("headline", ()))
+        self._headline = experiment.headline
         self._out, self._jobs, self._total = out, jobs, len(runs)
         self._ended, self._spent, self._since = 0, 0.0, time.perf_counter()
         self._running: dict[str, tuple[BenchRun, float]] = {}

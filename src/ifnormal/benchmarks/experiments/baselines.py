@@ -205,5 +205,5 @@ EXPERIMENT = Experiment(
     plan=_plan,
     perform=_perform,
     tables=_tables,
-    facts={"headline": ("normality_auroc", "truly_normal")},
+    headline=("normality_auroc", "truly_normal"),
 )

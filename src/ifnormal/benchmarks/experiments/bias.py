@@ -145,4 +145,5 @@ EXPERIMENT = Experiment(
     _plan,
     _perform,
     _tables,
+    headline=("detector_auroc", "truly_normal"),
 )

@@ -215,5 +215,5 @@ EXPERIMENT = Experiment(
     _plan,
     _perform,
     _tables,
-    facts={"headline": ("detector_auroc", "pixel_auroc_own")},
+    headline=("detector_auroc", "pixel_auroc_own"),
 )

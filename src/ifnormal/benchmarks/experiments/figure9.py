@@ -205,4 +205,5 @@ EXPERIMENT = Experiment(
     _plan,
     _perform,
     _tables,
+    headline=("counterfactual_both", "normality_auroc"),
 )

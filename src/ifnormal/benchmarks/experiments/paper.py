@@ -239,5 +239,5 @@ EXPERIMENT = Experiment(
     plan=plan,
     perform=_perform,
     tables=tables,
-    facts={"headline": ("normality_auroc", "fid_n")},
+    headline=("normality_auroc", "fid_n"),
 )

@@ -117,5 +117,5 @@ EXPERIMENT = Experiment(
     plan=_plan,
     perform=_perform,
     tables=_tables,
-    facts={"headline": ("exposed", "ratio_least_bare")},
+    headline=("exposed", "ratio", "ratio_least_bare"),
 )

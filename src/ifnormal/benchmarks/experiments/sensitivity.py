@@ -98,4 +98,5 @@ EXPERIMENT = Experiment(
     _plan,
     _perform,
     _tables,
+    headline=("normality_auroc", "truly_normal"),
 )

@@ -115,5 +115,5 @@ EXPERIMENT = Experiment(
     perform=_perform,
     tables=_tables,
     figures=_figures,
-    facts={"headline": ("total_variation", "value")},
+    headline=("total_variation", "value"),
 )
