@@ -11,14 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ifnormal.detectors.adapted import AdaptedDetector
-from ifnormal.detectors.adapters import ADAPTERS
 from ifnormal.detectors.adapters.output import scores_of
 from ifnormal.detectors.contract import check_contract
 from ifnormal.detectors.loading import load_detector
-from users_models import export_program
+from users_models import export_program, needs_adapters
 
-if missing := [name for adapter in ADAPTERS for name in adapter.missing()]:
-    pytest.skip(f"{', '.join(missing)} not installed", allow_module_level=True)
+pytestmark = needs_adapters
 
 SHAPE = (3, 32, 32)
 

@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ifnormal.detectors.adapted import AdaptedDetector, adapt
+from ifnormal.detectors.adapters import ADAPTERS
 from ifnormal.detectors.loading import load_detector
 from known_detectors import COLOR, blue
 
 Prediction = namedtuple("Prediction", ["pred_score", "pred_label", "anomaly_map", "pred_mask"])
 NAMES = list(Prediction._fields)
+
+_MISSING = [name for adapter in ADAPTERS for name in adapter.missing()]
+needs_adapters = pytest.mark.skipif(bool(_MISSING), reason=f"{', '.join(_MISSING)} not installed")
 
 
 class RedNetwork(nn.Module):
