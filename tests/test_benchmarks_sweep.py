@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from ifnormal.benchmarks.experiments import EXPERIMENTS, experiment_named
 from ifnormal.benchmarks.options import spelled_out
 from ifnormal.benchmarks.sweep import Shard, Swept, planned, sweep
 from ifnormal.benchmarks.sweep_folder import LOCKS, Outcome, read_plan, remember_plan
+from ifnormal.config import FitConfig
 from ifnormal.errors import UserError
 from ifnormal.storage import read_json
 
@@ -99,7 +101,10 @@ class TestSweep:
     def test_options_make_other_runs(self, tmp_path: Path) -> None:
         swept(tmp_path)
         assert swept(tmp_path, options={"sleep": 0.0}).counts["done"] == 8
-        assert planned(tiny.NAME, BOTH, {"sleep": 0.0})[0].variant == "sleep=0.0"
+        run, changed = planned(tiny.NAME, BOTH)[0], planned(tiny.NAME, BOTH, {"sleep": 0.0})[0]
+        assert changed.key != run.key
+        assert changed.variant == run.variant, "what an experiment asks of its variants stays so"
+        assert str(changed) == "a/one bce sleep=0.0 seed 0"
 
     def test_one_folder_is_of_one_experiment(self, tmp_path: Path) -> None:
         swept(tmp_path)
@@ -295,3 +300,39 @@ def test_a_card_with_another_budget_makes_other_runs_in_the_place_of_the_old(tmp
 def test_a_runs_own_options_go_before_its_budget():
     own = BenchRun("paper", "mnist/one-vs-rest/7", "bce", 0, options={"fit.steps": 3})
     assert spelled_out(own).options["fit.steps"] == 3
+
+
+def test_a_card_with_other_classes_makes_other_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = (
+        "family: fruit\ntitle: Fruit\nbuilder: classes\nsource: cifar10\nsize: 32\nchannels: 3\n"
+        "exposure: {{use: all, of: [synthetic]}}\n"
+        "setups:\n  - {{id: citrus, group: single, normal: citrus, each: [[{}]]}}\n"
+    )
+    monkeypatch.setenv("IFNORMAL_CARDS", str(tmp_path))
+    runs = []
+    for classes in ("cat", "dog"):
+        (tmp_path / "fruit.yaml").write_text(card.format(classes))
+        runs.append(spelled_out(BenchRun("paper", "fruit/citrus", "bce", 0)))
+    assert runs[0].options == runs[1].options
+    assert runs[0].key != runs[1].key
+
+
+def test_another_default_makes_other_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = BenchRun("paper", "mnist/one-vs-rest/7", "bce", 0)
+    before = spelled_out(run).key
+    assert spelled_out(run).key == before
+    monkeypatch.setattr(FitConfig, "__init__", partialmethod(FitConfig.__init__, batch_size=7))
+    assert spelled_out(run).key != before
+
+
+def test_experiments_of_one_setup_are_not_run_for_another() -> None:
+    for name, selection in (
+        ("bias", Selection(only="gtsrb/*")),
+        ("sensitivity", Selection(only="gtsrb/*")),
+        ("bias", Selection(detectors=("hsc",))),
+        ("theory", Selection(detectors=("hsc",))),
+    ):
+        with pytest.raises(UserError, match="no runs for --"):
+            planned(name, selection)

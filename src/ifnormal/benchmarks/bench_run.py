@@ -26,6 +26,10 @@ class BenchRun:
         budget: "small" or "paper".
         options: the options that differ from the setup's budget, by dotted names, such as
             {"fit.weights.score": 0.0}; JSON-compatible.
+        given: those of the options that were given for all runs of a sweep; tables keep runs apart
+            by them.
+        content: digest of everything else that decides its figures: its setup's card, and the
+            defaults of whatever no option names.
     """
 
     experiment: str
@@ -35,6 +39,8 @@ class BenchRun:
     variant: str = "default"
     budget: BenchBudget = "small"
     options: Mapping[str, Any] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
+    content: str = ""
 
     @property
     def key(self) -> str:
@@ -43,13 +49,15 @@ class BenchRun:
         Runs that differ in anything differ in their folders; the same run has the same folder
         wherever and whenever it is made.
         """
-        content = json.dumps(asdict(self), sort_keys=True)
-        digest = hashlib.sha256(content.encode()).hexdigest()[:_HASHED]
+        facts = asdict(self)
+        del facts["given"]  # these are among the options, however they came there
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:_HASHED]
         parts = (self.setup, self.detector, self.variant, f"seed{self.seed}", self.budget)
         words = (re.sub(r"[^\w.+]+", "-", part) for part in parts)
         return "_".join([*words, digest])
 
     def __str__(self) -> str:
         """The run in a line of progress."""
-        variant = "" if self.variant == "default" else f" {self.variant}"
-        return f"{self.setup} {self.detector}{variant} seed {self.seed}"
+        words = [] if self.variant == "default" else [self.variant]
+        words += [f"{name}={value}" for name, value in self.given.items()]
+        return " ".join([self.setup, self.detector, *words, f"seed {self.seed}"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ class Selection:
     seeds: tuple[int, ...] = (0,)
     detectors: tuple[str, ...] = ()
     budget: BenchBudget = "small"
+
+    def takes(self, setup: str, detector: str | None = None) -> bool:
+        """Whether runs of this setup, and of this detector where it is the only one, are meant."""
+        chosen = not self.detectors or detector is None or detector in self.detectors
+        return chosen and fnmatchcase(setup, self.only or "*")
 
 
 @dataclass(frozen=True)

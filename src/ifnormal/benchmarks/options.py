@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -12,6 +14,7 @@ from ifnormal.config import DataConfig, DetectorConfig, FitConfig, Objective
 from ifnormal.errors import UserError
 
 _JUDGE_STEPS = 900
+_HASHED = 16
 _T = TypeVar("_T")
 
 
@@ -47,12 +50,22 @@ def configs_of(run: BenchRun, data_root: Path | None) -> Configs:
 
 
 def spelled_out(run: BenchRun) -> BenchRun:
-    """The same run with its setup's budget among its options.
+    """The same run with its setup's budget among its options, and a digest of all the rest.
 
-    So that a card with another budget makes other runs of them, instead of passing off those that
-    were made with the old one.
+    So that a card with another budget or other classes, or another default, makes other runs of
+    them, instead of passing off those that were made with the old one.
     """
-    return replace(run, options={**budget_of(run), **run.options})
+    from ifnormal.data.cards import all_cards
+
+    card = all_cards().get(run.setup)
+    if card is None:
+        return run
+    whole = replace(run, options={**budget_of(run), **run.options})
+    resolved = asdict(configs_of(whole, None))
+    resolved["data"].pop("cards")  # where a card lies does not matter
+    described = {**asdict(card), "budgets": None}
+    packed = json.dumps([resolved, described], sort_keys=True, default=str)
+    return replace(whole, content=hashlib.sha256(packed.encode()).hexdigest()[:_HASHED])
 
 
 def budget_of(run: BenchRun) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.cores import Share
 from ifnormal.benchmarks.engines.local import run_locally
-from ifnormal.benchmarks.experiment import Selection, Workplace
+from ifnormal.benchmarks.experiment import Experiment, Finished, Selection, Table, Workplace
 from ifnormal.benchmarks.experiments import experiment_named
 from ifnormal.benchmarks.options import spelled_out
 from ifnormal.benchmarks.sweep_folder import (
@@ -65,8 +65,8 @@ def planned(
     Args:
         name: of the experiment.
         selection: which of its runs.
-        options: dotted options that all of them get; they make other runs of them, in folders of
-            their own, whose variant says so.
+        options: dotted options that all of them get; they make other runs of them, in folders and
+            tables of their own.
 
     Raises:
         UserError: there is no such experiment, or nothing that the selection leaves.
@@ -75,11 +75,11 @@ def planned(
     require(bool(selection.seeds), "--seeds must name at least one seed.")
     for seed in selection.seeds:
         require_seed(seed)
-    runs = [spelled_out(_changed(run, options or {})) for run in experiment.plan(selection)]
+    runs = [spelled_out(_given(run, options or {})) for run in experiment.plan(selection)]
     if not runs:
         raise UserError(
-            f"The experiment {name} has no runs for --only {selection.only!r}; ifnormal bench list "
-            "tells the ids of the setups."
+            f"The experiment {name} has no runs for{_asked(selection)}; ifnormal bench list tells "
+            "the ids of the setups, ifnormal bench experiments the experiments."
         )
     twice = [key for key, count in Counter(run.key for run in runs).items() if count > 1]
     if twice:
@@ -87,12 +87,14 @@ def planned(
     return runs
 
 
-def _changed(run: BenchRun, options: Mapping[str, Any]) -> BenchRun:
-    if not options:
-        return run
-    words = [] if run.variant == "default" else [run.variant]
-    words += [f"{name}={value}" for name, value in options.items()]
-    return replace(run, variant=" ".join(words), options={**run.options, **options})
+def _asked(selection: Selection) -> str:
+    """What was asked of an experiment, as on the command line."""
+    only = f" --only {selection.only!r}" if selection.only else ""
+    return only + (f" --detectors {','.join(selection.detectors)}" if selection.detectors else "")
+
+
+def _given(run: BenchRun, options: Mapping[str, Any]) -> BenchRun:
+    return replace(run, options={**run.options, **options}, given=dict(options))
 
 
 def sweep(
@@ -154,9 +156,28 @@ def write_tables(out: Path, format: Format) -> str:
     plan = read_plan(out)
     experiment = experiment_named(plan.experiment)
     done = finished(out, plan.runs)
-    return render(
-        experiment.tables(plan.runs, done), origin_of(out, experiment, plan, done), format
-    )
+    tables = tables_of(experiment, plan.runs, done)
+    return render(tables, origin_of(out, experiment, plan, done), format)
+
+
+def tables_of(
+    experiment: Experiment, runs: Sequence[BenchRun], done: Sequence[Finished]
+) -> list[Table]:
+    """An experiment's tables, those of each budget and of each set of given options apart."""
+    return [
+        replace(table, title=f"{table.title} ({kind})")
+        for kind, some in _by_kind(runs).items()
+        for table in experiment.tables(some, done)
+    ]
+
+
+def _by_kind(runs: Sequence[BenchRun]) -> dict[str, list[BenchRun]]:
+    """Runs that may stand in one table: of one budget, with the same options given."""
+    kinds: dict[str, list[BenchRun]] = {}
+    for run in sorted(runs, key=lambda run: bool(run.given)):
+        given = [f"{name}={value}" for name, value in run.given.items()]
+        kinds.setdefault(", ".join([f"{run.budget} budget", *given]), []).append(run)
+    return kinds
 
 
 def draw_figures(out: Path) -> list[Path]:

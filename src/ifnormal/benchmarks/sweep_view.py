@@ -145,8 +145,8 @@ class SweepView:
 
 def _group(run: BenchRun) -> str:
     """Runs that are counted together: of a family, detector and variant."""
-    variant = "" if run.variant == "default" else f", {run.variant}"
-    return f"{run.setup.partition('/')[0]}, {run.detector}{variant}"
+    variant = [] if run.variant == "default" else [run.variant]
+    return ", ".join([run.setup.partition("/")[0], run.detector, *variant])
 
 
 def _duration(seconds: float) -> str:

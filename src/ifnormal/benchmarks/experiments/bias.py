@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ifnormal.data.setup import AnomalySetup
 
-_SETUP = "cmnist/one+cyan"
+_SETUP, _DETECTOR = "cmnist/one+cyan", "bce"
 EXPOSED, SUPERVISED = "outlier exposure", "supervised on blue"
 _SEEN = "blue"
 # A tenth of the labelled blue ones calibrate the detector.
@@ -32,8 +32,10 @@ _PAPER = {EXPOSED: 98.0, SUPERVISED: 75.0}
 
 
 def _plan(selection: Selection) -> list[BenchRun]:
+    if not selection.takes(_SETUP, _DETECTOR):
+        return []
     return [
-        BenchRun("bias", _SETUP, "bce", seed, variant, selection.budget)
+        BenchRun("bias", _SETUP, _DETECTOR, seed, variant, selection.budget)
         for variant in (EXPOSED, SUPERVISED)
         for seed in selection.seeds
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +70,7 @@ def plan(selection: Selection) -> list[BenchRun]:
     """Every chosen setup with every detector and seed; BCE of all setups before the others."""
     from ifnormal.data.cards import all_cards
 
-    ids = [one for one in all_cards() if fnmatchcase(one, selection.only or "*")]
+    ids = [one for one in all_cards() if selection.takes(one)]
     return [
         BenchRun(NAME, setup, detector, seed, budget=selection.budget)
         for seed in selection.seeds
@@ -88,32 +87,27 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
 
 def tables(planned: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
     """Tables 1 and 2 of the paper, all figures by group and detector, and a row a setup."""
-    kinds = dict.fromkeys((run.budget, run.variant) for run in planned)
-    made: list[Table] = []
-    for kind in sorted(kinds, key=lambda kind: (kind[1] != "default", kind[0] != "small")):
-        runs = [run for run in planned if (run.budget, run.variant) == kind]
-        made += [
-            _as_in_the_paper(
-                "Table 1: AuROC of normal images against counterfactuals, %",
-                "normality_auroc",
-                runs,
-                finished,
-                "50 is ideal: the detector cannot tell them apart. Above, counterfactuals can "
-                "still be recognised as anomalous; below, they look more normal than normal.",
-            ),
-            _as_in_the_paper(
-                "Table 2: FID_N, %",
-                "fid_n",
-                runs,
-                finished,
-                "FID of counterfactuals against normal images, in % of that of the anomalies; less "
-                "is better. Ours is measured in the features of the family's judge, the paper's in "
-                "those of another network, so that only orders of magnitude compare.",
-            ),
-            _all_figures(runs, finished),
-            _per_setup(runs, finished),
-        ]
-    return made
+    return [
+        _as_in_the_paper(
+            "Table 1: AuROC of normal images against counterfactuals, %",
+            "normality_auroc",
+            planned,
+            finished,
+            "50 is ideal: the detector cannot tell them apart. Above, counterfactuals can "
+            "still be recognised as anomalous; below, they look more normal than normal.",
+        ),
+        _as_in_the_paper(
+            "Table 2: FID_N, %",
+            "fid_n",
+            planned,
+            finished,
+            "FID of counterfactuals against normal images, in % of that of the anomalies; less "
+            "is better. Ours is measured in the features of the family's judge, the paper's in "
+            "those of another network, so that only orders of magnitude compare.",
+        ),
+        _all_figures(planned, finished),
+        _per_setup(planned, finished),
+    ]
 
 
 def _as_in_the_paper(
@@ -138,7 +132,7 @@ def _as_in_the_paper(
         f"Mean ± standard deviation over setups and seeds. Paper: {SOURCE}.",
         _made(runs),
     ]
-    return Table(f"{title}{_budget(runs)}", [d.upper() for d in detectors], rows, notes)
+    return Table(title, [d.upper() for d in detectors], rows, notes)
 
 
 def _all_figures(runs: Sequence[BenchRun], finished: Sequence[Finished]) -> Table:
@@ -152,7 +146,7 @@ def _all_figures(runs: Sequence[BenchRun], finished: Sequence[Finished]) -> Tabl
         if (chosen := [run for run in members if run.detector == detector])
     }
     notes = [f"{METRICS[key].title}: {METRICS[key].meaning}" for key in _KEYS if key in METRICS]
-    return Table(f"All figures{_budget(runs)}", _columns(_KEYS), rows, [*notes, _made(runs)])
+    return Table("All figures", _columns(_KEYS), rows, [*notes, _made(runs)])
 
 
 def _per_setup(runs: Sequence[BenchRun], finished: Sequence[Finished]) -> Table:
@@ -164,7 +158,7 @@ def _per_setup(runs: Sequence[BenchRun], finished: Sequence[Finished]) -> Table:
                 _cell(chosen, finished, key, None) for key in _PER_SETUP
             ]
     note = "Mean ± standard deviation over seeds where there are several."
-    return Table(f"Each setup{_budget(runs)}", _columns(_PER_SETUP), rows, [note])
+    return Table("Each setup", _columns(_PER_SETUP), rows, [note])
 
 
 def _cell(
@@ -218,13 +212,6 @@ def _columns(keys: Sequence[str]) -> list[str]:
         else _TITLES.get(key, key)
         for key in keys
     ]
-
-
-def _budget(runs: Sequence[BenchRun]) -> str:
-    if not runs:
-        return ""
-    variant = "" if runs[0].variant == "default" else f", {runs[0].variant}"
-    return f" ({runs[0].budget} budget{variant})"
 
 
 def _made(runs: Sequence[BenchRun]) -> str:

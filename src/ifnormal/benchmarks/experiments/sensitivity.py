@@ -44,6 +44,8 @@ def variants() -> dict[str, dict[str, Any]]:
 
 
 def _plan(selection: Selection) -> list[BenchRun]:
+    if not selection.takes(_SETUP):
+        return []
     detectors = selection.detectors or ("bce",)
     return [
         BenchRun("sensitivity", _SETUP, detector, seed, name, selection.budget, options)

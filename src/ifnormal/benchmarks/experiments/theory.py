@@ -13,7 +13,8 @@ from ifnormal.benchmarks.summary import summary
 from ifnormal.storage import write_atomic
 
 NAME = "theory"
-_SETUP = "two-clouds"
+_SETUP, _DETECTOR = "two-clouds", "none"
+_STEPS = {"small": 2000, "paper": 10_000}
 # Variant -> its name in table and figure, and fields of `ToyGame`.
 _VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "without-score": ("without L_φ", {"score_weight": 0.0}),
@@ -43,12 +44,13 @@ _NOTES = (
 
 
 def _plan(selection: Selection) -> list[BenchRun]:
-    from fnmatch import fnmatchcase
-
-    if not fnmatchcase(_SETUP, selection.only or "*"):
+    if not selection.takes(_SETUP, _DETECTOR):
         return []
+    steps = _STEPS[selection.budget]
     return [
-        BenchRun(NAME, _SETUP, "none", seed, variant, selection.budget, options)
+        BenchRun(
+            NAME, _SETUP, _DETECTOR, seed, variant, selection.budget, {**options, "steps": steps}
+        )
         for seed in selection.seeds
         for variant, (_, options) in _VARIANTS.items()
     ]
@@ -75,7 +77,7 @@ def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Tabl
     rows: dict[str, list[Cell]] = {}
     for variant in dict.fromkeys(run.variant for run in plan):
         runs = [run for run in plan if run.variant == variant]
-        rows[_title(variant)] = [summary(runs, finished, key) for key in _COLUMNS]
+        rows[_VARIANTS[variant][0]] = [summary(runs, finished, key) for key in _COLUMNS]
     title = "Theorems 4.2 and 4.3: the generator's distribution against the data's"
     return [Table(title, list(_COLUMNS.values()), rows, _NOTES)]
 
@@ -84,7 +86,7 @@ def _figures(finished: Sequence[Finished], folder: Path) -> list[Path]:
     """`theory.svg`: divergence and V over training, of the first seed of each variant."""
     ways: dict[str, Sequence[Mapping[str, Any]]] = {}
     for one in finished:
-        ways.setdefault(_title(one.run.variant), one.metrics["rows"])
+        ways.setdefault(_VARIANTS[one.run.variant][0], one.metrics["rows"])
     if not ways:
         return []
 
@@ -98,13 +100,6 @@ def _figures(finished: Sequence[Finished], folder: Path) -> list[Path]:
     ]
     words = "Theorems 4.2 and 4.3: divergence and value of the game over training"
     return [write_atomic(folder / "theory.svg", draw(charts, words))]
-
-
-def _title(variant: str) -> str:
-    """Its name; options that were given beside it stay behind it."""
-    name, _, given = variant.partition(" ")
-    title = _VARIANTS[name][0] if name in _VARIANTS else name
-    return f"{title}, {given}" if given else title
 
 
 EXPERIMENT = Experiment(
