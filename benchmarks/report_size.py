@@ -28,14 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ifnormal.explanation_document import (
-    Counterfactual,
-    ExplainedImage,
-    Head,
-    Way,
-    picture_name,
-    write_document,
-)
+from ifnormal.explanation_document import picture_name, write_document
+from ifnormal.explanation_entries import Counterfactual, ExplainedImage, Head, Way
 from ifnormal.run_folder import versions
 from ifnormal.storage import write_json
 

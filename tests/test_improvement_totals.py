@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ifnormal.explanation_document import Counterfactual, ExplainedImage
+from ifnormal.explanation_entries import Counterfactual, ExplainedImage
 from ifnormal.improvement_totals import REFINED, THRIFTY, ImprovementTotals
 
 

@@ -15,17 +15,13 @@ from ifnormal.errors import UserError
 from ifnormal.explanation_document import (
     DOCUMENT,
     PICTURE,
-    Counterfactual,
-    ExplainedImage,
-    Head,
-    HigherIs,
-    Way,
     heatmap_name,
     picture_name,
     pictures_of,
     read_document,
     write_document,
 )
+from ifnormal.explanation_entries import Counterfactual, ExplainedImage, Head, HigherIs, Way
 from ifnormal.pixels import png_bytes, read_png
 from ifnormal.storage import write_atomic
 

@@ -9,12 +9,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from ifnormal.errors import UserError
+from ifnormal.explanation_entries import (
+    Counterfactual,
+    Counts,
+    ExplainedImage,
+    Head,
+    SkippedImage,
+    Way,
+)
 from ifnormal.json_stream import json_events
 from ifnormal.json_values import a_list, a_number, an_object, numbers, text, truth
 from ifnormal.storage import open_atomic, plain
@@ -28,134 +36,6 @@ _FILE = re.compile(r"images/\d{6,}_(anomaly|heatmap|concept\d+(_way)?)\.png")
 
 _STREAMED = ("images", "skipped")
 _THRESHOLDS = ("threshold", "calibrated_threshold")
-
-HigherIs = Literal["anomalous", "normal"]
-
-
-@dataclass(frozen=True)
-class Way:
-    """The images from an anomaly, α = 1, to its counterfactual, α = 0, side by side in one PNG.
-
-    Attributes:
-        file: the PNG, relative to the folder.
-        scores: T scores in the user's own units.
-        calibrated_scores: T scores in [0, 1].
-    """
-
-    file: str
-    scores: Sequence[float]
-    calibrated_scores: Sequence[float]
-
-
-@dataclass(frozen=True)
-class Counterfactual:
-    """One edit of an image, by one concept, and what the detector says of it.
-
-    Attributes:
-        concept: k in 0..K-1.
-        file: its PNG, relative to the folder.
-        score: in the user's own units.
-        calibrated_score: in [0, 1].
-        valid: the detector does not flag it.
-        concept_probabilities: K, what the concept classifier reads in the edit.
-        traversal: the images on the way there, if they were made.
-        refined: what was done to it after the generator, if anything was.
-    """
-
-    concept: int
-    file: str
-    score: float
-    calibrated_score: float
-    valid: bool
-    concept_probabilities: Sequence[float]
-    traversal: Way | None = None
-    refined: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class ExplainedImage:
-    """One image that was scored; one that was not explained has no `file`, no counterfactuals.
-
-    Attributes:
-        path: as the user knows it.
-        score: in the user's own units.
-        calibrated_score: in [0, 1].
-        flagged: the detector calls it anomalous.
-        file: its PNG as it was scored, relative to the folder.
-        counterfactuals: K, in the order of the concepts, or none.
-        heatmap: a grey PNG of the detector's input gradient, if it was made.
-    """
-
-    path: str
-    score: float
-    calibrated_score: float
-    flagged: bool
-    file: str | None = None
-    counterfactuals: Sequence[Counterfactual] = ()
-    heatmap: str | None = None
-
-
-@dataclass(frozen=True)
-class SkippedImage:
-    """A file that could not be explained, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Head:
-    """What an explanation says of all its images.
-
-    Attributes:
-        concepts: K, the number of ways each anomaly is edited.
-        shape: (C, H, W) of every picture.
-        threshold: in the user's own units.
-        calibrated_threshold: in [0, 1]; scores above it are flagged.
-        higher_is: what a high score means in the user's own units.
-        traversal_targets: T values of α, from 1 down to 0, of each way.
-        detector: further facts about the detector.
-        facts: what made it: seed, options, versions.
-    """
-
-    concepts: int
-    shape: tuple[int, int, int]
-    threshold: float
-    calibrated_threshold: float
-    higher_is: HigherIs = "anomalous"
-    traversal_targets: Sequence[float] = ()
-    detector: Mapping[str, Any] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many images were read, flagged, explained, skipped; and edits: all, and valid ones."""
-
-    images: int = 0
-    flagged: int = 0
-    explained: int = 0
-    counterfactuals: int = 0
-    valid: int = 0
-    skipped: int = 0
-
-    @classmethod
-    def of(cls, images: Iterable[ExplainedImage], skipped: Iterable[SkippedImage]) -> Counts:
-        """Count entries."""
-        counts = dict.fromkeys(cls.__dataclass_fields__, 0)
-        for image in images:
-            counts["images"] += 1
-            counts["flagged"] += image.flagged
-            counts["explained"] += image.file is not None
-            counts["counterfactuals"] += len(image.counterfactuals)
-            counts["valid"] += sum(edit.valid for edit in image.counterfactuals)
-        counts["skipped"] = sum(1 for _ in skipped)
-        return cls(**counts)
-
-    def __add__(self, other: Counts) -> Counts:
-        """The counts of both together."""
-        names = self.__dataclass_fields__
-        return Counts(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True)

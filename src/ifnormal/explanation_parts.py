@@ -25,13 +25,11 @@ from ifnormal.explanation_document import (
     DOCUMENT,
     FORMAT,
     PICTURE,
-    ExplainedImage,
-    Head,
-    SkippedImage,
     parse_image,
     parse_skipped,
     pictures_of,
 )
+from ifnormal.explanation_entries import ExplainedImage, Head, SkippedImage
 from ifnormal.identity import same_scores
 from ifnormal.storage import HALF_WRITTEN, read_json, write_atomic, write_json
 

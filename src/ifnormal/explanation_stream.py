@@ -24,13 +24,8 @@ from ifnormal.detectors.detector import (
 from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
-from ifnormal.explanation_document import (
-    Counts,
-    ExplainedImage,
-    Head,
-    SkippedImage,
-    write_document,
-)
+from ifnormal.explanation_document import write_document
+from ifnormal.explanation_entries import Counts, ExplainedImage, Head, SkippedImage
 from ifnormal.explanation_parts import (
     PART_SIZE,
     Job,

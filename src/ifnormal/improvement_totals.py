@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from ifnormal.explanation_document import ExplainedImage
+from ifnormal.explanation_entries import ExplainedImage
 
 # How a note begins to say why a counterfactual is another one than the generator's.
 REFINED = "refined, as the generator's own answer was still flagged"

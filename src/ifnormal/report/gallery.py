@@ -10,7 +10,7 @@ from itertools import repeat
 from typing import Any
 from urllib.parse import quote
 
-from ifnormal.explanation_document import Counterfactual
+from ifnormal.explanation_entries import Counterfactual
 from ifnormal.improvement_totals import figure
 from ifnormal.report.colour_change import difference
 from ifnormal.report.listing import Entry, Listing

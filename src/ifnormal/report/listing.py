@@ -9,15 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from ifnormal.explanation_document import (
-    Counterfactual,
-    Counts,
-    Document,
-    ExplainedImage,
-    Head,
-    SkippedImage,
-    read_document,
-)
+from ifnormal.explanation_document import Document, read_document
+from ifnormal.explanation_entries import Counterfactual, Counts, ExplainedImage, Head, SkippedImage
 from ifnormal.improvement_totals import ImprovementTotals
 
 # More would be no page but an archive; explanation.json lists them all.
