@@ -12,6 +12,8 @@ from hypothesis import settings
 
 from ifnormal.explanation import Explanation
 
+pytest_plugins = ["chromium", "explanation_streams", "report_pages"]  # for their fixtures
+
 settings.register_profile("ifnormal", deadline=None, max_examples=50)
 settings.load_profile("ifnormal")
 

@@ -1,85 +1,33 @@
-"""Image files by the thousand: in parts, whichever are done by whom and when."""
+"""Image files by the thousand: which are explained, which are skipped, and what is written."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable
-from copy import copy
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-import ifnormal.explanation_parts
-import ifnormal.explanation_stream
+from explanation_streams import Stream, with_detector
 from ifnormal.data.folder import find_images
 from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
-from ifnormal.explanation_document import Counts, read_document
-from ifnormal.explanation_stream import Streaming, Summary, explain_images
+from ifnormal.explanation_document import read_document
+from ifnormal.explanation_entries import Counts
+from ifnormal.explanation_stream import Streaming, explain_images
 from ifnormal.improvement_totals import REFINED, ImprovementTotals
 from ifnormal.pixels import png_bytes, to_float
-from ifnormal.storage import read_json
-from known_detectors import KnownDetector, blue, mean_color, red, tiny
-from tiny_runs import files as files_in
+from known_detectors import KnownDetector, blue, mean_color, red
 
-SIZE = 8  # images a part, so that a few images are many parts
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small parts; and no page, which has tests of its own."""
-
-    def write_report(folder: Path) -> Path:
-        read_document(folder)
-        (folder / "report.html").write_text("a page")
-        return folder / "report.html"
-
-    monkeypatch.setattr(ifnormal.explanation_stream, "PART_SIZE", SIZE)
-    monkeypatch.setattr(ifnormal.explanation_stream, "write_report", write_report)
-
-
-@pytest.fixture(scope="module")
-def explainer() -> Explainer:
-    return Explainer(mean_color(), tiny(steps=6)).fit(blue(), red(), seed=3)
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """27 images, every third red and so flagged, and among them an empty file and a text."""
-    folder = tmp_path_factory.mktemp("pictures")
-    normal, anomalous = blue(27, seed=5), red(27, seed=6)
-    for n in range(27):
-        image = (anomalous if n % 3 == 0 else normal)[n]
-        (folder / f"{n:03d}.png").write_bytes(png_bytes(image))
-    (folder / "010_empty.png").write_bytes(b"")
-    (folder / "020_<b>text.png").write_text("no image")
-    return folder
-
-
-Run = Callable[..., Summary]
-
-
-@pytest.fixture
-def run(explainer: Explainer, pictures: Path, tmp_path: Path) -> Run:
-    def run(out: str = "out", **options: object) -> Summary:
-        how = Streaming(**options)  # type: ignore[arg-type]
-        return explain_images(explainer, find_images([pictures]), tmp_path / out, how)
-
-    return run
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in files_in(folder)}
+pytestmark = pytest.mark.usefixtures("small_parts")
 
 
 def test_what_is_flagged_is_explained_and_all_is_listed(
-    run: Run, explainer: Explainer, pictures: Path, tmp_path: Path
+    stream: Stream, explainer: Explainer, pictures: Path, tmp_path: Path
 ) -> None:
-    summary = run()
+    summary = stream()
     document = read_document(tmp_path / "out")
     images = list(document.images())
     red_ones = [f"{pictures}/{n:03d}.png" for n in range(0, 27, 3)]
@@ -132,9 +80,9 @@ def test_what_an_improvement_gave_is_summed_over_all_parts(
     [({"which": "all"}, 27), ({"min_score": 0.0}, 27), ({"min_score": 1.1}, 0), ({}, 9)],
 )
 def test_which_images_are_explained(
-    run: Run, tmp_path: Path, options: dict[str, object], explained: int
+    stream: Stream, tmp_path: Path, options: dict[str, object], explained: int
 ) -> None:
-    counts = run(**options).counts
+    counts = stream(**options).counts
     assert (counts.images, counts.flagged, counts.explained) == (27, 9, explained)
     assert len(Explanation.load(tmp_path / "out")) == explained
 
@@ -172,228 +120,17 @@ def test_a_lower_own_score_may_be_the_anomalous_one(
     [({"traversals": 0}, 0), ({"traversals": 8}, 3), ({"traversal_steps": 0}, 0), ({}, 9)],
 )
 def test_for_which_images_the_way_is_shown(
-    run: Run, tmp_path: Path, options: dict[str, object], followed: int
+    stream: Stream, tmp_path: Path, options: dict[str, object], followed: int
 ) -> None:
-    run(**options)
+    stream(**options)
     explanation = Explanation.load(tmp_path / "out")
     assert len(explanation.traversals) == followed
     assert len(explanation.traversal_targets) == options.get("traversal_steps", 9)
 
 
-def test_the_same_again_does_nothing_again(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run()
-    before = content(tmp_path / "out")
-    monkeypatch.setattr(Explainer, "explain", None)
-    summary = run()
-    assert (summary.kept, summary.images_per_second, summary.is_complete) == (29, 0.0, True)
-    assert content(tmp_path / "out") == before
-
-
-def test_broken_off_at_any_part_it_goes_on_to_the_same(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run("whole")
-    write_part, written = ifnormal.explanation_stream.write_part, 0
-
-    def break_off(*arguments: object) -> None:
-        nonlocal written
-        if written == 2:
-            raise KeyboardInterrupt
-        written += 1
-        write_part(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(ifnormal.explanation_stream, "write_part", break_off)
-    with pytest.raises(KeyboardInterrupt):
-        run()
-    assert not (tmp_path / "out" / "explanation.json").exists()
-    monkeypatch.setattr(ifnormal.explanation_stream, "write_part", write_part)
-    assert run().kept == 2 * SIZE
-    assert content(tmp_path / "out") == content(tmp_path / "whole")
-
-
-def test_what_a_kill_left_half_written_goes_away(run: Run, tmp_path: Path) -> None:
-    """Unless there are other shards, which may be writing it just now."""
-    run("whole")
-    run(index=0, of=2)
-    names = ("images/.000003_anomaly.png", "parts/.part-000001.json", ".explanation.json")
-    halves = {f"{name}.0123456789abcdef" for name in names}
-    for name in halves:
-        (tmp_path / "out" / name).write_bytes(b"half")
-    run(index=1, of=2)
-    assert halves <= files_in(tmp_path / "out")
-    run()
-    assert content(tmp_path / "out") == content(tmp_path / "whole")
-
-
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
-def test_the_last_shard_puts_everything_together(
-    run: Run, tmp_path: Path, order: tuple[int, ...]
-) -> None:
-    run("whole")
-    summaries = [run(index=index, of=3) for index in order]
-    assert [summary.is_complete for summary in summaries] == [False, False, True]
-    assert [summary.report is not None for summary in summaries] == [False, False, True]
-    assert content(tmp_path / "out") == content(tmp_path / "whole")
-    assert summaries[-1].counts == read_document(tmp_path / "whole").counts
-
-
-def test_more_shards_than_parts(run: Run, tmp_path: Path) -> None:
-    for index in range(6):
-        summary = run(index=index, of=6)
-    assert summary.is_complete
-    assert summary.counts.images == 27
-
-
-def test_a_damaged_part_is_done_again(run: Run, tmp_path: Path) -> None:
-    run()
-    out, whole = tmp_path / "out", content(tmp_path / "out")
-    names = ["anomaly.png", "heatmap.png", "concept1.png", "concept0_way.png"]
-    for name in ["parts/part-000000.json", *(f"images/000003_{kind}" for kind in names)]:
-        for damage in (None, whole[name][: len(whole[name]) // 2], whole[name] + b"}"):
-            (out / name).unlink()
-            if damage is not None:
-                (out / name).write_bytes(damage)
-            assert run().kept == 29 - SIZE
-            assert content(out) == whole
-    assert run().kept == 29
-
-
-def other_explainer(explainer: Explainer) -> Explainer:
-    return Explainer(mean_color(), tiny(steps=6)).fit(blue(), red(), seed=4)
-
-
-def other_detector(explainer: Explainer) -> Explainer:
-    return with_detector(explainer, mean_color(gain=13.0))
-
-
-def other_threshold(explainer: Explainer) -> Explainer:
-    detector = mean_color()
-    detector.threshold = 0.6
-    return with_detector(explainer, detector)
-
-
-def with_detector(explainer: Explainer, detector: KnownDetector) -> Explainer:
-    """The same explainer of another detector."""
-    other = copy(explainer)
-    other._detector = detector
-    return other
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (other_explainer, "another explainer"),
-        (other_detector, "scores differently"),
-        (other_threshold, "another detector or threshold"),
-    ],
-)
-def test_another_explainer_is_told_apart(
-    run: Run,
-    explainer: Explainer,
-    pictures: Path,
-    tmp_path: Path,
-    change: Callable[[Explainer], Explainer],
-    message: str,
-) -> None:
-    run()
-    before = content(tmp_path / "out")
-    with pytest.raises(UserError, match=f"{message}.*--fresh"):
-        explain_images(change(explainer), find_images([pictures]), tmp_path / "out")
-    assert content(tmp_path / "out") == before
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"which": "all"}, "which flagged, not all"),
-        ({"min_score": 0.25}, "min_score None, not 0.25"),
-        ({"on_bad": "error"}, "on_bad skip, not error"),
-        ({"traversals": 3}, "traversals None, not 3"),
-        ({"traversal_steps": 5}, "traversal_steps 9, not 5"),
-        ({"facts": {"refine": True}}, "other options"),
-    ],
-)
-def test_other_options_are_told_apart(
-    run: Run, tmp_path: Path, options: dict[str, object], message: str
-) -> None:
-    run()
-    before = content(tmp_path / "out")
-    with pytest.raises(UserError, match=f"{message}.*--fresh"):
-        run(**options)
-    assert content(tmp_path / "out") == before
-
-
-def test_other_or_changed_images_are_told_apart(
-    explainer: Explainer, pictures: Path, tmp_path: Path
-) -> None:
-    own = tmp_path / "in"
-    own.mkdir()
-    for path in find_images([pictures])[:4]:
-        (own / path.name).write_bytes(path.read_bytes())
-    out, files = tmp_path / "out", find_images([own])
-    explain_images(explainer, files, out)
-    with pytest.raises(UserError, match=r"other images.*--fresh"):
-        explain_images(explainer, files[:3], out)
-    files[0].write_bytes(files[1].read_bytes())
-    with pytest.raises(UserError, match=r"some that have changed since.*--fresh"):
-        explain_images(explainer, files, out)
-    assert explain_images(explainer, files, out, Streaming(fresh=True)).kept == 0
-
-
-def test_fresh_removes_the_old_and_nothing_else(run: Run, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    run(which="all")
-    foreign = ["notes.txt", "images/cat.png", "parts/mine.json", "explainer/explainer.json"]
-    for name in foreign:
-        (out / name).parent.mkdir(exist_ok=True)
-        (out / name).write_text("the user's own")
-    halves = ["images/.000000_anomaly.png.0123456789abcdef", "parts/.job.json.0123456789abcdef"]
-    for name in halves:
-        (out / name).write_bytes(b"half")
-    run(fresh=True)
-    run("whole")
-    assert files_in(out) == files_in(tmp_path / "whole") | set(foreign)
-    assert {(out / name).read_text() for name in foreign} == {"the user's own"}
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("explanation.json", '{"format": "of somebody else"}'),
-        ("explanation.json", "[]"),
-        ("parts/job.json", "{}"),
-        ("report.html", "the annual report"),
-    ],
-)
-@pytest.mark.parametrize("fresh", [False, True])
-def test_files_of_somebody_else_stay(
-    run: Run, tmp_path: Path, name: str, text: str, fresh: bool
-) -> None:
-    (tmp_path / "out" / name).parent.mkdir(parents=True)
-    (tmp_path / "out" / name).write_text(text)
-    with pytest.raises(UserError, match="name another folder"):
-        run(fresh=fresh)
-    assert files_in(tmp_path / "out") == {name}
-    assert (tmp_path / "out" / name).read_text() == text
-
-
-def test_an_explanation_saved_there_is_not_lost_unasked(
-    run: Run, tiny_explanation: Explanation, tmp_path: Path
-) -> None:
-    tiny_explanation.save(tmp_path / "out")
-    with pytest.raises(UserError, match="already holds an explanation"):
-        run()
-    Explanation.load(tmp_path / "out")
-    run("whole")
-    run(fresh=True)
-    assert content(tmp_path / "out") == content(tmp_path / "whole")
-
-
-def test_a_bad_image_may_stop_it(run: Run, tmp_path: Path) -> None:
+def test_a_bad_image_may_stop_it(stream: Stream, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="010_empty"):
-        run(on_bad="error")
+        stream(on_bad="error")
     assert not (tmp_path / "out" / "explanation.json").exists()
 
 
@@ -483,27 +220,14 @@ def test_every_part_can_be_improved(explainer: Explainer, pictures: Path, tmp_pa
     ],
 )
 def test_options_that_contradict_each_other(
-    run: Run, tmp_path: Path, options: dict[str, object], message: str
+    stream: Stream, tmp_path: Path, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        run(**options)
+        stream(**options)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_cannot_be_written(run: Run, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written(stream: Stream, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
-        run("file")
-
-
-def test_a_foreign_part_is_never_put_together(run: Run, tmp_path: Path) -> None:
-    """Another shard that was begun with other options at the very same moment."""
-    out = tmp_path / "out"
-    run(index=1, of=2)
-    part = sorted((out / "parts").glob("part-*"))[0]
-    value = read_json(part)
-    part.write_text(json.dumps({**value, "job": "0" * 64}))
-    with pytest.raises(UserError, match="of another explanation"):
-        run(index=0, of=2)
-    assert not (out / "explanation.json").exists()
-    assert run().is_complete
+        stream("file")
