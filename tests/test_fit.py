@@ -1,12 +1,10 @@
-"""The training learns what it should, repeats, goes on after a break, and says what is wrong."""
+"""The training learns what it should, in any shape, and repeats."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,73 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from ifnormal.config import FitConfig, Weights
-from ifnormal.errors import DivergenceError, UserError
+from ifnormal.config import Weights
+from ifnormal.errors import UserError
 from ifnormal.fit import fit
 from ifnormal.pixels import to_float
-from ifnormal.storage import load_tensors
-from ifnormal.training_state import TrainingState, unwrapped
-from known_detectors import (
-    EVERY_TERM,
-    TINY,
-    KnownDetector,
-    blue,
-    bright_patch,
-    mean_color,
-    red,
-    squares,
-    tiny,
-)
+from ifnormal.training_state import TrainingState
+from known_detectors import EVERY_TERM, TINY, blue, bright_patch, mean_color, red, squares, tiny
+from tiny_fits import differing, losses, train, weights
 
 TERMS = [term.name for term in fields(Weights)]
-
-
-def train(config: FitConfig = TINY, folder: Path | None = None, **options: Any) -> TrainingState:
-    options = {"detector": mean_color(), "seed": 0, **options}
-    detector = options.pop("detector")
-    if "sources" not in options:  # as if every red image had been made of a blue one
-        options["sources"] = torch.arange(len(red())) % len(blue())
-    return fit(detector, blue(), red(), config, folder=folder, **options)
-
-
-def weights(state: TrainingState) -> dict[str, Tensor]:
-    """Everything that was learned, and the state of randomness."""
-    nets = {
-        "generator": unwrapped(state.generator),
-        "averaged": state.averaged,
-        "discriminator": unwrapped(state.discriminator),
-        "classifier": unwrapped(state.classifier),
-        "modes": state.modes,
-    }
-    values = {f"{n}.{k}": v for n, net in nets.items() for k, v in net.state_dict().items()}
-    return {**values, "random": state.random.get_state()}
-
-
-def differing(first: TrainingState, second: TrainingState) -> list[str]:
-    one, other = weights(first), weights(second)
-    assert one.keys() == other.keys()
-    return [name for name in one if not torch.equal(one[name], other[name])]
-
-
-def losses(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "losses.jsonl").read_text().splitlines()]
-
-
-class InterruptedAtError(Exception):
-    """Stands for a power cut."""
-
-
-def interrupt(at: int) -> Callable[[TrainingState], None]:
-    def on_step(state: TrainingState) -> None:
-        if state.step == at:
-            raise InterruptedAtError
-
-    return on_step
-
-
-def interrupted(folder: Path, config: FitConfig, at: int) -> None:
-    with pytest.raises(InterruptedAtError):
-        train(config, folder, on_step=interrupt(at))
 
 
 @pytest.fixture(scope="module")
@@ -213,181 +153,6 @@ class TestRepeats:
         first = train(tiny(steps=2))
         torch.rand(17)
         assert differing(first, train(tiny(steps=2))) == []
-
-
-RESUMED = {
-    "two concepts by features": tiny(steps=12, checkpoint_every=5),
-    "one concept": tiny(steps=12, checkpoint_every=5, concepts=1),
-    "every term, three concepts by pixels": tiny(
-        steps=12, checkpoint_every=5, concepts=3, concept_space="pixels", weights=EVERY_TERM
-    ),
-}
-
-
-class TestResumes:
-    @pytest.mark.parametrize("config", RESUMED.values(), ids=RESUMED)
-    @pytest.mark.parametrize("at", [5, 8])
-    def test_to_the_same_weights_bit_for_bit(
-        self, tmp_path: Path, config: FitConfig, at: int
-    ) -> None:
-        interrupted(tmp_path, config, at)
-        torch.manual_seed(12345)
-        resumed = train(config, tmp_path, resume=True)
-        assert resumed.step == config.steps
-        assert differing(resumed, train(config)) == []
-
-    def test_twice_in_a_row(self, tmp_path: Path) -> None:
-        config = tiny(steps=12, checkpoint_every=3)
-        interrupted(tmp_path, config, 4)
-        with pytest.raises(InterruptedAtError):
-            train(config, tmp_path, resume=True, on_step=interrupt(10))
-        assert differing(train(config, tmp_path, resume=True), train(config)) == []
-
-    def test_from_the_start_without_a_checkpoint(self, tmp_path: Path) -> None:
-        assert differing(train(TINY, tmp_path / "new", resume=True), train(TINY)) == []
-
-    def test_a_finished_run_stays_as_it_is(self, tmp_path: Path) -> None:
-        config = tiny(steps=4, checkpoint_every=2)
-        first, log = train(config, tmp_path), losses(tmp_path)
-        assert differing(train(config, tmp_path, resume=True), first) == []
-        assert losses(tmp_path) == log
-
-    def test_the_log_has_every_step_once(self, tmp_path: Path) -> None:
-        config = tiny(steps=60, checkpoint_every=30, batch_size=2)
-        interrupted(tmp_path, config, 55)
-        assert [line["step"] for line in losses(tmp_path)] == [25, 50]
-        train(config, tmp_path, resume=True)
-        assert [line["step"] for line in losses(tmp_path)] == [25, 50, 60]
-
-    def test_only_when_asked_to(self, tmp_path: Path) -> None:
-        interrupted(tmp_path, RESUMED["one concept"], 8)
-        again = train(RESUMED["one concept"], tmp_path)
-        assert differing(again, train(RESUMED["one concept"])) == []
-
-    @pytest.mark.parametrize(
-        ("option", "value"),
-        [
-            ("learning_rate", 0.0123),
-            ("concepts", 3),
-            ("steps", 13),
-            ("weights", Weights(score=1.0)),
-            ("generator", replace(TINY.generator, width=8)),
-            ("concept_space", "pixels"),
-        ],
-    )
-    def test_another_configuration_is_named(
-        self, tmp_path: Path, option: str, value: object
-    ) -> None:
-        config = tiny(checkpoint_every=2)
-        interrupted(tmp_path, config, 3)
-        with pytest.raises(UserError, match=option):
-            train(replace(config, **{option: value}), tmp_path, resume=True)
-
-    def test_another_seed_is_named(self, tmp_path: Path) -> None:
-        config = tiny(checkpoint_every=2)
-        interrupted(tmp_path, config, 3)
-        with pytest.raises(UserError, match="seed"):
-            train(config, tmp_path, seed=1, resume=True)
-
-    @pytest.mark.parametrize(
-        ("other", "message"),
-        [
-            ((mean_color(), blue(seed=5), red()), "other normal images"),
-            ((mean_color(), blue(23), red()), "other normal images"),
-            ((mean_color(), blue(), red().flip(0)), "other outliers"),
-            ((mean_color(gain=11.9), blue(), red()), "scores differently"),
-        ],
-    )
-    def test_not_with_other_images_or_another_detector(
-        self, tmp_path: Path, other: tuple[Any, Tensor, Tensor], message: str
-    ) -> None:
-        config = tiny(checkpoint_every=2)
-        fit(mean_color(), blue(), red(), replace(config, steps=4), 0, tmp_path)
-        checkpoint = (tmp_path / "checkpoint.json").read_bytes()
-        with pytest.raises(UserError, match=f"{message}.*begin anew"):
-            fit(*other, replace(config, steps=4), 0, tmp_path, resume=True)
-        assert (tmp_path / "checkpoint.json").read_bytes() == checkpoint
-        again = fit(mean_color(), blue(), red(), replace(config, steps=4), 0, tmp_path, resume=True)
-        assert again.step == 4
-
-    def test_not_from_the_checkpoint_of_an_earlier_run(self, tmp_path: Path) -> None:
-        config = tiny(steps=4, checkpoint_every=2)
-        train(config, tmp_path)
-        with pytest.raises(InterruptedAtError):
-            fit(mean_color(), blue(9), red(9), config, 0, tmp_path, on_step=interrupt(1))
-        resumed = fit(mean_color(), blue(9), red(9), config, 0, tmp_path, resume=True)
-        assert differing(resumed, fit(mean_color(), blue(9), red(9), config, 0)) == []
-
-    def test_checkpoints_may_come_at_other_times(self, tmp_path: Path) -> None:
-        interrupted(tmp_path, tiny(checkpoint_every=2), 3)
-        assert train(tiny(checkpoint_every=7), tmp_path, resume=True).step == TINY.steps
-
-    @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "no JSON"])
-    def test_damage_is_noticed(self, tmp_path: Path, damage: str) -> None:
-        config = tiny(checkpoint_every=2)
-        interrupted(tmp_path, config, 3)
-        (path,) = tmp_path.glob("checkpoint*.safetensors")
-        packed = bytearray(path.read_bytes())
-        if damage == "flipped":
-            packed[-5] ^= 1
-            path.write_bytes(packed)
-        elif damage == "cut":
-            path.write_bytes(packed[: len(packed) // 2])
-        elif damage == "gone":
-            path.unlink()
-        else:
-            (tmp_path / "checkpoint.json").write_text('{"step": ')
-        with pytest.raises(UserError, match="checkpoint"):
-            train(config, tmp_path, resume=True)
-
-
-def breaking(detector: KnownDetector, at: int) -> Callable[[TrainingState], None]:
-    def on_step(state: TrainingState) -> None:
-        detector.broken = state.step >= at
-
-    return on_step
-
-
-class TestDivergence:
-    def test_names_the_term_the_step_and_the_checkpoint(self, tmp_path: Path) -> None:
-        detector, config = mean_color(), tiny(checkpoint_every=3)
-        with pytest.raises(DivergenceError, match=r"'score'.*step 5") as error:
-            train(config, tmp_path, detector=detector, on_step=breaking(detector, 4))
-        assert str(tmp_path / "checkpoint") in str(error.value)
-        assert isinstance(error.value, UserError)
-
-    def test_the_checkpoint_it_names_is_good(self, tmp_path: Path) -> None:
-        detector, config = mean_color(), tiny(checkpoint_every=3)
-        with pytest.raises(DivergenceError):
-            train(config, tmp_path, detector=detector, on_step=breaking(detector, 4))
-        resumed = train(config, tmp_path, resume=True)
-        assert differing(resumed, train(config)) == []
-
-    def test_without_a_checkpoint(self) -> None:
-        detector = mean_color()
-        with pytest.raises(DivergenceError, match=r"'score'.*none"):
-            train(detector=detector, on_step=breaking(detector, 1))
-
-    def test_a_broken_gradient_does_not_reach_the_checkpoint(self, tmp_path: Path) -> None:
-        class Cliff(KnownDetector):
-            """Its log-odds stay finite where their gradient is not."""
-
-            def inspect(self, images: Tensor) -> tuple[Tensor, Tensor]:
-                cliff = (0 * images).sqrt().sum((1, 2, 3)) if self.broken else 0.0
-                log_odds, features = mean_color().inspect(images)
-                return log_odds + cliff, features
-
-        detector = Cliff(mean_color().weights)
-        with pytest.raises(DivergenceError):
-            train(
-                tiny(checkpoint_every=1), tmp_path, detector=detector, on_step=breaking(detector, 4)
-            )
-        saved, _ = load_tensors(tmp_path, "checkpoint")
-        assert all(v.isfinite().all() for v in saved.values())
-
-    def test_a_learning_rate_beyond_reason(self, tmp_path: Path) -> None:
-        with pytest.raises(DivergenceError, match="learning_rate"):
-            train(tiny(learning_rate=1e30), tmp_path)
 
 
 def test_on_step_sees_every_step() -> None:

@@ -27,6 +27,7 @@ from ifnormal.fit import fit
 from ifnormal.storage import load_tensors
 from ifnormal.training_state import TrainingState
 from known_detectors import EVERY_TERM, blue, mean_color, red
+from tiny_fits import InterruptedAtError, interrupt
 
 
 def train(
@@ -39,20 +40,11 @@ def train(
     return fit(box or BlackBox(), blue(40), red(40), config, 0, folder, resume, on_step)
 
 
-class InterruptedAtError(Exception):
-    """Stands for a power cut."""
-
-
 def interrupted(config: FitConfig, folder: Path, at: int, resume: bool = False) -> int:
     """A fit that breaks off; returns how many queries it had made."""
-
-    def on_step(state: TrainingState) -> None:
-        if state.step == at:
-            raise InterruptedAtError
-
     box = BlackBox()
     with pytest.raises(InterruptedAtError):
-        train(config, folder, resume, on_step, box)
+        train(config, folder, resume, interrupt(at), box)
     return box.asked
 
 
