@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ifnormal.compute import channels_last, has_fast_bfloat16, make_fabric
 from ifnormal.config import FitConfig, adapted_to, fit_config
 from ifnormal.data.given import GivenImages, as_images
-from ifnormal.detectors.adapted import AdaptedDetector
 from ifnormal.detectors.detector import (
     Detector,
     batch_size_for,
@@ -25,8 +24,7 @@ from ifnormal.detectors.detector import (
     own_scores,
     own_threshold,
 )
-from ifnormal.detectors.loading import load_detector
-from ifnormal.detectors.saving import load_adapted
+from ifnormal.detectors.loading import saved_detector
 from ifnormal.detectors.surrogate import Surrogate
 from ifnormal.errors import UserError, one_line
 from ifnormal.explanation import Explanation
@@ -280,7 +278,7 @@ class Explainer:
                 f"{path} is not an explainer of format {_VERSION}; fit it again with this version "
                 "of ifnormal."
             )
-        detector = _saved_detector(folder / "detector", detector, trust)
+        detector = saved_detector(folder / "detector", detector, trust)
         try:
             if tuple(facts["shape"]) != tuple(detector.shape):
                 raise UserError(
@@ -380,21 +378,6 @@ class Explainer:
         after = to_float(edits) if in_pixels else features_after
         logits = [classifier(before, after[:, k]) for k in range(edits.shape[1])]
         return torch.stack(logits, 1).float().softmax(2)
-
-
-def _saved_detector(folder: Path, given: Any, trust: bool) -> Detector:
-    """The detector of an explainer: as given, or as its folder describes it."""
-    described = (folder / "detector.json").exists()
-    if isinstance(given, AdaptedDetector) and not given.is_calibrated and described:
-        return load_adapted(folder, trust=trust, model=given.model)
-    if is_detector(given):
-        detector: Detector = given
-        return detector
-    if given is None or not described:
-        return load_detector(folder if given is None else given, trust=trust)
-    if isinstance(given, str | Path) and Path(given).is_dir():
-        return load_detector(given, trust=trust)
-    return load_adapted(folder, trust=trust, model=given)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ifnormal.config import Preprocessing
-from ifnormal.detectors.adapted import adapt
+from ifnormal.detectors.adapted import AdaptedDetector, adapt
 from ifnormal.detectors.adapters import AdapterOptions, Features, adapter_of_spec, named
-from ifnormal.detectors.detector import Detector
+from ifnormal.detectors.detector import Detector, is_detector
 from ifnormal.detectors.saving import FORMAT, load_adapted
 from ifnormal.detectors.score_model import HigherIs
 from ifnormal.detectors.trained import TrainedDetector
@@ -50,6 +51,30 @@ def load_detector(
         threshold_own=threshold,
         higher_is=higher_is,
     )
+
+
+def saved_detector(folder: Path, given: Any = None, trust: bool = False) -> Detector:
+    """The detector that an explainer was saved with: as given, or as its folder describes it.
+
+    Args:
+        folder: `detector/` of the explainer; it need not exist where a detector is given.
+        given: the detector, or the model or SPEC behind it; None finds it by the folder.
+        trust: see `load_detector`.
+
+    Raises:
+        UserError: see `load_detector`.
+    """
+    described = (folder / "detector.json").exists()
+    if isinstance(given, AdaptedDetector) and not given.is_calibrated and described:
+        return load_adapted(folder, trust=trust, model=given.model)
+    if is_detector(given):
+        detector: Detector = given
+        return detector
+    if given is None or not described:
+        return load_detector(folder if given is None else given, trust=trust)
+    if isinstance(given, str | Path) and Path(given).is_dir():
+        return load_detector(given, trust=trust)
+    return load_adapted(folder, trust=trust, model=given)
 
 
 def _from_folder(folder: Path, trust: bool) -> Detector:
