@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ifnormal.metrics.features import two_sets
 from ifnormal.metrics.metric import Metric
 
 if TYPE_CHECKING:
@@ -47,13 +48,7 @@ def fid(features_a: Tensor, features_b: Tensor) -> float:
     """
     import torch
 
-    if features_a.ndim != 2 or features_a.shape[1:] != features_b.shape[1:]:
-        raise ValueError(f"fid needs (N, F) and (M, F), got {features_a.shape}, {features_b.shape}")
-    if min(len(features_a), len(features_b)) < 2:
-        raise ValueError("fid needs at least 2 samples in each set")
-    a, b = features_a.detach().double(), features_b.detach().double()
-    if not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
-        raise ValueError("fid needs finite features")
+    a, b = two_sets("fid", features_a, features_b)
     mean_a, mean_b = a.mean(0), b.mean(0)
     root_a, root_b = (
         torch.linalg.qr((x - mean) / (len(x) - 1) ** 0.5, mode="r").R

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ifnormal.metrics.features import two_sets
 from ifnormal.metrics.metric import Metric
 
 if TYPE_CHECKING:
@@ -41,15 +42,7 @@ def kid(features_a: Tensor, features_b: Tensor) -> float:
         ValueError: the shapes do not fit, a set has fewer than 2 samples, or a feature is not
             finite.
     """
-    import torch
-
-    if features_a.ndim != 2 or features_a.shape[1:] != features_b.shape[1:]:
-        raise ValueError(f"kid needs (N, F) and (M, F), got {features_a.shape}, {features_b.shape}")
-    if min(len(features_a), len(features_b)) < 2:
-        raise ValueError("kid needs at least 2 samples in each set")
-    a, b = features_a.detach().double(), features_b.detach().double()
-    if not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
-        raise ValueError("kid needs finite features")
+    a, b = two_sets("kid", features_a, features_b)
     n, m = len(a), len(b)
     within_a = (_kernel_sum(a, a) - _own_kernels(a)) / (n * (n - 1))
     within_b = (_kernel_sum(b, b) - _own_kernels(b)) / (m * (m - 1))
