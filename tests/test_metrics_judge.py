@@ -11,7 +11,8 @@ from ifnormal.errors import DivergenceError, UserError
 from ifnormal.metrics.judge import AttributeJudge, judge_accuracy
 from ifnormal.metrics.judge_images import IGNORE, JUNK, JUNK_KINDS, half_plane, vary
 from ifnormal.metrics.judge_network import JudgeNetwork
-from ifnormal.metrics.judge_training import draw_batch, junk_rejection, train_judge
+from ifnormal.metrics.judge_training import draw_batch, train_judge
+from junk_rejection import junk_rejection
 
 CHANNELS = {"red": (1, 0, 0), "cyan": (0, 1, 1)}
 

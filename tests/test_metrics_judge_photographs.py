@@ -11,12 +11,8 @@ from ifnormal.metrics.judge import AttributeJudge, judge_accuracy
 from ifnormal.metrics.judge_images import IGNORE, JUNK, JudgeBatch
 from ifnormal.metrics.judge_network import JudgeNetwork
 from ifnormal.metrics.judge_photographs import PHOTOGRAPH_JUNK, vary_photographs
-from ifnormal.metrics.judge_training import (
-    draw_batch,
-    judge_key,
-    junk_rejection,
-    train_judge,
-)
+from ifnormal.metrics.judge_training import draw_batch, judge_key, train_judge
+from junk_rejection import junk_rejection
 
 
 def gratings(count=60, seed=0):
