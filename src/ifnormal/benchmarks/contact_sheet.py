@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
-from ifnormal.storage import open_atomic
+from ifnormal.benchmarks.sheet import Sheet, heat_picture, mask_picture
+from ifnormal.pixels import to_pil
 
 _SIDE, _GAP, _MARGIN, _TITLE = 80, 4, 12, 18
-_PAPER, _INK = (250, 250, 248), (40, 40, 44)
-# Black over red and yellow to white, as heat is usually shown.
-_HEAT = np.array([(0, 0, 0), (150, 0, 40), (255, 90, 0), (255, 210, 60), (255, 255, 255)])
 
 
 def write_contact_sheet(path: Path, columns: Mapping[str, Tensor], rows: int = 12) -> Path:
@@ -29,36 +26,22 @@ def write_contact_sheet(path: Path, columns: Mapping[str, Tensor], rows: int = 1
     """
     count = min(rows, *(len(column) for column in columns.values()))
     width = len(columns) * (_SIDE + _GAP) + 2 * _MARGIN
-    sheet = Image.new("RGB", (width, count * (_SIDE + _GAP) + _TITLE + 2 * _MARGIN), _PAPER)
-    draw = ImageDraw.Draw(sheet)
+    sheet = Sheet(width, count * (_SIDE + _GAP) + _TITLE + 2 * _MARGIN)
     for x, (title, column) in enumerate(columns.items()):
         left = _MARGIN + x * (_SIDE + _GAP)
-        draw.text((left, _MARGIN), title[:13], fill=_INK)
+        sheet.say(title[:13], left, _MARGIN)
         for y in range(count):
-            top = _MARGIN + _TITLE + y * (_SIDE + _GAP)
-            sheet.paste(_picture(column[y]).resize((_SIDE, _SIDE), _way(column)), (left, top))
-    with open_atomic(path) as file:
-        sheet.save(file, "png")
-    return path
-
-
-def coloured_heat(heat: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """(H, W) heat as (H, W, 3) colours; its maximum is white, 0 is black."""
-    scaled = (heat.float() / heat.amax().clamp_min(torch.finfo(torch.float32).tiny)).clamp(0, 1)
-    place = scaled.numpy() * (len(_HEAT) - 1)
-    below = np.minimum(place.astype(int), len(_HEAT) - 2)
-    share = (place - below)[..., None]
-    mixed = _HEAT[below] * (1 - share) + _HEAT[below + 1] * share
-    return mixed.round().astype(np.uint8)
+            picture = _picture(column[y]).convert("RGB").resize((_SIDE, _SIDE), _way(column))
+            sheet.put(picture, left, _MARGIN + _TITLE + y * (_SIDE + _GAP))
+    return sheet.write(path)
 
 
 def _picture(content: Tensor) -> Image.Image:
     if content.ndim == 3:
-        pixels = content.permute(1, 2, 0).numpy()
-        return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
+        return to_pil(content)
     if content.dtype == torch.bool:
-        return Image.fromarray(content.numpy().astype(np.uint8) * 255).convert("RGB")
-    return Image.fromarray(coloured_heat(content))
+        return mask_picture(content)
+    return heat_picture(content / content.amax().clamp_min(torch.finfo(torch.float32).tiny))
 
 
 def _way(column: Tensor) -> Image.Resampling:

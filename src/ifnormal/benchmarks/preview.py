@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
+from torch import Tensor
 
+from ifnormal.benchmarks.sheet import PAPER, Sheet
 from ifnormal.explanation import Explanation
-from ifnormal.storage import open_atomic
+from ifnormal.pixels import to_pil
 
 _SIDE, _CAPTION, _GAP, _MARGIN = 96, 14, 4, 14
 _SMALL = 48
-_PAPER, _INK = (250, 250, 248), (40, 40, 44)
 _ACCEPTED, _FLAGGED = (18, 110, 60), (178, 34, 34)
 
 
@@ -34,9 +34,7 @@ def write_preview(path: Path, explanation: Explanation, anomalies: int = 16) -> 
     down = -(-count // across)
     cell = (_SIDE + _GAP, _SIDE + _CAPTION + _GAP)
     group = pictures * cell[0] + _MARGIN
-    size = (across * group + _MARGIN, down * cell[1] + 2 * _MARGIN)
-    sheet = Image.new("RGB", size, _PAPER)
-    draw = ImageDraw.Draw(sheet)
+    sheet = Sheet(across * group + _MARGIN, down * cell[1] + 2 * _MARGIN)
     for position, n in enumerate(rows):
         left = _MARGIN + (position // down) * group
         top = _MARGIN + (position % down) * cell[1]
@@ -44,25 +42,22 @@ def write_preview(path: Path, explanation: Explanation, anomalies: int = 16) -> 
         after = zip(explanation.counterfactuals[n], explanation.scores_after[n], strict=True)
         for column, (pixels, score) in enumerate([before, *((p, float(s)) for p, s in after)]):
             x = left + column * cell[0]
-            sheet.paste(_cell(pixels.permute(1, 2, 0).numpy()), (x, top))
+            sheet.put(_cell(pixels), x, top)
             colour = _FLAGGED if score > explanation.threshold else _ACCEPTED
-            draw.text((x + 2, top + _SIDE + 1), f"{score:.2f}", fill=colour)
-        arrow = (left + _SIDE - 14, top + _SIDE + 1)
-        draw.text(arrow, "->", fill=_INK)
-    with open_atomic(path) as file:
-        sheet.save(file, "png")
-    return path
+            sheet.say(f"{score:.2f}", x + 2, top + _SIDE + 1, colour)
+        sheet.say("->", left + _SIDE - 14, top + _SIDE + 1)
+    return sheet.write(path)
 
 
-def _cell(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Image.Image:
-    """An (H, W, 1 or 3) image in a square of the sheet; small ones keep their pixels."""
-    height, width, channels = pixels.shape
-    image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels).convert("RGB")
+def _cell(pixels: Tensor) -> Image.Image:
+    """A (C, H, W) image in a square of the sheet; small ones keep their pixels."""
+    image = to_pil(pixels).convert("RGB")
+    width, height = image.size
     longest = max(height, width)
     small = longest <= _SMALL
     factor = max(1, _SIDE // longest) if small else _SIDE / longest
     way = Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS
     image = image.resize((round(width * factor), round(height * factor)), way)
-    square = Image.new("RGB", (_SIDE, _SIDE), _PAPER)
+    square = Image.new("RGB", (_SIDE, _SIDE), PAPER)
     square.paste(image, ((_SIDE - image.width) // 2, (_SIDE - image.height) // 2))
     return square
