@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from ifnormal.detectors.fully_convolutional import FullyConvolutional
+from ifnormal.detectors.hsc import repel
 from ifnormal.detectors.objective import DetectorObjective
-
-_TINY = 1e-6
 
 
 def anomaly_map(outputs: Tensor) -> Tensor:
@@ -22,15 +21,10 @@ def _mean(outputs: Tensor) -> Tensor:
     return anomaly_map(outputs).reshape(len(outputs), -1).mean(1)
 
 
-def _repel(distance: Tensor) -> Tensor:
-    """−log(1 − e^−a), large where a is small; written with expm1 so that it keeps its gradient."""
-    return -(-torch.expm1(-distance)).clamp_min(_TINY).log()
-
-
 def _loss(outputs: Tensor, is_outlier: Tensor, reference: Tensor) -> Tensor:
     # Equation 2.
     mean = _mean(outputs)
-    return torch.where(is_outlier, _repel(mean), mean).mean()
+    return torch.where(is_outlier, repel(mean), mean).mean()
 
 
 def pixel_loss(heat: Tensor, masks: Tensor) -> Tensor:
@@ -41,14 +35,14 @@ def pixel_loss(heat: Tensor, masks: Tensor) -> Tensor:
         masks: (N, H, W) bool, where an image is anomalous; nowhere in a normal one.
     """
     normal = (heat * ~masks).mean((1, 2))
-    anomalous = _repel((heat * masks).mean((1, 2)))
+    anomalous = repel((heat * masks).mean((1, 2)))
     return normal + torch.where(masks.any(2).any(1), anomalous, 0.0)
 
 
 def _log_odds(outputs: Tensor, reference: Tensor) -> Tensor:
     # score 1 − e^−a, so log(score / (1 − score)) = log(1 − e^−a) + a.
     mean = _mean(outputs)
-    return mean - _repel(mean)
+    return mean - repel(mean)
 
 
 FCDD = DetectorObjective(

@@ -15,17 +15,20 @@ def pseudo_huber(outputs: Tensor) -> Tensor:
     return (outputs.square().sum(1) + 1).sqrt() - 1
 
 
+def repel(distance: Tensor) -> Tensor:
+    """−log(1 − e^−h), large where h is small; written with expm1 so that it keeps its gradient."""
+    return -(-torch.expm1(-distance)).clamp_min(_TINY).log()
+
+
 def _loss(outputs: Tensor, is_outlier: Tensor, reference: Tensor) -> Tensor:
-    # Normal: h. Outlier: −log(1 − e^−h), written with expm1 so that small h keeps its gradient.
     h = pseudo_huber(outputs.float())
-    repel = -(-torch.expm1(-h)).clamp_min(_TINY).log()
-    return torch.where(is_outlier, repel, h).mean()
+    return torch.where(is_outlier, repel(h), h).mean()
 
 
 def _log_odds(outputs: Tensor, reference: Tensor) -> Tensor:
     # score 1 − e^−h, so log(score / (1 − score)) = log(1 − e^−h) + h.
     h = pseudo_huber(outputs.float())
-    return (-torch.expm1(-h)).clamp_min(_TINY).log() + h
+    return h - repel(h)
 
 
 HSC = DetectorObjective(
