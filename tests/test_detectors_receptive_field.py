@@ -83,6 +83,7 @@ NETWORKS = {
         nn.Conv2d(1, 1, 3, padding="same", dilation=2),
         nn.Conv2d(1, 1, 3, padding="valid"),
     ],
+    "rounded up": [nn.AvgPool2d(2, ceil_mode=True), nn.Conv2d(1, 1, 3, padding=1)],
     "skips": [nn.Conv2d(1, 1, 1, stride=3), nn.Conv2d(1, 1, 3, padding=1)],
 }
 
@@ -114,13 +115,20 @@ def test_cells_and_maxima() -> None:
     assert exact[1] == 2
 
 
+def test_where_the_size_is_rounded_up_the_last_unit_reads_beyond_the_image() -> None:
+    network = all_positive(nn.MaxPool2d(2, ceil_mode=True))
+    down, across = receptive_fields(network)
+    assert (down.pixels(18), across.pixels(16)) == ((36, 37), (32, 33))
+    assert ends(seen_by(network, 18, 16)) == [(36, 36), (32, 32)]
+
+
 @st.composite
 def layers(draw: st.DrawFn) -> nn.Module:
     kernel = draw(st.integers(1, 5))
     stride = draw(st.integers(1, 2))
     if draw(st.booleans()):
         padding = draw(st.integers(0, kernel // 2))
-        return nn.AvgPool2d(kernel, stride, padding)
+        return nn.AvgPool2d(kernel, stride, padding, ceil_mode=draw(st.booleans()))
     return nn.Conv2d(
         1, 1, kernel, stride, draw(st.integers(0, 2)), dilation=draw(st.integers(1, 2))
     )

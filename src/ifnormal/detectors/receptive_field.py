@@ -29,8 +29,8 @@ _PLAIN = (
 class ReceptiveField:
     """Along one axis: unit i reads pixels offset + i · stride up to size − 1 further.
 
-    Some of these may lie in the padding outside the image, and where a layer is dilated or skips
-    pixels some in between may not be read.
+    Some of these may lie outside the image, in the padding or where a pooling rounds its size up
+    (`ceil_mode`), and where a layer is dilated or skips pixels some in between may not be read.
 
     Attributes:
         size: from the first to the last pixel that a unit reads.
@@ -105,10 +105,9 @@ def _steps(layer: nn.Module, axis: int) -> tuple[int, int, int, int]:
         return layer.downscale_factor, layer.downscale_factor, 0, 1
     if isinstance(layer, nn.AvgPool2d | nn.MaxPool2d):
         dilation = layer.dilation if isinstance(layer, nn.MaxPool2d) else 1
-        stride = layer.kernel_size if layer.stride is None else layer.stride
         return (
             _along(layer.kernel_size, axis),
-            _along(stride, axis),
+            _along(layer.stride, axis),
             _along(layer.padding, axis),
             _along(dilation, axis),
         )
