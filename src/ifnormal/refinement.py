@@ -32,8 +32,6 @@ from ifnormal.generators.pixel import Generator
 from ifnormal.objective import overshoot_loss
 from ifnormal.pixels import quantize, to_float
 
-# Gradients take more memory than scores.
-_SMALLER = 4
 # Below the aim there is no gradient; a little beyond it, 8-bit rounding does no harm.
 _BEYOND = 0.1
 _OVERSHOOT = 0.3
@@ -104,7 +102,7 @@ def refine(
     scores = _scores(detector, images.flatten(0, 1)).view(images.shape[:2])
     queries = scores.numel()
     numbers, concepts = (scores > detector.threshold).nonzero(as_tuple=True)
-    size = max(1, batch_size_for(anomalies) // _SMALLER)
+    size = batch_size_for(anomalies, gradients=True)
     for part, concept in zip(numbers.split(size), concepts.split(size), strict=True):
         if not len(part):  # nothing to refine
             break

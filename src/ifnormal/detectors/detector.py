@@ -46,9 +46,13 @@ def is_detector(candidate: Any) -> bool:
     return callable(candidate) and named and not isinstance(candidate, type)
 
 
-def batch_size_for(images: Tensor) -> int:
-    """How many of (N, C, H, W) images to score at once: 512 of 32x32 pixels, fewer larger ones."""
-    return max(1, min(512, 512 * 32 * 32 // max(1, images.shape[-1] * images.shape[-2])))
+def batch_size_for(images: Tensor, gradients: bool = False) -> int:
+    """How many of (N, C, H, W) images to score at once: 512 of 32x32 pixels, fewer larger ones.
+
+    With `gradients` a quarter of that, as they take several times the memory of scores.
+    """
+    most = 128 if gradients else 512
+    return max(1, min(most, most * 32 * 32 // max(1, images.shape[-1] * images.shape[-2])))
 
 
 def in_batches(

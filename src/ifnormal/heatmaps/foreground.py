@@ -10,12 +10,8 @@ from torch import Tensor
 
 from ifnormal.detectors.detector import Detector
 from ifnormal.heatmaps.blur import blurred
-from ifnormal.heatmaps.heatmap import HeatFunction, Heatmap
+from ifnormal.heatmaps.heatmap import Heatmap
 from ifnormal.pixels import to_float
-
-
-def _prepare(normal: Tensor, seed: int) -> HeatFunction:
-    return _heat
 
 
 def _heat(detector: Detector, images: Tensor) -> Tensor:
@@ -31,5 +27,5 @@ FOREGROUND = Heatmap(
     name="foreground",
     title="where the thing is, no detector",
     source="ifnormal: what a heatmap has to surpass",
-    prepare=_prepare,
+    prepare=lambda normal, seed: _heat,
 )

@@ -8,11 +8,8 @@ from torch import Tensor
 from ifnormal.detectors.detector import Detector, batch_size_for, device_of, is_black_box
 from ifnormal.errors import UserError
 from ifnormal.heatmaps.blur import blurred
-from ifnormal.heatmaps.heatmap import HeatFunction, Heatmap
+from ifnormal.heatmaps.heatmap import Heatmap
 from ifnormal.pixels import to_float
-
-# Gradients take several times the memory of scores, so that many images fewer at once.
-_FEWER = 4
 
 
 def input_gradients(detector: Detector, images: Tensor) -> Tensor | None:
@@ -30,7 +27,7 @@ def input_gradients(detector: Detector, images: Tensor) -> Tensor | None:
         (N, H, W) float32 on the CPU, at least 0; None where scores have no gradient.
     """
     device, found = device_of(detector), []
-    size = max(1, batch_size_for(images) // _FEWER)
+    size = batch_size_for(images, gradients=True)
     for part in images.split(size) if len(images) else ():
         with torch.inference_mode(False), torch.enable_grad():
             floats = to_float(part).to(device).clone().requires_grad_(True)
@@ -40,10 +37,6 @@ def input_gradients(detector: Detector, images: Tensor) -> Tensor | None:
             (gradient,) = torch.autograd.grad(log_odds.sum(), floats)
         found.append(blurred(gradient.float().cpu().nan_to_num(0, 0, 0).abs().sum(1)))
     return torch.cat(found) if found else torch.zeros(0, *images.shape[2:])
-
-
-def _prepare(normal: Tensor, seed: int) -> HeatFunction:
-    return _heat
 
 
 def _heat(detector: Detector, images: Tensor) -> Tensor:
@@ -57,6 +50,6 @@ GRADIENT = Heatmap(
     name="gradient",
     title="input gradient",
     source="Simonyan et al. 2014, arXiv 1312.6034",
-    prepare=_prepare,
+    prepare=lambda normal, seed: _heat,
     applies=lambda detector: not is_black_box(detector),
 )

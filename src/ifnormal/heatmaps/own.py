@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ifnormal.detectors.detector import Detector, device_of, in_batches, own_heatmap
-from ifnormal.heatmaps.heatmap import HeatFunction, Heatmap
+from ifnormal.heatmaps.heatmap import Heatmap
 
 
 def own_heatmaps(detector: Detector, images: Tensor) -> Tensor | None:
@@ -25,10 +25,6 @@ def own_heatmaps(detector: Detector, images: Tensor) -> Tensor | None:
     return heat.nan_to_num(0, 0, 0)
 
 
-def _prepare(normal: Tensor, seed: int) -> HeatFunction:
-    return _heat
-
-
 def _heat(detector: Detector, images: Tensor) -> Tensor:
     heat = own_heatmaps(detector, images)
     if heat is None:
@@ -40,6 +36,6 @@ OWN = Heatmap(
     name="own",
     title="the detector's own",
     source="Liznerski et al., ICLR 2021, arXiv 2007.01760",
-    prepare=_prepare,
+    prepare=lambda normal, seed: _heat,
     applies=lambda detector: own_heatmap(detector) is not None,
 )
