@@ -19,8 +19,6 @@ from ifnormal.pixels import quantize, to_float
 
 _RATE = 0.1
 _DISTANCE = 0.01
-# Gradients take several times the memory of scores.
-_FEWER = 4
 
 
 def latent_gradient(
@@ -54,7 +52,7 @@ def latent_gradient(
     network = train_autoencoder(images, seed, training_steps)
     parts = [
         _descend(detector, network, part, steps)
-        for part in anomalies.split(max(1, batch_size_for(anomalies) // _FEWER))
+        for part in anomalies.split(batch_size_for(anomalies, gradients=True))
     ]
     facts = {
         "method": "gradient descent on the codes of an autoencoder",
