@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 
+import tiny_experiments as tiny
 from ifnormal.baselines import latent_gradient, nearest_normal
 from ifnormal.baselines.answer import answer
-from ifnormal.benchmarks.experiment import Finished, Selection
+from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.benchmarks.experiment import Finished, Selection, Workplace
 from ifnormal.benchmarks.experiments.baselines import EXPERIMENT
+from ifnormal.benchmarks.materials import setup_of
 from ifnormal.errors import UserError
+from ifnormal.heatmaps.autoencoder import train_autoencoder
 from known_detectors import blue, mean_color, red
 
 
@@ -37,16 +42,14 @@ def test_neighbours_agree_with_brute_force() -> None:
 
 def test_codes_lead_to_accepted_decodings_that_are_no_plain_copies() -> None:
     detector, anomalies = mean_color(), red(4)
-    images = torch.cat([blue(24), red(24, seed=5)])
-    found = latent_gradient(detector, anomalies, images, list("abcd"), 0, 60, 40)
+    found = latent_gradient(detector, anomalies, blue(24), list("abcd"), 0, 60, 40)
     assert found.valid.all()
     assert found.flagged.all()
     assert found.counterfactuals.shape == (4, 1, 3, 16, 16)
 
 
 def test_without_a_step_the_answer_is_what_the_autoencoder_makes_of_the_image() -> None:
-    images = torch.cat([blue(24), red(24, seed=5)])
-    found = latent_gradient(mean_color(), red(2), images, ["a", "b"], 0, 0, 2)
+    found = latent_gradient(mean_color(), red(2), blue(24), ["a", "b"], 0, 0, 2)
     assert not torch.equal(found.counterfactuals[:, 0], red(2))
     assert found.facts["restoration_error"] > 0
 
@@ -81,3 +84,24 @@ def test_every_method_is_planned_on_the_same_setups_and_detectors(tmp_path: Path
     missing = dict(zip(table.columns, table.rows["the method"], strict=True))
     assert missing["truly normal, %"].runs == 0
     assert missing["truly normal, %"].expected == 1
+
+
+def test_a_second_detector_is_asked_and_figures_are_left_to_the_runner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[torch.Tensor] = []
+
+    def few_steps(normal: torch.Tensor, seed: int, steps: int) -> object:
+        trained.append(normal)
+        return train_autoencoder(normal, seed, 2)
+
+    module = import_module("ifnormal.baselines.latent_gradient")  # the function hides its name
+    monkeypatch.setattr(module, "train_autoencoder", few_steps)
+    run = BenchRun("baselines", "colored-mnist", "bce", 0, "codes", options=tiny.COLORED_OPTIONS)
+    figures = EXPERIMENT.perform(run, tmp_path / "run", Workplace(tmp_path))
+    assert all(0 <= share <= 100 for share in figures["second_detector_agrees"])
+    assert len(list((tmp_path / "shared" / "detectors").glob("*/detector.json"))) == 2
+    assert (tmp_path / "run" / "report.html").exists()
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    (images,) = trained
+    assert torch.equal(images, setup_of(run, Workplace(tmp_path)).train_normal)

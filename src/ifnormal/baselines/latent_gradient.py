@@ -24,7 +24,7 @@ _DISTANCE = 0.01
 def latent_gradient(
     detector: Detector,
     anomalies: Tensor,
-    images: Tensor,
+    normal: Tensor,
     names: Sequence[str],
     seed: int,
     steps: int = 200,
@@ -33,14 +33,13 @@ def latent_gradient(
     """Train an autoencoder, then move the code of each anomaly until its decoding is accepted.
 
     Minimises the detector's log-odds plus the pixel distance to the anomaly, by Adam, and stops at
-    the first decoding that the detector accepts as it would be saved. What the autoencoder loses
-    of an image is lost, as it is part of the method.
+    the first decoding that the detector accepts as it would be saved. The autoencoder knows normal
+    images only; what it loses of an anomaly is lost, as it is part of the method.
 
     Args:
         detector: gives the gradient.
         anomalies: (N, C, H, W) uint8.
-        images: (M, C, H, W) uint8 to train the autoencoder with: normal ones, and outliers where
-            there are any, so that the codes can say what an anomaly looks like.
+        normal: (M, C, H, W) uint8, normal images to train the autoencoder with.
         names: N names.
         seed: of the autoencoder.
         steps: of the descent.
@@ -49,7 +48,7 @@ def latent_gradient(
     Returns:
         An Explanation with K = 1 and no traversals.
     """
-    network = train_autoencoder(images, seed, training_steps)
+    network = train_autoencoder(normal, seed, training_steps)
     parts = [
         _descend(detector, network, part, steps)
         for part in anomalies.split(batch_size_for(anomalies, gradients=True))

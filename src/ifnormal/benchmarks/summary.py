@@ -15,6 +15,7 @@ def summary(
     finished: Sequence[Finished],
     key: str,
     paper: float | None = None,
+    absent: str | None = None,
 ) -> Cell:
     """One figure over some of the planned runs.
 
@@ -26,10 +27,12 @@ def summary(
         finished: those that are made, among others.
         key: of the figure in `metrics.json`.
         paper: the paper's figure.
+        absent: the word for a figure that none of the runs has, although some are made.
     """
     by_key = {one.run.key: one.metrics for one in finished}
     keys = [run.key for run in planned]
-    values = [value(by_key[one], key) for one in keys if one in by_key]
+    made = [by_key[one] for one in keys if one in by_key]
+    values = [value(metrics, key) for metrics in made]
     numbers = [number for number in values if number is not None]
     return Cell(
         mean=mean(numbers) if numbers else None,
@@ -37,6 +40,7 @@ def summary(
         runs=len(numbers),
         expected=len(keys),
         paper=paper,
+        text=absent if made and not numbers else None,
     )
 
 
