@@ -1,5 +1,6 @@
 """Which side of the reason is told: by counterfactuals, by heat, and the tables of both."""
 
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,9 +15,12 @@ from ifnormal.benchmarks.experiments.figure9 import (
     in_color,
     ones_in,
 )
+from ifnormal.benchmarks.usable_heatmaps import TITLES, usable_heatmaps
 from ifnormal.config import DataConfig
 from ifnormal.data import load_setup
 from ifnormal.data.colored_mnist import COLOR_NAMES
+from ifnormal.heatmaps import HEATMAPS
+from known_detectors import blue, mean_color
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +93,28 @@ def test_tables_show_what_is_missing(tmp_path):
     metrics = {
         "counterfactual_colour": 80.0,
         "gradient_colour_pattern": 50.0,
-        "heatmaps": {"gradient": "input gradient"},
+        "grad-cam_colour_pattern": None,
     }
     reason, heat = EXPERIMENT.tables(plan, [Finished(plan[0], metrics, tmp_path)])
     first = next(iter(reason.rows.values()))[0]
     assert (first.mean, first.runs, first.expected) == (80.0, 1, 2)
-    assert list(heat.rows) == ["BCE, input gradient"]
+    assert list(heat.rows) == ["BCE, input gradient", "BCE, Grad-CAM"]
+    assert heat.rows["BCE, Grad-CAM"][0].text == "not measured"
+    assert not EXPERIMENT.plan(Selection(only="gtsrb/*"))
+
+
+def test_without_captum_its_heatmaps_are_left_out_and_the_log_says_so(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "captum", None)
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    monkeypatch.setattr("ifnormal.heatmaps.autoencoder._STEPS", 2)
+    usable = usable_heatmaps(mean_color(), blue(8), 0)
+    assert list(usable.make) == ["gradient", "autoencoder", "foreground"]
+    assert list(usable.missing) == ["integrated-gradients"]
+    assert "Heatmap left out, integrated gradients: This heatmap needs captum" in (
+        capsys.readouterr().err
+    )
+    assert usable.make["gradient"](blue(2)).shape == (2, 16, 16)
+
+
+def test_tables_call_heatmaps_by_their_titles():
+    assert {name: heatmap.title for name, heatmap in HEATMAPS.items()} == TITLES

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
 from ifnormal.benchmarks.summary import summary
+from ifnormal.benchmarks.usable_heatmaps import TITLES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,14 +36,6 @@ _VARIANTS: dict[str, dict[str, Any]] = {
 }
 # Without masks nothing can be measured of them, and there are none to train with.
 _HAVE_MASKS = ("mvtec/screw",)
-_HEATMAPS = {
-    "own": "FCDD's own",
-    "gradient": "input gradient",
-    "integrated-gradients": "integrated gradients",
-    "grad-cam": "Grad-CAM",
-    "autoencoder": "autoencoder residual",
-    "foreground": "no detector, the thing itself",
-}
 _PAPER_CLASSES = 95.0
 _SHOWN = 10
 
@@ -89,29 +82,20 @@ def _of_heatmaps(
     """Pixel AuROC of each method over all test images, None of those that cannot be had."""
     import torch
 
-    from ifnormal.errors import UserError
-    from ifnormal.heatmaps import HEATMAPS
+    from ifnormal.benchmarks.usable_heatmaps import usable_heatmaps
     from ifnormal.metrics.pixel_auroc import pixel_auroc
 
-    figures: dict[str, Any] = {f"pixel_auroc_{name}": None for name in _HEATMAPS}
+    figures: dict[str, Any] = {f"pixel_auroc_{name}": None for name in TITLES}
     images = torch.cat([setup.test_anomalies, setup.test_normal])
-    shown, missing = {}, {}
-    for name, title in _HEATMAPS.items():
-        heatmap = HEATMAPS[name]
-        if not heatmap.applies(detector):
-            continue
-        try:
-            heat = heatmap.prepare(setup.train_normal, run.seed)(detector, images)
-        except UserError as error:  # such as captum, which is not there
-            missing[name] = str(error)
-            continue
-        shown[title] = heat
+    usable, shown = usable_heatmaps(detector, setup.train_normal, run.seed), {}
+    for name, make in usable.make.items():
+        heat = shown[TITLES[name]] = make(images)
         if setup.test_masks is not None:
             nowhere = torch.zeros(len(setup.test_normal), *setup.shape[1:], dtype=torch.bool)
             masks = torch.cat([setup.test_masks, nowhere])
             figures[f"pixel_auroc_{name}"] = pixel_auroc(heat, masks)
     _show(folder, setup, detector, shown)
-    return {**figures, "missing_heatmaps": missing}
+    return {**figures, "missing_heatmaps": usable.missing}
 
 
 def _show(
@@ -131,7 +115,7 @@ def _show(
     images = setup.test_anomalies[at]
     if heat is None:
         own = own_heatmaps(detector, images)
-        chosen = {} if own is None else {_HEATMAPS["own"]: own}
+        chosen = {} if own is None else {TITLES["own"]: own}
     else:
         chosen = {title: one[at] for title, one in heat.items()}
     masks = None if setup.test_masks is None else setup.test_masks[at]
@@ -150,25 +134,17 @@ def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Tabl
 
 
 def _of_industrial(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> Table:
-    keys = ["detector_auroc", *(f"pixel_auroc_{name}" for name in _HEATMAPS)]
-
-    def row(runs: Sequence[BenchRun]) -> list[Cell]:
-        cells = [summary(runs, finished, key) for key in keys]
-        unmeasured = any(one.run.key == run.key for one in finished for run in runs)
-        return [
-            Cell(None, expected=cell.expected, text="not measured")
-            if unmeasured and not cell.runs
-            else cell
-            for cell in cells
-        ]
-
+    keys = ["detector_auroc", *(f"pixel_auroc_{name}" for name in TITLES)]
     groups: dict[str, list[BenchRun]] = {}
     for run in plan:
         groups.setdefault(f"{run.setup}, {run.detector.upper()}, {run.variant}", []).append(run)
     return Table(
         "Heatmaps: where the defect is",
-        ["detector AuROC", *(f"pixel AuROC, {title}" for title in _HEATMAPS.values())],
-        {name: row(runs) for name, runs in groups.items()},
+        ["detector AuROC", *(f"pixel AuROC, {title}" for title in TITLES.values())],
+        {
+            name: [summary(runs, finished, key, absent="not measured") for key in keys]
+            for name, runs in groups.items()
+        },
         (
             "All in %. Pixel AuROC over all pixels of all test images, good ones included, by the "
             "masks of the data set; not measured where there are none, or no captum.",

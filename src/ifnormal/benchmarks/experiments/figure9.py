@@ -7,13 +7,13 @@ would be normal in cyan, and it would be normal as a one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
 from ifnormal.benchmarks.summary import summary
+from ifnormal.benchmarks.usable_heatmaps import TITLES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,8 @@ _SHOWN, _PAIRS = 24, 600
 
 
 def _plan(selection: Selection) -> list[BenchRun]:
+    if not selection.takes(_SETUP):
+        return []
     return [
         BenchRun("figure9", _SETUP, detector, seed, budget=selection.budget)
         for detector in selection.detectors or _DETECTORS
@@ -45,8 +47,9 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
         measured,
         setup_of,
     )
+    from ifnormal.benchmarks.usable_heatmaps import usable_heatmaps
     from ifnormal.data.words import anomaly_names
-    from ifnormal.heatmaps import HEATMAPS
+    from ifnormal.report.wording import concept_name
 
     setup = setup_of(run, workplace)
     judge = judge_of(run, workplace, setup)
@@ -59,18 +62,16 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     figures |= exposed_by_counterfactuals(explanation, setup, judge)
     sheet = {"anomaly": explanation.anomalies}
     for k in range(explanation.concepts):
-        sheet[f"if normal {'ABCD'[k]}"] = explanation.counterfactuals[:, k]
-    titles: dict[str, str] = {}
-    for name, heatmap in HEATMAPS.items():
-        if not heatmap.applies(detector):
-            continue
-        heat = heatmap.prepare(setup.train_normal, run.seed)
-        told = exposed_by_heat(partial(heat, detector), setup, run.seed)
+        sheet[f"if normal {concept_name(k)}"] = explanation.counterfactuals[:, k]
+    usable = usable_heatmaps(detector, setup.train_normal, run.seed)
+    for name in usable.missing:
+        figures |= {f"{name}_{key}": None for key in _HEAT}
+    for name, heat in usable.make.items():
+        told = exposed_by_heat(heat, setup, run.seed)
         figures |= {f"{name}_{key}": value for key, value in told.items()}
-        titles[name] = heatmap.title
-        sheet[name] = heat(detector, explanation.anomalies[:_SHOWN])
+        sheet[name] = heat(explanation.anomalies[:_SHOWN])
     write_contact_sheet(folder / "heatmaps.png", sheet)
-    return {**figures, "heatmaps": titles}
+    return {**figures, "missing_heatmaps": usable.missing}
 
 
 def exposed_by_counterfactuals(
@@ -155,9 +156,6 @@ _HEAT: Mapping[str, str] = {
 
 
 def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
-    titles: dict[str, str] = {}
-    for one in finished:
-        titles |= one.metrics.get("heatmaps", {})
     detectors = dict.fromkeys(run.detector for run in plan)
     of = {name: [run for run in plan if run.detector == name] for name in detectors}
 
@@ -167,7 +165,10 @@ def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Tabl
     }
 
     def heat_row(detector: str, method: str) -> list[Cell]:
-        return [summary(of[detector], finished, f"{method}_{key}") for key in _HEAT]
+        return [
+            summary(of[detector], finished, f"{method}_{key}", absent="not measured")
+            for key in _HEAT
+        ]
 
     return [
         Table(
@@ -185,14 +186,15 @@ def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Tabl
             {
                 f"{detector.upper()}, {title}": heat_row(detector, method)
                 for detector in of
-                for method, title in titles.items()
+                for method, title in TITLES.items()
                 if any(f"{method}_colour_pattern" in one.metrics for one in made[detector])
             },
             (
                 "50: heat looks the same whether the reason is there or not. By pattern: a probe "
                 "sees maps as they are shown, each scaled by itself, of an image and of the same "
                 "drawing in the normal colour. By amount: the sum of the heat, which repeats the "
-                "detector's score and is lost where maps are scaled to be shown.",
+                "detector's score and is lost where maps are scaled to be shown. Grad-CAM and "
+                "integrated gradients are not measured without captum.",
             ),
         ),
     ]
