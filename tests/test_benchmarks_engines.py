@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,13 +21,15 @@ import tiny_experiments as tiny
 from ifnormal.benchmarks.attempt import attempt
 from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.cores import Share
+from ifnormal.benchmarks.engines import ray as ray_engine
 from ifnormal.benchmarks.engines.local import run_locally
 from ifnormal.benchmarks.engines.process import run_in_process
 from ifnormal.benchmarks.engines.ray import on_ray
 from ifnormal.benchmarks.experiment import Selection, Workplace
 from ifnormal.benchmarks.sweep import Engine, planned, sweep
-from ifnormal.benchmarks.sweep_folder import LOCKS
-from ifnormal.storage import read_json
+from ifnormal.benchmarks.sweep_folder import LOCKS, Outcome
+from ifnormal.errors import UserError
+from ifnormal.storage import read_json, write_atomic
 
 BOTH = Selection(seeds=(0, 1))
 _PATIENCE = 300.0
@@ -215,20 +218,113 @@ class TestRay:
         self, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The task is told of another folder than the driver's."""
-        from ifnormal.benchmarks.engines import ray as engine
-
         driver, node = tmp_path / "driver", tmp_path / "node"
         elsewhere = planned(tiny.NAME, Selection(only="a/one"))
         moved: list[Any] = []
-        original = engine._places
+        original = ray_engine._places
 
-        monkeypatch.setattr(engine, "_places", lambda w: {**original(w), "out": str(node)})
-        engine.run_on_ray(elsewhere, Workplace(driver), Share(1, 1), lambda run: None, moved.append)
+        monkeypatch.setattr(ray_engine, "_places", lambda w: {**original(w), "out": str(node)})
+        ray_engine.run_on_ray(
+            elsewhere, Workplace(driver), Share(1, 1), lambda run: None, moved.append
+        )
         (outcome,) = moved
         assert outcome.state == "done"
         key = elsewhere[0].key
         for name in ("metrics.json", "preview.png", "config.json"):
             assert (driver / key / name).read_bytes() == (node / key / name).read_bytes()
+
+
+class _Immediate:
+    """Ray's functions in this process: tasks are done when they are asked for."""
+
+    def __init__(self, *nodes: dict[str, float]) -> None:
+        self.exceptions = SimpleNamespace(RayError=RuntimeError)
+        self.asked: dict[str, Any] = {}
+        self._nodes = [{"Resources": node} for node in nodes]
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return self._nodes
+
+    def remote(self, **asked: Any) -> Any:
+        self.asked = asked
+        return lambda task: SimpleNamespace(remote=lambda *what: _Reference(task(*what)))
+
+    def wait(self, references: list[Any], num_returns: int) -> tuple[list[Any], list[Any]]:
+        return references[:num_returns], references[num_returns:]
+
+    def get(self, reference: _Reference) -> Any:
+        return reference.value
+
+
+class _Reference:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class TestTasks:
+    @pytest.fixture
+    def runs_elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Runs are done at once, in another folder than the driver's; returns that folder."""
+        node = tmp_path / "node"
+
+        def run_in_process(run: BenchRun, workplace: Workplace, *_: Any, **__: Any) -> Outcome:
+            folder = workplace.out / run.key
+            for name in ("metrics.json", "log.txt", "heatmaps.png", "least/explanation/a.png"):
+                write_atomic(folder / name, "{}")
+            write_atomic(folder / "explainer" / "explainer-1.safetensors", "weights")
+            return Outcome(run, "done", 1.0)
+
+        monkeypatch.setattr(ray_engine, "run_in_process", run_in_process)
+        monkeypatch.setattr(
+            ray_engine, "_places", lambda workplace: {"out": str(node), "data_root": None}
+        )
+        return node
+
+    def do(self, ray: _Immediate, out: Path, monkeypatch: pytest.MonkeyPatch) -> BenchRun:
+        monkeypatch.setattr(ray_engine, "_package", lambda: ray)
+        (run,) = tiny.plan(Selection(only="a/one"))
+        place = Workplace(out)
+        ray_engine.run_on_ray([run], place, Share(1, 2), lambda run: None, lambda outcome: None)
+        return run
+
+    def test_all_but_weights_come_back(
+        self, runs_elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = self.do(_Immediate({"CPU": 4}), tmp_path / "driver", monkeypatch)
+        folder = tmp_path / "driver" / run.key
+        brought = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
+        assert brought == {"metrics.json", "log.txt", "heatmaps.png", "least/explanation/a.png"}
+        assert (runs_elsewhere / run.key / "explainer" / "explainer-1.safetensors").exists()
+
+    def test_tasks_ask_for_what_the_cluster_has_and_know_where_cards_are(
+        self, runs_elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("IFNORMAL_CARDS", "cards")
+        monkeypatch.setenv("PYTHONPATH", f"mine{os.pathsep}/elsewhere")
+        ray = _Immediate({"CPU": 4}, {"CPU": 2, "GPU": 8})
+        self.do(ray, tmp_path / "driver", monkeypatch)
+        assert (ray.asked["num_cpus"], ray.asked["num_gpus"]) == (2, 1)
+        assert ray.asked["runtime_env"]["env_vars"] == {
+            "IFNORMAL_CARDS": str(tmp_path / "cards"),
+            "PYTHONPATH": f"{tmp_path / 'mine'}{os.pathsep}/elsewhere",
+        }
+        monkeypatch.delenv("IFNORMAL_CARDS")
+        without = _Immediate({"CPU": 4})
+        self.do(without, tmp_path / "again", monkeypatch)
+        assert without.asked["num_gpus"] == 0
+        assert "IFNORMAL_CARDS" not in without.asked["runtime_env"]["env_vars"]
+
+    @pytest.mark.parametrize("error", [ConnectionError("nobody"), ValueError("no address")])
+    def test_an_address_without_a_cluster_is_a_users_mistake(self, error: Exception) -> None:
+        def init(**_: Any) -> None:
+            raise error
+
+        with pytest.raises(UserError, match=r"no cluster at x \(no.*correct --address"):
+            ray_engine._connect(SimpleNamespace(init=init), "x")  # type: ignore[arg-type]
 
 
 def test_locks_are_free_after_a_killed_worker(tmp_path: Path) -> None:

@@ -2,27 +2,26 @@
 
 A task starts the same process as the local engine does, so that the same run has the same figures.
 When a node dies, Ray gives its runs to another one. Results lie in the sweep's folder; where the
-nodes do not share it, they come back with the task and are written by the driver.
+nodes do not share it, all but the weights comes back with the task and is written by the driver.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.cores import Share
 from ifnormal.benchmarks.engines.process import run_in_process
 from ifnormal.benchmarks.experiment import Workplace
 from ifnormal.benchmarks.sweep_folder import (
-    FAILURE,
     METRICS_FILE,
-    TRACEBACK,
     Outcome,
     bench_run,
     is_done,
@@ -31,18 +30,19 @@ from ifnormal.benchmarks.sweep_folder import (
 from ifnormal.errors import UserError, one_line
 from ifnormal.storage import write_atomic
 
+if TYPE_CHECKING:
+    from ifnormal.benchmarks.sweep import Engine
+
 _RETRIES = 5
 # What a dead node leaves behind ends within a moment; its lock with it.
 _WAIT = 60.0
-_BROUGHT = ("config.json", "preview.png", "report.html", FAILURE, TRACEBACK, METRICS_FILE)
+# Of no use without the detector, and the largest part of a run.
+_LEFT_THERE = ".safetensors"
+# Where a user's cards and experiments are: the same places on every node, as with the data.
+_PASSED_ON = ("IFNORMAL_CARDS", "PYTHONPATH")
 
 
-def on_ray(
-    address: str | None,
-) -> Callable[
-    [Sequence[BenchRun], Workplace, Share, Callable[[BenchRun], None], Callable[[Outcome], None]],
-    None,
-]:
+def on_ray(address: str | None) -> Engine:
     """The engine for the cluster at `address`; None is the one around, or one on this machine."""
     return partial(run_on_ray, address=address)
 
@@ -60,8 +60,8 @@ def run_on_ray(
     Args:
         runs: what to do.
         workplace: where; a path that means the same on every node, or is made on each.
-        share: threads of a run, which are the processors its task asks for. How many run at a time
-            is the cluster's matter.
+        share: threads of a run, which are the processors its task asks for, beside a GPU where the
+            cluster has any. How many run at a time is the cluster's matter.
         begun: told of each run when it is handed over.
         ended: told of each run when it ends.
         address: of the cluster; None is the one around, or one on this machine.
@@ -73,14 +73,18 @@ def run_on_ray(
     ours = not ray.is_initialized()
     if ours:
         _connect(ray, address)
-    largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes()), default=0)
-    if largest < share.threads:
+    if _most(ray, "CPU") < share.threads:
         print(
             f"No node of the cluster has {share.threads} processors now; runs wait for one. "
             "--threads asks for fewer.",
             file=sys.stderr,
         )
-    task = ray.remote(num_cpus=share.threads, max_retries=_RETRIES)(_task)
+    task = ray.remote(
+        num_cpus=share.threads,
+        num_gpus=min(1, _most(ray, "GPU")),
+        max_retries=_RETRIES,
+        runtime_env={"env_vars": _environment()},
+    )(_task)
     places, pending = _places(workplace), {}
     try:
         for run in runs:
@@ -99,17 +103,24 @@ def run_on_ray(
 
 
 def _task(run: Mapping[str, Any], places: Mapping[str, Any], threads: int) -> dict[str, Any]:
-    """On a node: do the run; what it came to, and its small files."""
+    """On a node: do the run; what it came to, and its files."""
     root = places["data_root"]
     workplace = Workplace(Path(places["out"]), None if root is None else Path(root))
     outcome = run_in_process(bench_run(run), workplace, threads, wait=_WAIT)
-    folder = workplace.out / outcome.run.key
-    files = {name: (folder / name).read_bytes() for name in _BROUGHT if (folder / name).exists()}
     return {
         "state": outcome.state,
         "seconds": outcome.seconds,
         "sentence": outcome.sentence,
-        "files": files,
+        "files": _files(workplace.out / outcome.run.key),
+    }
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """Path within a run's folder -> content."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != _LEFT_THERE
     }
 
 
@@ -122,22 +133,34 @@ def _result(ray: ModuleType, reference: Any, run: BenchRun, out: Path) -> Outcom
         write_failure(out, run, sentence, str(error))
         return Outcome(run, "failed", 0.0, sentence)
     if not is_done(out, run):
-        for name in _BROUGHT:  # the figures last: where they are, everything is
-            if name in told["files"]:
-                write_atomic(out / run.key / name, told["files"][name])
+        # The figures last: where they are, everything is.
+        for name in sorted(told["files"], key=lambda name: name == METRICS_FILE):
+            write_atomic(out / run.key / name, told["files"][name])
     return Outcome(run, told["state"], told["seconds"], told["sentence"])
 
 
 def _connect(ray: ModuleType, address: str | None) -> None:
     try:
         ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=40)
-    except ValueError:  # options of a new cluster, but there is one around
-        ray.init(address=address, log_to_driver=False, logging_level=40)
-    except ConnectionError as error:
+    except (ConnectionError, ValueError) as error:  # nobody is there, or it is no address
         raise UserError(
             f"Ray reaches no cluster at {address} ({one_line(error)}); correct --address, or leave "
             "it out for a cluster on this machine."
         ) from None
+
+
+def _most(ray: ModuleType, resource: str) -> float:
+    """Of a resource, the most that a node has."""
+    return max((node["Resources"].get(resource, 0) for node in ray.nodes()), default=0)
+
+
+def _environment() -> dict[str, str]:
+    """What a node has to know of the driver's environment; relative paths mean nothing there."""
+    return {
+        name: os.pathsep.join(str(Path(part).absolute()) for part in value.split(os.pathsep))
+        for name in _PASSED_ON
+        if (value := os.environ.get(name))
+    }
 
 
 def _places(workplace: Workplace) -> dict[str, str | None]:
