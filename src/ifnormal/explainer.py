@@ -17,16 +17,13 @@ from ifnormal.data.given import GivenImages, as_images
 from ifnormal.detectors.detector import (
     Detector,
     batch_size_for,
-    detector_facts,
     device_of,
-    higher_is,
     is_detector,
-    own_scores,
-    own_threshold,
 )
 from ifnormal.detectors.loading import saved_detector
 from ifnormal.detectors.surrogate import Surrogate
 from ifnormal.errors import UserError, one_line
+from ifnormal.explaining import ScoredEdits, explanation_of
 from ifnormal.explanation import Explanation
 from ifnormal.fit import fit
 from ifnormal.generators.concept_classifier import (
@@ -35,7 +32,6 @@ from ifnormal.generators.concept_classifier import (
     PixelConceptClassifier,
 )
 from ifnormal.generators.pixel import Generator
-from ifnormal.heatmaps.shown import heatmap_source, heatmaps
 from ifnormal.pixels import quantize, to_float
 from ifnormal.preparation import as_detector, prepare
 from ifnormal.storage import load_tensors, save_tensors
@@ -200,27 +196,13 @@ class Explainer:
         ]
         followed = torch.stack(ways, 1)
         along, _ = self._inspect(followed)
-        return Explanation(
-            anomalies=images,
-            counterfactuals=edits,
-            scores_before=before.sigmoid(),
-            scores_after=after.sigmoid(),
-            concept_probabilities=self._concept_probabilities(
-                images, edits, features, features_after
-            ),
-            threshold=self.detector.threshold,
-            traversal_targets=shares,
-            traversals=followed,
-            traversal_scores=along.sigmoid(),
-            names=tuple(names) if names is not None else known,
-            facts={**self.facts, "heatmap": heatmap_source(self.detector)},
-            own_scores_before=own_scores(self.detector, before),
-            own_scores_after=own_scores(self.detector, after),
-            own_traversal_scores=own_scores(self.detector, along),
-            own_threshold=own_threshold(self.detector),
-            higher_is=higher_is(self.detector),
-            detector=detector_facts(self.detector),
-            heatmaps=heatmaps(self.detector, images, self.surrogate),
+        probabilities = self._concept_probabilities(images, edits, features, features_after)
+        return explanation_of(
+            self.detector,
+            ScoredEdits(images, edits, followed, shares, before, after, along, probabilities),
+            tuple(names) if names is not None else known,
+            self.facts,
+            self.surrogate,
         )
 
     def assess(self, anomalies: Tensor, edits: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,14 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ifnormal.detectors.detector import (
-    Detector,
-    detector_facts,
-    higher_is,
-    in_batches,
-    own_scores,
-    own_threshold,
-)
+from ifnormal.detectors.detector import Detector
+from ifnormal.explaining import ScoredEdits, explanation_of
 from ifnormal.explanation import Explanation
 from ifnormal.pixels import quantize, to_float
 
@@ -50,27 +44,6 @@ def gradient_counterfactuals(
             result[~accepted] = to_float(quantize(edited))[~accepted]
             accepted |= detector(result) <= detector.threshold
     result = quantize(result)
-    count, shape = len(anomalies), anomalies.shape[1:]
-    before, after = _log_odds(detector, anomalies), _log_odds(detector, result)[:, None]
-    return Explanation(
-        anomalies=anomalies,
-        counterfactuals=result[:, None],
-        scores_before=before.sigmoid(),
-        scores_after=after.sigmoid(),
-        concept_probabilities=torch.ones(count, 1, 1),
-        threshold=detector.threshold,
-        traversal_targets=torch.zeros(0),
-        traversals=torch.zeros(0, 1, 0, *shape, dtype=torch.uint8),
-        traversal_scores=torch.zeros(0, 1, 0),
-        names=names,
-        facts={"method": "gradient descent on the pixels", "steps": steps},
-        own_scores_before=own_scores(detector, before),
-        own_scores_after=own_scores(detector, after),
-        own_threshold=own_threshold(detector),
-        higher_is=higher_is(detector),
-        detector=detector_facts(detector),
-    )
-
-
-def _log_odds(detector: Detector, images: Tensor) -> Tensor:
-    return in_batches(lambda batch: detector.inspect(batch)[0], images)
+    scored = ScoredEdits.by(detector, anomalies, result[:, None])
+    facts = {"method": "gradient descent on the pixels", "steps": steps}
+    return explanation_of(detector, scored, names, facts, with_heatmaps=False)
