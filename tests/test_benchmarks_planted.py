@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -11,13 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.experiment import Finished, Selection, Workplace
 from ifnormal.benchmarks.experiments.planted import EXPERIMENT
+from ifnormal.benchmarks.options import configs_of
 from ifnormal.benchmarks.planted import verdict
 from ifnormal.benchmarks.planted.analytic import (
     FULL_RED,
     PATCH,
+    AnalyticDetector,
     analytic_signs,
     darkness,
     darkness_optimum,
@@ -34,10 +36,12 @@ from ifnormal.benchmarks.planted.coloured_digits import (
     Reason,
     coloured_digits,
 )
+from ifnormal.benchmarks.planted.figures import heat_figures
 from ifnormal.benchmarks.planted.kinds import KINDS
-from ifnormal.benchmarks.planted.planted_run import configs_of
+from ifnormal.benchmarks.planted.planted_run import MATERIAL
 from ifnormal.benchmarks.planted.watermark import mark, watermark_region
 from ifnormal.errors import UserError
+from ifnormal.storage import write_json
 from known_detectors import KnownDetector
 
 DATA = os.environ.get("IFNORMAL_DATA")
@@ -166,9 +170,20 @@ def test_shares_and_sizes_by_hand() -> None:
     )
     assert verdict.share_inside(weights, region).item() == pytest.approx(0.75)
     assert verdict.share_inside(0 * weights, region).isnan().all()
+    assert verdict.times_chance(weights, region).item() == pytest.approx(1)
     before = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
     after = torch.tensor([[[[[255, 51], [0, 0]]]]], dtype=torch.uint8)
     assert verdict.size(before, after).item() == pytest.approx(1.2)
+
+
+def test_heat_in_the_watermark_is_told_by_what_chance_would_have() -> None:
+    region = watermark_region(32, 32).expand(2, -1, -1)
+    anywhere, there = torch.ones(2, 32, 32), 7.0 * region
+    there[1] = 0  # a map that is 0 everywhere says nothing
+    found = heat_figures({"gradient": anywhere, "own": there}, region)
+    assert found["heat_gradient"] == pytest.approx(1)
+    assert found["heat_own"] == pytest.approx(32 * 32 / 36)
+    assert heat_figures({"gradient": anywhere}, None) == {"heat_gradient": None}
 
 
 @pytest.mark.parametrize("reason", ["colour", "shape", "either"])
@@ -246,8 +261,9 @@ def test_signs_need_the_data_and_say_so() -> None:
 @pytest.mark.slow
 @needs_signs
 def test_formulas_split_the_signs_and_other_things_stay() -> None:
-    planted, detector = analytic_signs("red", Path(str(DATA)), 0)
-    setup = planted.setup
+    planted = analytic_signs("red", Path(str(DATA)), 0)
+    setup, detector = planted.setup, planted.detector
+    assert isinstance(detector, AnalyticDetector)
     normal, outliers = (
         detector(x[:500].float() / 255) for x in (setup.test_normal, setup.outliers)
     )
@@ -265,11 +281,17 @@ def test_plan_and_tables_name_every_kind(tmp_path: Path) -> None:
     ]
     one = {"exposed": [90.0], "validity": 100.0, "edit_inside": None, "ratio_least": 1.2}
     finished = [Finished(run, one, tmp_path) for run in planned if run.detector == "formula"]
-    exposed, ratios = EXPERIMENT.tables(planned, finished)
-    assert len(exposed.rows) == len(KINDS)
+    exposed, heat, ratios = EXPERIMENT.tables(planned, finished)
+    assert len(exposed.rows) == len(heat.rows) == len(KINDS)
     assert [cells[0].runs for cells in exposed.rows.values()] == [0] * 6 + [1] * 2
     assert exposed.rows[KINDS["patch"].title][3].text == "does not apply"
+    assert list(ratios.columns)[:2] == [
+        "generator, α = 0",
+        "largest accepted α, faint changes left out",
+    ]
     assert [cells[3].mean for cells in ratios.rows.values()] == [1.2, 1.2]
+    for table in (exposed, ratios):
+        assert "patch, red: fit.concepts 1 instead of 2, fit.weights.gan 0.5" in table.notes[-1]
 
 
 def test_other_detectors_are_planned_where_one_is_trained() -> None:
@@ -286,10 +308,57 @@ def test_other_detectors_are_planned_where_one_is_trained() -> None:
     assert len(rows) == 5
 
 
-def test_options_of_a_run_have_the_last_word(tmp_path: Path) -> None:
-    kind = KINDS["patch"]
-    run = BenchRun("planted", kind.setup, "formula", 0, options={"fit.weights.cycle": 2.0})
-    options = configs_of(run, kind, Workplace(tmp_path))
-    assert options.fit.weights.cycle == 2.0
-    assert options.fit.weights.minimality == kind.options["fit.weights.minimality"]
-    assert options.fit.steps == kind.steps["small"]
+def test_a_run_is_known_by_the_options_of_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind, only = KINDS["patch"], Selection(only="planted/patch")
+    (run,) = EXPERIMENT.plan(only)
+    options = configs_of(run, None)
+    assert options.fit.weights.minimality == kind.tuned["fit.weights.minimality"]
+    assert options.fit.steps == kind.small_steps
+    assert options.judge_steps == 600
+    monkeypatch.setitem(KINDS, "patch", replace(kind, tuned={}))
+    assert EXPERIMENT.plan(only)[0].key != run.key
+
+
+def test_setups_without_signs_are_known_to_lack_them(tmp_path: Path) -> None:
+    assert list(EXPERIMENT.missing(tmp_path)) == [
+        *("planted/watermark", "planted/watermark-removed", "planted/patch", "planted/red")
+    ]
+    (tmp_path / "gtsrb").mkdir()
+    assert not EXPERIMENT.missing(tmp_path)
+
+
+def test_every_kind_has_its_material() -> None:
+    assert list(MATERIAL) == list(KINDS)
+
+
+@pytest.mark.slow
+@needs_signs
+@pytest.mark.filterwarnings("ignore:.*captum.*")
+@pytest.mark.parametrize("name", ["either", "watermark", "patch"])
+def test_a_whole_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlxtend")
+    monkeypatch.setattr("ifnormal.heatmaps.autoencoder._STEPS", 2)
+    monkeypatch.setattr("ifnormal.heatmaps.attribution._STEPS", 2)
+    shortest = {
+        "detector.steps": 3,
+        "detector.width": 4,
+        "fit.steps": 2,
+        "fit.batch_size": 8,
+        "fit.generator.width": 4,
+        "fit.generator.inner_blocks": 1,
+        "fit.discriminator_width": 4,
+        "judge_steps": 3,
+    }
+    (run,) = EXPERIMENT.plan(Selection(only=f"planted/{name}"))
+    run = replace(run, options={**run.options, **shortest})
+    folder = tmp_path / run.key
+    write_json(folder / "config.json", {})
+    figures = EXPERIMENT.perform(run, folder, Workplace(tmp_path, Path(str(DATA))))
+    place = name != "either"
+    assert (figures["heat_gradient"] is not None) == place
+    assert ("heat_grad-cam" in figures) == (name != "patch")
+    assert ("ratio" in figures) == (name == "patch")
+    assert (folder / "preview.png").exists()
+    assert (folder / "report.html").exists()
+    assert (folder / "least" / "report.html").exists() == (name == "patch")
+    assert not list(folder.rglob("metrics.json")), "the runner writes it last"

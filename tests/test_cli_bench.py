@@ -61,6 +61,14 @@ class TestRun:
             "detector.flip": "horizontal",
         }
 
+    def test_setups_of_the_experiment_alone_may_lack_data_too(
+        self, told: list[tuple[Any, ...]]
+    ) -> None:
+        assert main(["bench", "planted"]) == 0
+        missing = told[0][3]
+        assert "gtsrb" in missing["planted/watermark"]
+        assert "planted/colour" not in missing
+
     def test_a_name_alone_is_a_run(
         self, told: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
     ) -> None:

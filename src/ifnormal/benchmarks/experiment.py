@@ -114,6 +114,8 @@ class Experiment:
             are seen. Loads no torch.
         figures: draws into a folder from finished runs, where the experiment has any.
         headline: keys of the figures that are told as each run ends.
+        missing: data root -> of setups that no card describes, those whose images are not there,
+            each with what is missing. Loads no torch.
     """
 
     name: str
@@ -124,3 +126,4 @@ class Experiment:
     tables: Callable[[Sequence[BenchRun], Sequence[Finished]], list[Table]]
     figures: Callable[[Sequence[Finished], Path], list[Path]] | None = None
     headline: tuple[str, ...] = ()
+    missing: Callable[[Path | None], Mapping[str, str]] = lambda data_root: {}

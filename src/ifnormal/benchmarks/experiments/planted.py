@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
-from ifnormal.benchmarks.planted.kinds import KINDS
-from ifnormal.benchmarks.summary import summary, value
+from ifnormal.benchmarks.planted.kinds import KINDS, PlantedKind, missing
+from ifnormal.benchmarks.summary import summary
+from ifnormal.benchmarks.usable_heatmaps import TITLES
 
 NAME = "planted"
+_FORMULA = "formula"  # in place of a detector's objective
 _EXPOSED = {
     "exposed": "reason changed and nothing else, %",
     "exposed_thrift": "with thrift, %",
     "validity": "valid, %",
     "edit_inside": "edit inside the planted place, %",
-    "heat_inside": "heat inside it, %",
     "region_share": "its share of the image, %",
     "reason_holds": "detector accepts the ideal edit, %",
     "detector_auroc": "detector AuROC, %",
     "fit_cpu_s": "fit, core-seconds",
 }
+_HEAT = {
+    "region_share": "the place's share of the image, %",
+    **{f"heat_{name}": title for name, title in TITLES.items()},
+}
 _RATIOS = {
     "ratio": "generator, α = 0",
-    "ratio_thrift": "with thrift",
-    "ratio_own_value": "without, by the optimum for the value it reached (median)",
-    "ratio_least": "largest accepted α",
     "ratio_least_bare": "largest accepted α, faint changes left out",
     "ratio_least_bare_p90": "the same, 90th percentile",
+    "ratio_least": "largest accepted α",
+    "ratio_thrift": "α = 0, with thrift",
+    "ratio_own_value": "α = 0, by the optimum for the value it reached (median)",
     "validity": "valid, %",
 }
 _NOTES = (
@@ -41,28 +46,44 @@ _NOTES = (
     "same digit. (watermark, background, patch) Outside of the planted place no 3x3 pixels "
     "changed by more than 10 % of the range on average. Red is in many places a little; "
     "there the ratio of sizes has to tell.",
-    "First 200 test anomalies. K = 1 but for either, where K = 2. Heat: input gradient of the "
-    "detector, share of its sum; heat that knew nothing would have the place's share of the image.",
+    "First 200 test anomalies.",
     "Background: the ideal edit shows another shade of grass than the counterfactual, which may "
     "choose any.",
+)
+_HEAT_NOTES = (
+    "How many times as much of the heat lies in the planted place as chance would have there, mean "
+    "over the anomalies. Chance, 1.0, is heat that knows nothing: it has the place's share of the "
+    "image, so that 100 by that share is all of it there. The last two ask no detector. Not "
+    "measured where the reason has no place of its own, and where a method does not apply or wants "
+    "captum, which is not there.",
+    "Where a watermark is missing its place looks like any other: only what asks the detector, or "
+    "has seen normal images, can know of it.",
 )
 _RATIO_NOTES = (
     "Sum of absolute changes of all pixels by that of the smallest edit that the detector accepts, "
     "in closed form (see analytic.py), mean over accepted counterfactuals; 1 is ideal.",
-    "α = 0 asks for the score of a typical normal image, which lies beyond the threshold: the "
-    "third column compares it with the smallest edit that gets as far. The largest accepted α is "
-    "found by halving, one image at a time, with the same generator; faint is a change by at most "
-    "5 of 255 steps, left out before the detector is asked.",
+    "The first ratio is what an explanation shows; the second, the kindest, is not. α = 0 asks "
+    "for the score of a typical normal image, which lies beyond the threshold: the last ratio "
+    "compares it with the smallest edit that gets as far. The largest accepted α is found by "
+    "halving, one image at a time, with the same generator and the detector's answers; faint is a "
+    "change by at most 5 of 255 steps, left out before the detector is asked.",
 )
 
 
 def _plan(selection: Selection) -> list[BenchRun]:
     return [
-        BenchRun(NAME, kind.setup, detector, seed, budget=selection.budget)
+        BenchRun(
+            NAME,
+            kind.setup,
+            detector,
+            seed,
+            budget=selection.budget,
+            options=kind.options(selection.budget),
+        )
         for seed in selection.seeds
         for kind in KINDS.values()
-        if fnmatchcase(kind.setup, selection.only or "*")
-        for detector in (selection.detectors or ("bce",) if kind.learned else ("formula",))
+        if selection.takes(kind.setup)
+        for detector in ((_FORMULA,) if kind.formula else selection.detectors or ("bce",))
     ]
 
 
@@ -73,41 +94,66 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
 
 
 def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
-    several = len({run.detector for run in plan} - {"formula"}) > 1
+    several = len({run.detector for run in plan} - {_FORMULA}) > 1
     groups: dict[str, list[BenchRun]] = {}
     for run in plan:
         groups.setdefault(_title(run, several), []).append(run)
 
-    def rows(columns: Mapping[str, str], titles: Sequence[str]) -> dict[str, list[Cell]]:
-        return {title: [_cell(groups[title], finished, key) for key in columns] for title in titles}
+    def rows(
+        columns: Mapping[str, str], titles: Sequence[str], absent: str = "does not apply"
+    ) -> dict[str, list[Cell]]:
+        return {
+            title: [summary(groups[title], finished, key, absent=absent) for key in columns]
+            for title in titles
+        }
 
-    formulas = [title for title, runs in groups.items() if runs[0].detector == "formula"]
+    formulas = [title for title, runs in groups.items() if _kind(runs[0]).formula]
     made = [
         Table(
             "Planted reasons: what the counterfactuals change",
             list(_EXPOSED.values()),
             rows(_EXPOSED, list(groups)),
-            _NOTES,
-        )
+            [*_NOTES, _tuned()],
+        ),
+        Table(
+            "Heat in the planted place, times chance",
+            list(_HEAT.values()),
+            rows(_HEAT, list(groups), "not measured"),
+            _HEAT_NOTES,
+        ),
     ]
     if formulas:
         title = "Formulas: size of the edit by the smallest possible (L1)"
-        made.append(Table(title, list(_RATIOS.values()), rows(_RATIOS, formulas), _RATIO_NOTES))
+        notes = [*_RATIO_NOTES, _tuned()]
+        made.append(Table(title, list(_RATIOS.values()), rows(_RATIOS, formulas), notes))
     return made
 
 
-def _cell(runs: Sequence[BenchRun], finished: Sequence[Finished], key: str) -> Cell:
-    """A figure, or a word where a reason has none of this kind."""
-    keys = {run.key for run in runs}
-    done = [one for one in finished if one.run.key in keys]
-    if done and all(value(one.metrics, key) is None for one in done):
-        return Cell(None, text="does not apply")
-    return summary(runs, finished, key)
+def _tuned() -> str:
+    """What was chosen for a reason in place of a default, so that nobody takes it for one."""
+    from ifnormal.config import FitConfig
+
+    def words(options: Mapping[str, Any]) -> str:
+        usual = FitConfig()
+        return ", ".join(
+            f"{name} {value:g} instead of {attrgetter(name.removeprefix('fit.'))(usual):g}"
+            for name, value in options.items()
+        )
+
+    groups: dict[str, list[str]] = {}
+    for kind in KINDS.values():
+        groups.setdefault(words(kind.tuned) or "none", []).append(kind.name)
+    told = "; ".join(f"{', '.join(names)}: {chosen}" for chosen, names in groups.items())
+    return f"Options tuned to the reason (K is fit.concepts): {told}."
+
+
+def _kind(run: BenchRun) -> PlantedKind:
+    return KINDS[run.setup.removeprefix("planted/")]
 
 
 def _title(run: BenchRun, several: bool) -> str:
-    title = KINDS[run.setup.removeprefix("planted/")].title
-    return f"{title}, {run.detector.upper()}" if several and run.detector != "formula" else title
+    kind = _kind(run)
+    return f"{kind.title}, {run.detector.upper()}" if several and not kind.formula else kind.title
 
 
 EXPERIMENT = Experiment(
@@ -118,4 +164,5 @@ EXPERIMENT = Experiment(
     perform=_perform,
     tables=_tables,
     headline=("exposed", "ratio", "ratio_least_bare"),
+    missing=missing,
 )

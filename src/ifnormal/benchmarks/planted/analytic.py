@@ -143,9 +143,7 @@ def _varied_red(images: Tensor, rng: torch.Generator) -> Tensor:
     return floats.round().to(torch.uint8)
 
 
-def analytic_signs(
-    kind: Kind, data_root: Path | None, seed: int
-) -> tuple[Planted, AnalyticDetector]:
+def analytic_signs(kind: Kind, data_root: Path | None, seed: int) -> Planted:
     """Traffic signs in which the formula's value varies apart from everything else.
 
     In the signs as they are a bright patch comes with a bright image, and who would keep to what
@@ -184,7 +182,7 @@ def analytic_signs(
         validation_outliers=validation[1],
         facts={"source": parts.source, "outlier_source": "signs that the formula flags"},
     )
-    return Planted(setup, region=detector.region(to_float(anomalies))), detector
+    return Planted(setup, region=detector.region(to_float(anomalies)), detector=detector)
 
 
 def _excess(images: Tensor) -> Tensor:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from ifnormal.benchmarks.bench_run import BenchBudget
 
-# By what it is measured whether a counterfactual changed the reason and nothing else.
-Measure = Literal["judge", "place", "judge and place", "formula"]
+# What a counterfactual is asked for that changed the reason and nothing else, besides that the
+# detector accepts it: the judge's word that one planted attribute became normal and no other
+# changed; that the reason is undone inside the planted place; that nothing changed outside of it.
+Criterion = Literal["judge", "inside", "outside"]
 
+SIGNS = "gtsrb"  # a folder of the data root
+
+# For detectors that are trained. Threshold: one normal image in a hundred may be flagged. Nothing
+# but the reason tells the images apart, so that a strict detector costs nothing, and a perfect edit
+# may pass.
+_OPTIONS = {"detector.steps": 400, "detector.false_alarm_rate": 0.01, "judge_steps": 600}
 # One reason, one way: with more concepts than reasons the others could only be something else. The
 # paper's K > 1 is for `either`.
 _ONE_WAY = {"fit.concepts": 1}
@@ -24,6 +33,7 @@ _SPARING = {
     "fit.weights.minimality": 40.0,
     "fit.weights.structure": 0.0,
 }
+_PAPER_STEPS = 3000
 
 
 @dataclass(frozen=True)
@@ -33,40 +43,89 @@ class PlantedKind:
     Attributes:
         name: the setup's id is "planted/<name>".
         title: the reason, in words.
-        measure: how the counterfactuals are measured.
-        options: what differs from the defaults, by dotted names.
-        steps: of the generator, by budget.
+        criteria: how its counterfactuals are measured; () where their size alone has to tell.
+        tuned: what was chosen for this reason in place of the defaults, by dotted names.
+        small_steps: of the generator, in the small budget.
+        formula: whether the detector is a formula; it is trained otherwise.
+        signs: whether it is planted in traffic signs; digits are there always.
     """
 
     name: str
     title: str
-    measure: Measure
-    options: Mapping[str, Any]
-    steps: Mapping[BenchBudget, int]
+    criteria: tuple[Criterion, ...]
+    tuned: Mapping[str, Any]
+    small_steps: int
+    formula: bool = False
+    signs: bool = False
 
     @property
     def setup(self) -> str:
         """The id of its setup."""
         return f"planted/{self.name}"
 
-    @property
-    def learned(self) -> bool:
-        """Whether the detector is trained; it is a formula otherwise."""
-        return self.measure != "formula"
+    def options(self, budget: BenchBudget) -> dict[str, Any]:
+        """Every option that is not the default, by dotted names."""
+        steps = self.small_steps if budget == "small" else _PAPER_STEPS
+        return {**_OPTIONS, **self.tuned, "fit.steps": steps}
 
 
-def _kind(name: str, title: str, measure: Measure, options: Mapping[str, Any], small: int) -> None:
-    KINDS[name] = PlantedKind(name, title, measure, options, {"small": small, "paper": 3000})
+KINDS = {
+    kind.name: kind
+    for kind in (
+        PlantedKind("colour", "colour alone: cyan digits are normal", ("judge",), _ONE_WAY, 600),
+        PlantedKind("shape", "shape alone: ones are normal", ("judge",), _ONE_WAY, 800),
+        PlantedKind(
+            "either", "colour or shape: cyan digits and ones are normal", ("judge",), {}, 1000
+        ),
+        PlantedKind(
+            "watermark",
+            "a watermark in the corner makes signs normal",
+            ("inside", "outside"),
+            _SPARING,
+            600,
+            signs=True,
+        ),
+        PlantedKind(
+            "watermark-removed",
+            "a watermark in the corner makes signs anomalous",
+            ("inside", "outside"),
+            _SPARING,
+            600,
+            signs=True,
+        ),
+        PlantedKind(
+            "background",
+            "digits on grass are normal, on sand not",
+            ("judge", "outside"),
+            _ONE_WAY,
+            600,
+        ),
+        PlantedKind(
+            "patch",
+            "formula: a patch is too dark",
+            ("outside",),
+            _SPARING,
+            600,
+            formula=True,
+            signs=True,
+        ),
+        # Red is in many places a little, so that no place is to be left alone.
+        PlantedKind(
+            "red",
+            "formula: too much of the sign is red",
+            (),
+            _SPARING,
+            600,
+            formula=True,
+            signs=True,
+        ),
+    )
+}
 
 
-KINDS: dict[str, PlantedKind] = {}
-_kind("colour", "colour alone: cyan digits are normal", "judge", _ONE_WAY, 600)
-_kind("shape", "shape alone: ones are normal", "judge", _ONE_WAY, 800)
-_kind("either", "colour or shape: cyan digits and ones are normal", "judge", {}, 1000)
-_kind("watermark", "a watermark in the corner makes signs normal", "place", _SPARING, 600)
-_kind(
-    "watermark-removed", "a watermark in the corner makes signs anomalous", "place", _SPARING, 600
-)
-_kind("background", "digits on grass are normal, on sand not", "judge and place", _ONE_WAY, 600)
-_kind("patch", "formula: a patch is too dark", "formula", _SPARING, 600)
-_kind("red", "formula: too much of the sign is red", "formula", _SPARING, 600)
+def missing(data_root: Path | None) -> dict[str, str]:
+    """Setups whose images are not in the data root -> what is missing."""
+    if data_root is not None and (data_root / SIGNS).is_dir():
+        return {}
+    sentence = f"{SIGNS}: ifnormal bench list --only '{SIGNS}/*' tells how to get it"
+    return {kind.setup: sentence for kind in KINDS.values() if kind.signs}

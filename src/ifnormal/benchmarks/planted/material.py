@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ifnormal.benchmarks.planted.kinds import SIGNS
 from ifnormal.data.digits import EmbeddedDigits
 from ifnormal.data.images import ImageSource, LabelledImages
 from ifnormal.data.parquet import ParquetImages
 from ifnormal.data.sampling import generator, stratified
 from ifnormal.data.setup import AnomalySetup
+from ifnormal.detectors.detector import Detector
 from ifnormal.errors import UserError
 
 TEST_ANOMALIES = 200
@@ -29,11 +31,13 @@ class Planted:
             changed; None where nobody can tell how that would look.
         region: (N, H, W) bool, where the reason is in each test anomaly; None where it is not a
             matter of place.
+        detector: the formula that flags them; None where a detector is to be trained.
     """
 
     setup: AnomalySetup
     ideal: Tensor | None = None
     region: Tensor | None = None
+    detector: Detector | None = None
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,14 @@ def traffic_signs(data_root: Path | None) -> Parts:
     """GTSRB of the data root, RGB.
 
     Raises:
-        UserError: there is no data root, or it has no folder `gtsrb`.
+        UserError: there is no data root, or it has no such folder.
     """
-    if data_root is None or not (data_root / "gtsrb").is_dir():
+    if data_root is None or not (data_root / SIGNS).is_dir():
         raise UserError(
             "Planted watermarks and patches need the traffic signs of GTSRB; give --data_root a "
-            "folder that has its Parquet files in gtsrb/."
+            f"folder that has its Parquet files in {SIGNS}/."
         )
-    return _parts(ParquetImages(data_root / "gtsrb", channels=3), "GTSRB")
+    return _parts(ParquetImages(data_root / SIGNS, channels=3), "GTSRB")
 
 
 def first(count: int, length: int, seed: int, purpose: str) -> Tensor:

@@ -84,6 +84,11 @@ def share_inside(weights: Tensor, region: Tensor) -> Tensor:
     return (weights * region).sum((1, 2)) / weights.sum((1, 2))
 
 
+def times_chance(weights: Tensor, region: Tensor) -> Tensor:
+    """(N,) the same by the region's share of the image: 1 is what knows nothing of the region."""
+    return share_inside(weights, region) / region.double().mean((1, 2))
+
+
 def size(before: Tensor, after: Tensor) -> Tensor:
     """(N, K) L1 size of edits: the absolute change summed over pixels and channels, white is 1."""
     return (after.float() - before[:, None].float()).abs().sum((2, 3, 4)) / 255

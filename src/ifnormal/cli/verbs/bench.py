@@ -69,7 +69,7 @@ def _run(options: Options) -> None:
     name, root = options["name"], options["data_root"]
     out = options["out"] or _OUT / name.replace(":", ".")
     data = None if root is None else root.expanduser().absolute()
-    missing = _missing(data)
+    missing = _missing(name, data)
     changed = _changed(options["set"] or [])
     swept = sweep(
         name, selection, Workplace(out, data), missing, share, shard, _engine(options), changed
@@ -138,11 +138,14 @@ def _engine(options: Options) -> Engine:
     return run_locally
 
 
-def _missing(data_root: Path | None) -> dict[str, str]:
-    """Setups without data -> what is missing."""
+def _missing(name: str, data_root: Path | None) -> dict[str, str]:
+    """Setups without data -> what is missing; an experiment has some that no card describes."""
+    from ifnormal.benchmarks.experiments import experiment_named
     from ifnormal.benchmarks.listing import listing
 
-    return {row["id"]: "; ".join(row["missing"]) for row in listing(data_root) if row["missing"]}
+    rows = listing(data_root)
+    found = {row["id"]: "; ".join(row["missing"]) for row in rows if row["missing"]}
+    return {**found, **experiment_named(name).missing(data_root)}
 
 
 def _changed(settings: Sequence[str]) -> dict[str, Any]:
