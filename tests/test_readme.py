@@ -7,6 +7,7 @@ import re
 import shlex
 import warnings
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -205,3 +206,17 @@ def test_what_it_points_to_exists() -> None:
 def test_the_table_of_figures_has_its_place() -> None:
     assert README.count("<!-- figures:begin -->\n") == README.count("<!-- figures:end -->\n") == 1
     assert README.index("<!-- figures:begin -->") < README.index("<!-- figures:end -->")
+
+
+def test_the_tables_of_the_evaluation_are_those_of_the_results(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    tables = import_module("evaluation_tables")
+    for text, block, table in (
+        (README, "evaluation", tables.readme_table()),
+        ((ROOT / "docs" / "evaluation.md").read_text(), "results", tables.all_tables()),
+    ):
+        assert text.count(f"<!-- {block}:begin -->\n{table}<!-- {block}:end -->") == 1, (
+            "run python benchmarks/evaluation_tables.py"
+        )

@@ -1,0 +1,121 @@
+"""The tables of the evaluation, from `results/*-small.json` into README.md and docs/evaluation.md.
+
+python benchmarks/evaluation_tables.py
+
+Each of these files is what `ifnormal bench table DIR --format json` wrote of a sweep. Nothing is
+computed here, so that a figure in the text is one that was measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ifnormal.benchmarks.experiment import Cell, Table
+from ifnormal.benchmarks.tables import Origin, number, render
+from ifnormal.storage import read_json, write_atomic
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+README, DOCS = ROOT / "README.md", ROOT / "docs" / "evaluation.md"
+EXPERIMENTS = (
+    *("paper", "figure9", "bias", "planted", "sensitivity"),
+    *("theory", "fcdd", "baselines"),
+)
+ALL = "All figures"
+# Of the wide table, what README.md shows, and a heading short enough for it.
+SHOWN = {
+    "detector AuROC": "detector AuROC",
+    "AuROC normal against counterfactuals": "AuROC (ideal 50)",
+    "normalised FID": "FID_N",
+    "concept accuracy": "concept accuracy",
+    "valid": "valid",
+    "truly normal": "truly normal",
+}
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
+    write(README, "evaluation", readme_table())
+    write(DOCS, "results", all_tables())
+
+
+def readme_table() -> str:
+    """A row a group of setups and detector; the paper's figure beside ours."""
+    table = next(table for table in read("paper")[0] if table.title.startswith(ALL))
+    plain = [column.removesuffix(", %") for column in table.columns]
+    lines = [
+        "| % | setups | " + " | ".join(SHOWN.values()) + " |",
+        "|---" * (len(SHOWN) + 2) + "|",
+    ]
+    for heading, cells in table.rows.items():
+        chosen = [cells[plain.index(column)] for column in SHOWN]
+        runs = max(cell.runs for cell in chosen)
+        if runs:
+            lines.append(f"| {heading} | {runs} | " + " | ".join(map(cell_text, chosen)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def cell_text(cell: Cell) -> str:
+    """Mean ± deviation, and the paper's figure in brackets."""
+    paper = "" if cell.paper is None else f" ({number(cell.paper)})"
+    if cell.mean is None:
+        return f"–{paper}"
+    spread = "" if cell.deviation is None else f" ± {cell.deviation:.1f}"
+    return f"{cell.mean:.1f}{spread}{paper}"
+
+
+def all_tables() -> str:
+    """Every table there is, as `ifnormal bench table` shows it, one heading further down."""
+    parts = []
+    for name in EXPERIMENTS:
+        if path_of(name).exists():
+            text = render(*read(name), "md")
+            parts.append("\n".join(lowered(text, f"`benchmarks/results/{path_of(name).name}`")))
+    return "\n\n".join(parts) + "\n"
+
+
+def lowered(text: str, source: str) -> Iterator[str]:
+    """Headings two levels further down; the first says which file it is."""
+    for line in text.rstrip("\n").split("\n"):
+        if line.startswith("# "):
+            yield f"##{line}"
+            yield ""
+            yield f"From {source}:"
+        else:
+            yield f"##{line}" if line.startswith("#") else line
+
+
+def path_of(name: str) -> Path:
+    """Where the results of an experiment lie."""
+    return RESULTS / f"{name}-small.json"
+
+
+def read(name: str) -> tuple[list[Table], Origin]:
+    """The tables of an experiment and what they were made of."""
+    saved: dict[str, Any] = read_json(path_of(name))
+    tables = [
+        Table(
+            table["title"],
+            table["columns"],
+            {heading: [Cell(**cell) for cell in row] for heading, row in table["rows"].items()},
+            table["notes"],
+        )
+        for table in saved["tables"]
+    ]
+    keys = ("experiment", "title", "done", "planned", "failed", "skipped", "made_with")
+    return tables, Origin(**{key: saved[key] for key in keys})
+
+
+def write(path: Path, block: str, text: str) -> None:
+    """Put a text between the two marks of its block."""
+    begin, end = f"<!-- {block}:begin -->\n", f"<!-- {block}:end -->"
+    before, _, rest = path.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    write_atomic(path, f"{before}{begin}{text}{end}{after}")
+
+
+if __name__ == "__main__":
+    main()
