@@ -310,13 +310,15 @@ def test_a_card_with_other_classes_makes_other_runs(
         "exposure: {{use: all, of: [synthetic]}}\n"
         "setups:\n  - {{id: citrus, group: single, normal: citrus, each: [[{}]]}}\n"
     )
-    monkeypatch.setenv("IFNORMAL_CARDS", str(tmp_path))
     runs = []
-    for classes in ("cat", "dog"):
-        (tmp_path / "fruit.yaml").write_text(card.format(classes))
+    for folder, classes in (("a", "cat"), ("b", "dog"), ("c", "cat")):
+        monkeypatch.setenv("IFNORMAL_CARDS", str(tmp_path / folder))
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "fruit.yaml").write_text(card.format(classes))
         runs.append(spelled_out(BenchRun("paper", "fruit/citrus", "bce", 0)))
     assert runs[0].options == runs[1].options
     assert runs[0].key != runs[1].key
+    assert runs[0].key == runs[2].key, "where a card lies does not matter"
 
 
 def test_another_default_makes_other_runs(monkeypatch: pytest.MonkeyPatch) -> None:

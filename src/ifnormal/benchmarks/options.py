@@ -62,8 +62,9 @@ def spelled_out(run: BenchRun) -> BenchRun:
         return run
     whole = replace(run, options={**budget_of(run), **run.options})
     resolved = asdict(configs_of(whole, None))
-    resolved["data"].pop("cards")  # where a card lies does not matter
-    described = {**asdict(card), "budgets": None}
+    # Where a card lies does not matter; its budgets are among the options.
+    resolved["data"].pop("cards")
+    described = {**asdict(card), "budgets": None, "file": None}
     packed = json.dumps([resolved, described], sort_keys=True, default=str)
     return replace(whole, content=hashlib.sha256(packed.encode()).hexdigest()[:_HASHED])
 
