@@ -167,12 +167,7 @@ def _cell(
     """A figure of some runs; where it cannot be had at all, as without labels, a word of that."""
     if not planned:
         return Cell(None, paper=paper)
-    cell = summary(planned, finished, key, paper)
-    keys = {run.key for run in planned}
-    made = [one for one in finished if one.run.key in keys]
-    if made and cell.runs == 0:
-        return Cell(None, expected=len(planned), paper=paper, text="cannot be measured")
-    return cell
+    return summary(planned, finished, key, paper, absent="cannot be measured")
 
 
 def _by_group(runs: Iterable[BenchRun]) -> dict[tuple[str, str], list[BenchRun]]:
