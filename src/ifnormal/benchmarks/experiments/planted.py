@@ -54,8 +54,8 @@ _HEAT_NOTES = (
     "How many times as much of the heat lies in the planted place as chance would have there, mean "
     "over the anomalies. Chance, 1.0, is heat that knows nothing: it has the place's share of the "
     "image, so that 100 by that share is all of it there. The last two ask no detector. Not "
-    "measured where the reason has no place of its own, and where a method does not apply or wants "
-    "captum, which is not there.",
+    "measured where a method does not apply or wants captum, which is not there. Reasons without a "
+    "place of their own are left out.",
     "Where a watermark is missing its place looks like any other: only what asks the detector, or "
     "has seen normal images, can know of it.",
 )
@@ -108,6 +108,7 @@ def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Tabl
         }
 
     formulas = [title for title, runs in groups.items() if _kind(runs[0]).formula]
+    placed = [title for title, runs in groups.items() if _kind(runs[0]).has_place]
     made = [
         Table(
             "Planted reasons: what the counterfactuals change",
@@ -115,13 +116,11 @@ def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Tabl
             rows(_EXPOSED, list(groups)),
             [*_NOTES, _tuned()],
         ),
-        Table(
-            "Heat in the planted place, times chance",
-            list(_HEAT.values()),
-            rows(_HEAT, list(groups), "not measured"),
-            _HEAT_NOTES,
-        ),
     ]
+    if placed:
+        title = "Heat in the planted place, times chance"
+        cells = rows(_HEAT, placed, "not measured")
+        made.append(Table(title, list(_HEAT.values()), cells, _HEAT_NOTES))
     if formulas:
         title = "Formulas: size of the edit by the smallest possible (L1)"
         notes = [*_RATIO_NOTES, _tuned()]

@@ -63,6 +63,11 @@ class PlantedKind:
         """The id of its setup."""
         return f"planted/{self.name}"
 
+    @property
+    def has_place(self) -> bool:
+        """Whether the reason is in some pixels of an image and not in others."""
+        return self.criteria != ("judge",)
+
     def options(self, budget: BenchBudget) -> dict[str, Any]:
         """Every option that is not the default, by dotted names."""
         steps = self.small_steps if budget == "small" else _PAPER_STEPS
