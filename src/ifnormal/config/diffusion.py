@@ -1,0 +1,208 @@
+"""How images are edited in the latent space of a diffusion model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+from ifnormal.config.checks import require
+
+
+@dataclass(frozen=True)
+class MaskConfig:
+    """Where an image is edited: where two prompts see different noise in it.
+
+    Attributes:
+        strength: how far the image is noised for it, from 0, clean, to 1.
+        maps: noises it is averaged over.
+        threshold: places that differ more than so many times half the image's mean are edited;
+            of a soft mask, those that differ by that many times the mean are edited wholly.
+        soft: whether places in between are edited in part.
+        guidance: how far the prompts are followed for it; 1 is the prompt alone.
+    """
+
+    strength: float = 0.5
+    maps: int = 4
+    threshold: float = 1.5
+    soft: bool = True
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(0 < self.strength <= 1, "mask strength must be above 0 and at most 1.")
+        require(self.maps >= 1, "mask maps must be at least 1.")
+        require(0 < self.threshold < inf, "mask threshold must be positive and finite.")
+        require(1 <= self.guidance < inf, "mask guidance must be at least 1.")
+
+
+@dataclass(frozen=True)
+class DiffEditConfig:
+    """DiffEdit (Couairon et al., ICLR 2023).
+
+    Attributes:
+        steps: of the whole way from noise to image; `strength` of them are gone.
+        strength: how far the image is inverted towards noise.
+        guidance: how far the prompt is followed on the way back; 1 is the prompt alone.
+        mask: where the image is edited.
+    """
+
+    steps: int = 50
+    strength: float = 0.8
+    guidance: float = 7.5
+    mask: MaskConfig = MaskConfig(maps=10, soft=False, guidance=7.5)
+
+    def __post_init__(self) -> None:
+        _require_way(self.steps, self.strength, self.guidance)
+
+
+@dataclass(frozen=True)
+class InversionConfig:
+    """InversionEditor: one inversion an image, K ways back.
+
+    Attributes:
+        concepts: K, in how many different ways each image is edited.
+        steps: of the whole way from noise to image; `strength` of them are gone.
+        strength: how far the image is inverted towards noise.
+        guidance: how far the prompt is followed on the way back; 1 is the prompt alone.
+        mix: ρ, the share of fresh noise in what each of the K ways starts from.
+        repulsion: how far the K ways are kept apart, in deviations of a latent a step.
+        detector_guidance: how far each step follows the detector's gradient, in the same unit.
+        mask: where the image is edited.
+    """
+
+    concepts: int = 4
+    steps: int = 10
+    strength: float = 0.8
+    guidance: float = 3.0
+    mix: float = 0.4
+    repulsion: float = 0.1
+    detector_guidance: float = 0.0
+    mask: MaskConfig = MaskConfig()
+
+    def __post_init__(self) -> None:
+        _require_way(self.steps, self.strength, self.guidance)
+        require(self.concepts >= 1, "concepts must be at least 1.")
+        require(0 <= self.mix <= 1, "mix must lie between 0 and 1.")
+        for name in ("repulsion", "detector_guidance"):
+            require(0 <= getattr(self, name) < inf, f"{name} must be 0 or positive and finite.")
+
+
+def _require_way(steps: int, strength: float, guidance: float) -> None:
+    require(2 <= steps <= 1000, "steps must lie between 2 and 1000.")
+    require(0 < strength <= 1, "strength must be above 0 and at most 1.")
+    require(1 <= guidance < inf, "guidance must be at least 1.")
+
+
+@dataclass(frozen=True)
+class LatentWeights:
+    """λ of the terms of the objective in latent space.
+
+    Attributes:
+        gan: of the discriminator's verdict.
+        score: λ_φ, of the detector's score of the decoded image.
+        reconstruction: λ_rec, of keeping what DiffEdit made where the score is asked to stay.
+        cycle: of coming back to it.
+        concept: λ_r, of being recognised as one's concept, in pixels.
+        diversity: of two concepts being the same image, in pixels.
+        minimality: of each change of the latents.
+    """
+
+    gan: float = 1.0
+    score: float = 1.0
+    reconstruction: float = 5.0
+    cycle: float = 2.0
+    concept: float = 1.0
+    diversity: float = 10.0
+    minimality: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            require(0 <= value < inf, f"weight {name} must be 0 or positive and finite.")
+
+
+@dataclass(frozen=True)
+class LatentConfig:
+    """How the latent generator G′ is trained on top of DiffEdit.
+
+    Attributes:
+        concepts: K, in how many different ways each image is edited.
+        steps: optimizer steps.
+        batch_size: images a step; each is edited in every concept.
+        learning_rate: its peak.
+        ema: decay of the averaged weights, the ones that edit.
+        width: channels of the generator's fine stage.
+        discriminator_width: channels of the discriminator's first stage.
+        weights: of the terms of the objective.
+        diversity_margin: mean absolute difference, in pixels of half the resolution, that two
+            concepts must have.
+        concept_noise: deviation of the noise on the pixels that the concept classifier reads.
+        moved_share: share of outliers in a batch.
+        images: at most so many normal images and so many outliers are trained with, since each goes
+            through DiffEdit before.
+        checkpoint_every: steps between checkpoints.
+        diffedit: what it starts from.
+    """
+
+    concepts: int = 4
+    steps: int = 1500
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    ema: float = 0.995
+    width: int = 64
+    discriminator_width: int = 32
+    weights: LatentWeights = LatentWeights()
+    diversity_margin: float = 0.05
+    concept_noise: float = 0.1
+    moved_share: float = 0.75
+    images: int = 800
+    checkpoint_every: int = 250
+    diffedit: DiffEditConfig = DiffEditConfig(
+        steps=20, guidance=3.0, mask=MaskConfig(maps=4, soft=True, guidance=1.0)
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("concepts", "steps", "batch_size", "width", "images", "checkpoint_every"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1.")
+        for name in ("diversity_margin", "concept_noise"):
+            require(0 <= getattr(self, name) < inf, f"{name} must be 0 or positive and finite.")
+        require(0 < self.learning_rate < inf, "learning_rate must be positive and finite.")
+        require(0 <= self.ema < 1, "ema must be at least 0 and less than 1.")
+        require(0 <= self.moved_share <= 1, "moved_share must lie between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """The generators that edit in the latent space of a diffusion model; `generator` names one.
+
+    Attributes:
+        inversion: one inversion an image, K ways back; trains nothing.
+        diffedit: DiffEdit; trains nothing.
+        latent: a generator that is trained on top of DiffEdit.
+    """
+
+    inversion: InversionConfig = field(default_factory=InversionConfig)
+    diffedit: DiffEditConfig = field(default_factory=DiffEditConfig)
+    latent: LatentConfig = field(default_factory=LatentConfig)
+
+
+def diffusion_config(saved: Mapping[str, Any]) -> DiffusionConfig:
+    """DiffusionConfig from the JSON of `asdict`."""
+    methods: Any = {name: method_config(name, saved[name]) for name in saved}
+    return DiffusionConfig(**methods)
+
+
+def method_config(method: str, saved: Mapping[str, Any]) -> MethodConfig:
+    """The configuration of one method from the JSON of `asdict`."""
+    if method == "inversion":
+        return InversionConfig(**{**saved, "mask": MaskConfig(**saved["mask"])})
+    if method == "diffedit":
+        return DiffEditConfig(**{**saved, "mask": MaskConfig(**saved["mask"])})
+    nested = {
+        "weights": LatentWeights(**saved["weights"]),
+        "diffedit": method_config("diffedit", saved["diffedit"]),
+    }
+    return LatentConfig(**{**saved, **nested})
+
+
+MethodConfig = InversionConfig | DiffEditConfig | LatentConfig

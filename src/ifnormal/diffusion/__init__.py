@@ -1,0 +1,1 @@
+"""Counterfactuals in the latent space of a text-conditional diffusion model; needs `diffusers`."""

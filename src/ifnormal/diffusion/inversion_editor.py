@@ -1,0 +1,114 @@
+"""InversionEditor: K different edits of an image from one inversion. Our own.
+
+What DDIM inversion finds is mixed with K fresh noises, and each mix is denoised under the prompt of
+its concept, within a soft mask. On the way back the K predictions push each other apart, and may
+follow the detector's gradient. Nothing is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ifnormal.config.diffusion import InversionConfig
+from ifnormal.diffusion.diffedit import LatentEdit
+from ifnormal.diffusion.edit_mask import edit_mask
+from ifnormal.diffusion.inversion import denoise, invert, way
+from ifnormal.diffusion.latent_backbone import LatentBackbone
+
+Score = Callable[[Tensor, Tensor], Tensor]
+
+
+def inversion_edit(
+    backbone: LatentBackbone,
+    latents: Tensor,
+    prompts: Sequence[str],
+    source: str,
+    config: InversionConfig,
+    seed: int = 0,
+    log_odds: Score | None = None,
+) -> LatentEdit:
+    """Edit latents (N, L, h, w) in K ways so that they show what the K prompts say.
+
+    Args:
+        backbone: the diffusion model.
+        latents: of the images, by its `encode`.
+        prompts: of the K concepts; the same K times is fine.
+        source: what there is; "" if nobody knows.
+        config: how.
+        seed: of all noise, which is the same for all images.
+        log_odds: what the detector says of the images of latents (N, K, L, h, w) under a mask
+            (N, 1, h, w): (N, K), with a gradient. For a detector guidance above 0.
+    """
+    count, concepts = len(latents), len(prompts)
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        words = torch.stack([backbone.embed([prompt])[0] for prompt in prompts])
+        there, nothing = backbone.embed([source]), backbone.embed([""])
+        mask = edit_mask(
+            backbone,
+            latents,
+            words.mean(0, keepdim=True).expand(count, -1, -1),
+            there.expand(count, -1, -1),
+            config.mask,
+            config.steps,
+            random,
+            nothing.expand(count, -1, -1),
+        )
+        times = way(backbone, config.steps, config.strength)
+        original = invert(backbone, latents, times, there.expand(count, -1, -1))
+        fresh = torch.randn((concepts, *latents.shape[1:]), generator=random).to(latents)
+        keep, mix = (1 - config.mix) ** 0.5, config.mix**0.5
+        # Noise of the level of the start has the deviation √(1 − ᾱ) beside what is left of z₀.
+        start = backbone.schedule.remix(original[0], latents, fresh, times[0], keep, mix)
+
+        def change(clean: Tensor, time: int) -> Tensor:
+            moved = clean.view(count, concepts, *clean.shape[1:])
+            if config.repulsion and concepts > 1:
+                moved = moved + config.repulsion * _repulsion(moved)
+            if config.detector_guidance and log_odds is not None:
+                moved = moved + config.detector_guidance * _descent(log_odds, moved, mask)
+            return moved.flatten(0, 1)
+
+        edited = denoise(
+            backbone,
+            start.flatten(0, 1),
+            times,
+            words.repeat(count, 1, 1),
+            nothing.expand(count * concepts, -1, -1),
+            config.guidance,
+            [level.repeat_interleave(concepts, 0) for level in original],
+            mask.repeat_interleave(concepts, 0),
+            change,
+        )
+    return LatentEdit(latents, edited.view(count, concepts, *latents.shape[1:]), mask)
+
+
+def _repulsion(clean: Tensor) -> Tensor:
+    """Directions (N, K, ...) of unit deviation that lead each of K latents away from the others.
+
+    The gradient of a sum of Gaussian kernels whose width is the mean distance, as in particle
+    guidance (Corso et al., ICLR 2024): the nearest count most.
+    """
+    flat = clean.flatten(2)
+    apart = flat[:, :, None] - flat[:, None]  # (N, K, K, F)
+    square = apart.square().mean(3)
+    width = square.mean((1, 2), keepdim=True).clamp_min(1e-12)
+    away = ((-square / width).exp()[..., None] * apart).sum(2)
+    return _unit(away).view_as(clean)
+
+
+def _descent(log_odds: Score, clean: Tensor, mask: Tensor) -> Tensor:
+    """Directions (N, K, ...) of unit deviation that make the score of each image fall by itself."""
+    with torch.enable_grad():
+        given = clean.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(log_odds(given, mask).sum(), given)
+    return -_unit(slope.flatten(2)).view_as(clean)
+
+
+def _unit(directions: Tensor) -> Tensor:
+    """Each row with unit root mean square; rows of zeros stay."""
+    size = directions.square().mean(-1, keepdim=True).sqrt()
+    return torch.where(size > 1e-8, directions / size.clamp_min(1e-8), directions)

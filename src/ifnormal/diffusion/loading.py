@@ -1,0 +1,229 @@
+"""Latent diffusion models in diffusers' folder format, from a folder or the Hugging Face hub."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ifnormal.compute import has_fast_bfloat16
+from ifnormal.diffusion.latent_backbone import LatentBackbone, Precision
+from ifnormal.diffusion.noise_schedule import NoiseSchedule, Prediction
+from ifnormal.errors import UserError, one_line
+from ifnormal.storage import read_json, write_json
+
+FACTS = "ifnormal.json"
+_INDEX = "model_index.json"
+_PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
+_EXTRA = "install the extra with pip install 'ifnormal[diffusion]'"
+# What people are likely to try, and what it is.
+_OTHERS = {
+    "StableDiffusionXL": "Stable Diffusion XL, which has two text encoders",
+    "StableDiffusion3": "Stable Diffusion 3, a flow model",
+    "Flux": "FLUX, a flow model",
+    "QwenImage": "Qwen-Image, a flow model",
+    "Lumina": "Lumina, a flow model",
+    "PixArt": "PixArt, which has no U-net",
+    "LatentConsistency": "a latent consistency model, which cannot be inverted",
+    "Kandinsky": "Kandinsky, which has a prior of its own",
+}
+_PREDICTIONS: Mapping[str, Prediction] = {
+    "epsilon": "epsilon",
+    "v_prediction": "v_prediction",
+}
+
+
+def load_backbone(
+    name: Path | str, precision: Precision = "float32", revision: str | None = None
+) -> LatentBackbone:
+    """A Stable Diffusion 1.x or 2.x, or one that `ifnormal train-backbone` trained.
+
+    Args:
+        name: a folder in diffusers' format, or `owner/name` on the hub.
+        precision: to compute in, whatever the files are in; those in half precision alone (variant
+            "fp16") are found as well.
+        revision: a branch, tag or commit on the hub.
+
+    Raises:
+        UserError: it is not there, incomplete, of a kind that is not supported, or the extra
+            `diffusion` is not installed.
+    """
+    folder = Path(name)
+    local = folder.is_dir()
+    if not local and (folder.is_absolute() or str(name).count("/") != 1):
+        raise UserError(
+            f"{name} is neither a folder nor owner/name on the hub; correct the name of the "
+            "backbone, or train one with ifnormal train-backbone."
+        )
+    if local:
+        _require_supported(folder)
+    with _understood(str(name)), _quiet():
+        parts = _parts(str(name), None if local else revision)
+    unet = parts["unet"]
+    if getattr(unet.config, "addition_embed_type", None) is not None:
+        raise _unsupported(str(name), _OTHERS["StableDiffusionXL"])
+    facts = read_json(folder / FACTS) if (folder / FACTS).exists() else {"name": str(name)}
+    backbone = LatentBackbone(
+        parts["vae"],
+        unet,
+        parts["text_encoder"],
+        parts["tokenizer"],
+        schedule_of(parts["scheduler"], str(name)),
+        facts,
+    )
+    backbone.where = str(folder.resolve()) if local else str(name)
+    backbone.to(getattr(torch, precision))
+    return backbone.eval().requires_grad_(False)
+
+
+def save_backbone(backbone: LatentBackbone, folder: Path, scheduler: Any) -> None:
+    """Write a backbone as a folder that diffusers' StableDiffusionPipeline reads too; atomic.
+
+    Args:
+        backbone: to be saved, in safetensors.
+        folder: is replaced as a whole when everything is written.
+        scheduler: diffusers' scheduler with the noise levels it was trained with.
+    """
+    from diffusers import StableDiffusionPipeline
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    half = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        with _quiet():
+            StableDiffusionPipeline(
+                vae=backbone.vae,
+                text_encoder=backbone.text_encoder,
+                tokenizer=backbone.tokenizer,
+                unet=backbone.unet,
+                scheduler=scheduler,
+                safety_checker=None,
+                feature_extractor=None,
+                requires_safety_checker=False,
+            ).save_pretrained(half, safe_serialization=True)
+        write_json(half / FACTS, backbone.facts)
+        if folder.exists():
+            shutil.rmtree(folder)
+        half.rename(folder)
+    except BaseException:
+        shutil.rmtree(half, ignore_errors=True)
+        raise
+
+
+def schedule_of(scheduler: Any, name: str) -> NoiseSchedule:
+    """The noise levels of any of diffusers' schedulers that were trained with the same ones.
+
+    PNDM and others are read as DDIM's with `clip_sample=False` and `set_alpha_to_one=False`, as
+    inversion needs them.
+
+    Raises:
+        UserError: it is of a flow model, or predicts neither noise nor velocity.
+    """
+    from diffusers import DDIMScheduler
+
+    if "beta_start" not in scheduler.config:
+        raise _unsupported(name, f"a model with {type(scheduler).__name__}, a flow model")
+    said = scheduler.config.get("prediction_type", "epsilon")
+    if said not in _PREDICTIONS:
+        raise _unsupported(name, f"a model that predicts {said!r}")
+    ddim = DDIMScheduler.from_config(
+        scheduler.config, clip_sample=False, set_alpha_to_one=False, prediction_type=said
+    )
+    return NoiseSchedule(
+        ddim.alphas_cumprod.float(), _PREDICTIONS[said], int(ddim.config.steps_offset)
+    )
+
+
+def _require_supported(folder: Path) -> None:
+    """A clear word where the folder says by itself that it cannot be used."""
+    if not (folder / _INDEX).exists():
+        raise UserError(
+            f"{folder} has no {_INDEX}; name the folder of a whole diffusion model in diffusers' "
+            "format."
+        )
+    index = read_json(folder / _INDEX)
+    kind = str(index.get("_class_name"))
+    for start, words in _OTHERS.items():
+        if kind.startswith(start):
+            raise _unsupported(str(folder), words)
+    missing = [part for part in _PARTS if not (folder / part).is_dir()]
+    if missing:
+        raise UserError(
+            f"{folder} has no {missing[0]}, which a text-conditional latent diffusion model needs; "
+            "restore the folder or name another."
+        )
+
+
+def _parts(name: str, revision: str | None) -> Mapping[str, Any]:
+    """The parts of a pipeline; from files in half precision where there are no others."""
+    from diffusers import StableDiffusionPipeline
+
+    options: dict[str, Any] = {
+        "safety_checker": None,
+        "feature_extractor": None,
+        "image_encoder": None,
+        "requires_safety_checker": False,
+        "use_safetensors": True,
+    }
+    if revision is not None:
+        options["revision"] = revision
+    if Path(name).is_dir():
+        whole = any(Path(name, "unet").glob("*model.safetensors"))
+        half = any(Path(name, "unet").glob("*.fp16.safetensors"))
+        if half and not whole:
+            options["variant"] = "fp16"
+    parts: Mapping[str, Any] = StableDiffusionPipeline.from_pretrained(name, **options).components
+    return parts
+
+
+def _unsupported(name: str, what: str) -> UserError:
+    return UserError(
+        f"{name} is {what}, and not supported; name a Stable Diffusion 1.x or 2.x, or a backbone "
+        "that ifnormal train-backbone trained."
+    )
+
+
+@contextmanager
+def _understood(name: str) -> Iterator[None]:
+    """What diffusers raises, in a sentence."""
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(f"Diffusion models need diffusers ({one_line(error)}); {_EXTRA}.") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"The diffusion model {name} cannot be loaded ({one_line(error)}); it has to be a "
+            "Stable Diffusion 1.x or 2.x in diffusers' format with safetensors."
+        ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what diffusers and transformers have to say to those who write pipelines."""
+    import diffusers.utils.logging as of_diffusers
+    import transformers.utils.logging as of_transformers
+
+    told = [(module, module.get_verbosity()) for module in (of_diffusers, of_transformers)]
+    for module, _ in told:
+        module.set_verbosity_error()
+        module.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for module, level in told:
+            module.set_verbosity(level)
+            module.enable_progress_bar()
+
+
+def suited_precision() -> Precision:
+    """Half precision where it is fast: float16 on a GPU, bfloat16 on processors that have it."""
+    if torch.cuda.is_available():
+        return "float16"
+    return "bfloat16" if has_fast_bfloat16() else "float32"

@@ -1,0 +1,51 @@
+"""Untrained diffusion models of a few thousand weights, for tests."""
+
+from functools import cache
+from typing import Any
+
+import torch
+
+from ifnormal.config.backbone import BackboneConfig
+from ifnormal.diffusion.latent_backbone import LatentBackbone
+from ifnormal.diffusion.loading import schedule_of
+from ifnormal.diffusion.small_backbone import (
+    NOISE,
+    small_autoencoder,
+    small_text_encoder,
+    small_tokenizer,
+    small_unet,
+)
+
+PROMPTS = ("", "a sign", "speed limit 30", "something else")
+TINY = BackboneConfig(
+    steps=2,
+    batch_size=4,
+    autoencoder_steps=2,
+    autoencoder_batch_size=4,
+    autoencoder_widths=(8, 16),
+    widths=(16, 16),
+    text_width=16,
+    heads=2,
+    checkpoint_every=1,
+)
+SIDE = 16
+
+
+def scheduler(**options: Any) -> Any:
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(**{**NOISE, **options})
+
+
+@cache
+def tiny_backbone(prediction: str = "v_prediction") -> LatentBackbone:
+    """The same random weights at each call; on 16x16 pixels."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tokenizer = small_tokenizer(PROMPTS)
+        vae = small_autoencoder(TINY, SIDE)
+        unet = small_unet(TINY, (SIDE // 2, SIDE // 2))
+        text_encoder = small_text_encoder(TINY, tokenizer)
+    schedule = schedule_of(scheduler(prediction_type=prediction), "tiny")
+    backbone = LatentBackbone(vae, unet, text_encoder, tokenizer, schedule, {"name": "tiny"})
+    return backbone.eval().requires_grad_(False)
