@@ -198,8 +198,8 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
         [
-            ("", "Name one of the verbs demo, train-detector,"),
-            ("destroy", "There is no verb 'destroy'; choose one of demo, train-detector,"),
+            ("", "Name one of the verbs demo, train-backbone,"),
+            ("destroy", "There is no verb 'destroy'; choose one of demo, train-backbone,"),
             ("--speed", "The command ifnormal does not take --speed; see ifnormal --help."),
             ("demo --objective bec", "--objective must be one of bce, hsc, dsvdd, fcdd"),
             ("demo --obj bce", "The verb demo does not take --obj; see ifnormal demo --help."),

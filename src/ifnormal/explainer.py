@@ -70,6 +70,11 @@ class Explainer:
         self._fabric = make_fabric(self.config.precision)
 
     @property
+    def concepts(self) -> int:
+        """K, in how many ways each anomaly is edited."""
+        return self.config.concepts
+
+    @property
     def detector(self) -> Detector:
         """What is explained; frozen and, once the explainer is fitted, calibrated.
 

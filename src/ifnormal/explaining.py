@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from ifnormal.data.given import GivenImages
 from ifnormal.detectors.detector import (
     Detector,
     detector_facts,
@@ -19,6 +20,36 @@ from ifnormal.detectors.detector import (
 )
 from ifnormal.explanation import Explanation
 from ifnormal.heatmaps.shown import heatmap_source, heatmaps
+
+
+class AnyExplainer(Protocol):
+    """What explains images, however it makes its edits."""
+
+    facts: dict[str, Any]
+
+    @property
+    def detector(self) -> Detector:
+        """What is explained."""
+        ...
+
+    @property
+    def concepts(self) -> int:
+        """K, in how many ways each anomaly is edited."""
+        ...
+
+    def explain(
+        self,
+        anomalies: GivenImages,
+        names: Sequence[str] | None = None,
+        traversals: int = 24,
+        traversal_steps: int = 9,
+    ) -> Explanation:
+        """Counterfactuals of N anomalies; see `Explainer.explain`."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All weights that were trained for it, by name."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

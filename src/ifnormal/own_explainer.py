@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from ifnormal.config import ExplainConfig, FitConfig, Preprocessing
+from ifnormal.config import DiffusionConfig, ExplainConfig, FitConfig, Preprocessing
 from ifnormal.data.checking import BadImage, read_good_images
 from ifnormal.data.folder import find_images
 from ifnormal.data.given import Shape, default_shape, natural_shape
 from ifnormal.detectors.adapted import AdaptedDetector
-from ifnormal.detectors.detector import detector_facts
+from ifnormal.detectors.detector import Detector, detector_facts
 from ifnormal.detectors.expected import check_expected, match_expected, read_expected
 from ifnormal.detectors.loading import load_detector
 from ifnormal.errors import UserError
@@ -30,11 +30,17 @@ from ifnormal.pixels import to_float
 from ifnormal.run_folder import CONFIG, begin, clear, difference, require_writable, update_config
 from ifnormal.storage import read_json
 
+if TYPE_CHECKING:
+    from ifnormal.diffusion.latent_explainer import LatentExplainer
+
+TrainedExplainer: TypeAlias = "Explainer | LatentExplainer"
+LATENT_FORMAT = "ifnormal.latent-explainer"
 _FOOLED = 0.05  # share of edits about which the surrogate was wrong that is worth a warning
 _COMPARED = 64  # images in full size, against the user's own scores
 # What decides on the explainer; the other options may change from one call to the next.
 _DECISIVE = (
     *("detector", "normal", "outliers", "black_box", "expect", "size", "channels"),
+    *("generator", "backbone", "prompt", "source_prompt"),
     *("threshold", "false_alarm_rate", "higher_is", "seed"),
 )
 
@@ -45,7 +51,8 @@ def explainer_for(
     fit: FitConfig,
     out: Path,
     files: Sequence[Path] = (),
-) -> Explainer:
+    diffusion: DiffusionConfig | None = None,
+) -> TrainedExplainer:
     """The explainer that the options name, or one fitted to the normal images that they name.
 
     A fit that was broken off goes on from its last checkpoint in `out`; one that is finished is not
@@ -80,8 +87,8 @@ def explainer_for(
     folder = out / "explainer"
     _begin(config, preprocessing, fit, out)
     if (folder / "explainer.json").exists():
-        return Explainer.load(folder, config.detector, trust=config.trust)
-    return _fit(config, preprocessing, fit, folder, files)
+        return load_explainer(folder, config.detector, config.trust)
+    return _fit(config, preprocessing, fit, diffusion or DiffusionConfig(), folder, files)
 
 
 def _of_a_fit(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig) -> list[str]:
@@ -100,7 +107,9 @@ def _refuse(given: list[str], because: str) -> None:
         raise UserError(f"{named} cannot change {because}; leave it out.")
 
 
-def load_explainer(folder: Path, detector: str | None = None, trust: bool = False) -> Explainer:
+def load_explainer(
+    folder: Path, detector: str | None = None, trust: bool = False
+) -> TrainedExplainer:
     """An explainer by its folder, or that of a run or an explanation with one in it.
 
     Args:
@@ -116,6 +125,10 @@ def load_explainer(folder: Path, detector: str | None = None, trust: bool = Fals
     given: str | Path | None = detector
     if given is None and not (folder / "detector").exists():
         given = folder.parent / "detector"  # of a run
+    if read_json(folder / "explainer.json").get("format") == LATENT_FORMAT:
+        from ifnormal.diffusion.latent_explainer import LatentExplainer
+
+        return LatentExplainer.load(folder, given, trust=trust)
     return Explainer.load(folder, given, trust=trust)
 
 
@@ -151,9 +164,10 @@ def _fit(
     config: ExplainConfig,
     preprocessing: Preprocessing,
     fit: FitConfig,
+    diffusion: DiffusionConfig,
     folder: Path,
     files: Sequence[Path],
-) -> Explainer:
+) -> TrainedExplainer:
     assert config.detector is not None
     assert config.normal is not None
     normal_files = find_images([config.normal])
@@ -179,7 +193,7 @@ def _fit(
     if config.outliers is not None:
         outliers, more = _read(find_images([config.outliers]), detector.shape, config)
         skipped += more
-    explainer = Explainer(detector, fit)
+    explainer = _unfitted(detector, config, fit, diffusion)
     explainer.fit(
         normal,
         outliers,
@@ -193,6 +207,23 @@ def _fit(
     explainer.save(folder)
     for note in _notes({**detector_facts(explainer.detector), **explainer.facts}):
         print(note)
+    return explainer
+
+
+def _unfitted(
+    detector: Detector, config: ExplainConfig, fit: FitConfig, diffusion: DiffusionConfig
+) -> TrainedExplainer:
+    """The explainer that `generator` names."""
+    if config.generator == "pixel":
+        return Explainer(detector, fit)
+    assert config.backbone is not None
+    from ifnormal.diffusion.latent_explainer import LatentExplainer
+    from ifnormal.diffusion.loading import load_backbone, suited_precision
+
+    backbone = load_backbone(config.backbone, suited_precision())
+    method = getattr(diffusion, config.generator)
+    explainer = LatentExplainer(detector, backbone, method, config.prompt, config.source_prompt)
+    print(explainer.cost())
     return explainer
 
 

@@ -13,9 +13,17 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ifnormal.config import ExplainConfig, FitConfig, Preprocessing, RefineConfig, ThriftConfig
+from ifnormal.config import (
+    DiffusionConfig,
+    ExplainConfig,
+    FitConfig,
+    Preprocessing,
+    RefineConfig,
+    ThriftConfig,
+)
 from ifnormal.data.folder import find_images
 from ifnormal.errors import UserError
+from ifnormal.explainer import Explainer
 from ifnormal.explanation_stream import Streaming, Summary, explain_images
 from ifnormal.improvement import improver
 from ifnormal.own_explainer import explainer_for
@@ -27,6 +35,7 @@ def explain_own_images(
     preprocessing: Preprocessing,
     fit: FitConfig,
     out: Path,
+    diffusion: DiffusionConfig | None = None,
 ) -> Summary:
     """Explain image files by a detector of the user's own; the same call again goes on.
 
@@ -36,6 +45,7 @@ def explain_own_images(
         preprocessing: what the detector does to images before it scores them.
         fit: how an explainer is fitted, where none is named.
         out: folder of the explanation, its report and the fitted explainer.
+        diffusion: how a diffusion model is used, where the generator is of one.
 
     Raises:
         UserError: see `explainer_for` and `explain_images`.
@@ -44,9 +54,14 @@ def explain_own_images(
         if not os.path.lexists(path):
             raise UserError(f"{path} does not exist; correct the name of the image or folder.")
     files = find_images(images)
-    explainer = explainer_for(config, preprocessing, fit, out, files)
+    explainer = explainer_for(config, preprocessing, fit, out, files, diffusion)
     improve = None
     if config.refine or config.thrift:
+        if not isinstance(explainer, Explainer):
+            raise UserError(
+                "refine and thrift work through the pixel generator, and this explainer has a "
+                "diffusion model; leave them out."
+            )
         improve = improver(
             explainer,
             RefineConfig() if config.refine else None,

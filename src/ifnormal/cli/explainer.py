@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 from ifnormal.cli.verb import RUN, Options
+from ifnormal.errors import UserError
 
 if TYPE_CHECKING:
     from ifnormal.explainer import Explainer
@@ -37,5 +38,13 @@ def add_explainer(parser: ArgumentParser) -> None:
 def load_explainer(options: Options) -> Explainer:
     """The explainer that the options name."""
     from ifnormal import own_explainer
+    from ifnormal.explainer import Explainer
 
-    return own_explainer.load_explainer(options["explainer"], options["detector"], options["trust"])
+    folder = options["explainer"]
+    explainer = own_explainer.load_explainer(folder, options["detector"], options["trust"])
+    if not isinstance(explainer, Explainer):
+        raise UserError(
+            f"The explainer in {folder} has a diffusion model, which this cannot use; name one "
+            "with a pixel generator, or give images to ifnormal explain."
+        )
+    return explainer

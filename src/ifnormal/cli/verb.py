@@ -43,12 +43,18 @@ class Verb:
 
 
 def add_config(parser: ArgumentParser, config: type) -> None:
-    """Every field of a dataclass as an option; those that are off by default as plain flags."""
+    """Every field of a dataclass as an option.
+
+    Those that are off by default are plain flags, those that are empty can be given several times.
+    """
     flags = [field.name for field in fields(config) if field.default is False]
-    parser.add_class_arguments(config, skip=set(flags))
+    lists = [field.name for field in fields(config) if field.default == ()]
+    parser.add_class_arguments(config, skip={*flags, *lists})
     said = {param.arg_name: param.description for param in parse(config.__doc__ or "").params}
     for name in flags:
         parser.add_argument(f"--{name}", action="store_true", help=said[name])
+    for name in lists:
+        parser.add_argument(f"--{name}", action="append", metavar="WORDS", help=said[name])
 
 
 def add_images(parser: ArgumentParser, help: str) -> None:

@@ -18,6 +18,13 @@ class ExplainConfig:
         detector: SPEC of the detector: model.onnx, model.pt2, model.pt (TorchScript),
             package.module:attribute, or a folder written by train-detector; `ifnormal detectors`
             lists the forms. An explainer knows the detector it was fitted to.
+        generator: what makes the edits: "pixel" is trained for the detector, "inversion" and
+            "diffedit" use a diffusion model as it is, "latent" is trained on top of it.
+        backbone: of the last three, the diffusion model: a folder in diffusers' format, such as
+            `ifnormal train-backbone` writes, or owner/name on the hub.
+        prompt: of these, what normal images are called; given as often as there are concepts, it
+            names these, of "inversion".
+        source_prompt: of these, what the images to explain are called, if they have a name.
         explainer: folder of an explainer to use; without it, one is fitted to `normal`.
         normal: folder of normal images to fit an explainer to.
         outliers: folder of images that the detector flags, to fit an explainer to; without it,
@@ -49,6 +56,10 @@ class ExplainConfig:
     """
 
     detector: str | None = None
+    generator: Literal["pixel", "inversion", "diffedit", "latent"] = "pixel"
+    backbone: str | None = None
+    prompt: tuple[str, ...] = ()
+    source_prompt: str = ""
     explainer: Path | None = None
     normal: Path | None = None
     outliers: Path | None = None
@@ -78,6 +89,22 @@ class ExplainConfig:
             require(
                 side >= 0 and side % 4 == 0, "size must be a multiple of 4, or 0 for the default."
             )
+        latent = self.generator != "pixel"
+        require(
+            not latent or self.backbone is not None or self.explainer is not None,
+            f"The generator {self.generator} needs a diffusion model; name it with --backbone, or "
+            "train one with ifnormal train-backbone.",
+        )
+        for name in ("backbone", "prompt", "source_prompt"):
+            option = name.replace("_", "-")
+            require(
+                latent or not getattr(self, name),
+                f"--{option} is of a diffusion model; name a --generator that uses one.",
+            )
+        require(
+            not (latent and (self.refine or self.thrift)),
+            "refine and thrift work through the pixel generator; leave them out.",
+        )
         rate = self.false_alarm_rate
         require(rate is None or 0 < rate < 1, "false_alarm_rate must lie between 0 and 1.")
         for name in ("threshold", "min_score"):

@@ -12,11 +12,13 @@ from ifnormal.cli.verbs import (
     export,
     fit,
     report,
+    train_backbone,
     train_detector,
 )
 
 VERBS: dict[str, Verb] = {
     "demo": demo.VERB,
+    "train-backbone": train_backbone.VERB,
     "train-detector": train_detector.VERB,
     "fit": fit.VERB,
     "explain": explain.VERB,

@@ -9,9 +9,11 @@ from jsonargparse import ArgumentParser
 
 from ifnormal.cli.verb import Options, Verb, add_config, add_images, add_run
 from ifnormal.config import (
+    DiffusionConfig,
     ExplainConfig,
     FitConfig,
     Preprocessing,
+    diffusion_config,
     fit_config,
     preprocessing_config,
 )
@@ -22,7 +24,8 @@ _OUT = Path("runs/explanation")
 
 
 def _explain(options: Options) -> None:
-    config = ExplainConfig(**{field.name: options[field.name] for field in fields(ExplainConfig)})
+    given = {field.name: options[field.name] for field in fields(ExplainConfig)}
+    config = ExplainConfig(**{**given, "prompt": tuple(given["prompt"] or ())})
     if not options["images"]:
         if config != ExplainConfig() or options["out"] is not None:
             raise UserError(
@@ -43,6 +46,7 @@ def _explain(options: Options) -> None:
         preprocessing_config(options["preprocessing"]),
         fit_config(options["fit"]),
         out,
+        diffusion_config(options["diffusion"]),
     )
     counts = summary.counts
     print(f"{counts.images:,} images read, {counts.flagged:,} flagged, {counts.skipped:,} skipped.")
@@ -85,6 +89,7 @@ def _add_options(parser: ArgumentParser) -> None:
     add_config(parser, ExplainConfig)
     parser.add_class_arguments(Preprocessing, "preprocessing")
     parser.add_class_arguments(FitConfig, "fit")
+    parser.add_class_arguments(DiffusionConfig, "diffusion")
 
 
 VERB = Verb(

@@ -1,0 +1,80 @@
+"""ifnormal train-backbone: a small diffusion model of what is normal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from ifnormal.cli.verb import Options, Verb, add_resume, default_data_root, require_data_root
+from ifnormal.config import BackboneConfig
+from ifnormal.errors import UserError
+
+_OUT = Path("backbone")
+_OUTLIERS = 4000
+
+
+def _train_backbone(options: Options) -> None:
+    if (options["setup"] is None) == (options["normal"] is None):
+        raise UserError(
+            "Name either a setup with --setup, such as gtsrb/speed-limits, or a folder of normal "
+            "images with --normal."
+        )
+    if options["normal"] is not None and options["prompt"] is None:
+        raise UserError(
+            'Say what is normal in a word or two with --prompt, such as --prompt "bottle".'
+        )
+    require_data_root(options["data_root"])
+    from ifnormal.config import DataConfig
+    from ifnormal.data import load_setup
+    from ifnormal.diffusion.backbone_training import train_backbone
+    from ifnormal.diffusion.training_material import material_of, material_of_folders
+
+    seed = options["seed"]
+    if options["setup"] is not None:
+        config = DataConfig(
+            setup=options["setup"], data_root=options["data_root"], outliers=_OUTLIERS
+        )
+        material = material_of(load_setup(config, seed), options["prompt"])
+    else:
+        material = material_of_folders(
+            options["normal"], options["outliers"], options["prompt"], options["size"]
+        )
+    backbone = train_backbone(
+        material,
+        BackboneConfig(**options["backbone"]),
+        seed,
+        options["out"],
+        options["resume"],
+    )
+    facts = backbone.facts
+    print(f"{facts['images']:,} images, {facts['seconds'] / 60:.0f} minutes.")
+    print(f"The autoencoder gives images back at {facts['psnr']:.1f} dB.")
+    print(f"Backbone: {options['out']}")
+
+
+def _add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--setup", metavar="ID", help="a setup, as ifnormal bench list names them")
+    parser.add_argument("--normal", type=Path, metavar="DIR", help="a folder of normal images")
+    parser.add_argument(
+        "--outliers", type=Path, metavar="DIR", help="a folder of images of other things"
+    )
+    parser.add_argument("--size", type=int, default=32, help="sides of the images of a folder")
+    parser.add_argument("--prompt", help="what normal images are called")
+    parser.add_argument(
+        "--out", type=Path, default=_OUT, metavar="DIR", help="the diffusion model goes here"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="makes the run repeatable")
+    parser.add_argument("--data_root", type=Path, metavar="DIR", help="folder of data sets")
+    add_resume(parser)
+    parser.add_class_arguments(BackboneConfig, "backbone")
+    default_data_root(parser, "data_root")
+
+
+VERB = Verb(
+    _train_backbone,
+    _add_options,
+    "--setup ID | --normal DIR --prompt WORDS [--out DIR] [options]",
+    "train a small diffusion model for --generator inversion, diffedit or latent",
+    resumable=True,
+)

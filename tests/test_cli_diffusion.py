@@ -1,0 +1,110 @@
+"""A diffusion model from the command line: trained on folders, used by explain, and told apart."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("diffusers")
+
+from ifnormal import cli
+from ifnormal.diffusion.loading import save_backbone
+from ifnormal.explanation import Explanation
+from ifnormal.explanation_document import read_document
+from ifnormal.pixels import png_bytes
+from ifnormal.storage import read_json
+from tiny_backbones import SIDE, scheduler, tiny_backbone
+
+SMALL = (
+    *("--diffusion.inversion.steps", "4", "--diffusion.inversion.concepts", "2"),
+    *("--diffusion.inversion.mask.maps", "1"),
+)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Dark normal images, and red ones that the detector flags."""
+    random = torch.Generator().manual_seed(0)
+    for name, count, low in (("normal", 30, (0, 0, 0)), ("red", 3, (180, 0, 0))):
+        (tmp_path / name).mkdir()
+        for n in range(count):
+            image = torch.randint(0, 70, (3, SIDE, SIDE), generator=random)
+            image += torch.tensor(low)[:, None, None]
+            (tmp_path / name / f"{n}.png").write_bytes(png_bytes(image.to(torch.uint8)))
+    save_backbone(tiny_backbone(), tmp_path / "backbone", scheduler())
+    return tmp_path
+
+
+def explain(folders: Path, *more: str, generator: str = "inversion") -> int:
+    return cli.main(
+        [
+            "explain",
+            str(folders / "red"),
+            *("--detector", "users_models:redness", "--normal", str(folders / "normal")),
+            *("--generator", generator, "--backbone", str(folders / "backbone")),
+            *("--prompt", "a sign", "--out", str(folders / "out")),
+            *more,
+        ]
+    )
+
+
+def test_images_are_explained_and_told_what_it_costs(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(folders, *SMALL) == 0
+    told = capsys.readouterr().out
+    assert "Each image takes 17 calls of the U-net" in told  # 2 for the mask, 3 there, 2 x 3 x 2
+    explanation = Explanation.load(folders / "out")
+    assert explanation.counterfactuals.shape == (3, 2, 3, SIDE, SIDE)
+    document = read_document(folders / "out")
+    assert document.head.facts["generator"] == "inversion"
+    assert document.head.facts["prompts"] == ["a sign", "a sign"]
+    assert (folders / "out" / "report.html").exists()
+    saved = read_json(folders / "out" / "explainer" / "explainer.json")
+    assert saved["backbone"] == str((folders / "backbone").resolve())
+
+
+def test_a_saved_explainer_is_used_again(folders: Path) -> None:
+    assert explain(folders, *SMALL) == 0
+    again = folders / "again"
+    arguments = ["explain", str(folders / "red"), "--explainer", str(folders / "out"), "--trust"]
+    assert cli.main([*arguments, "--out", str(again)]) == 0
+    first, second = Explanation.load(folders / "out"), Explanation.load(again)
+    assert torch.equal(first.counterfactuals, second.counterfactuals)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--generator", "pixel"), "--backbone is of a diffusion model"),
+        (("--refine",), "refine and thrift work through the pixel generator"),
+        (("--prompt", "b", "--prompt", "c", *SMALL), "3 prompts for 2 concepts"),
+        (("--backbone", "nowhere"), "nowhere is neither a folder nor owner/name"),
+    ],
+)
+def test_bad_options_are_told_in_a_sentence(
+    folders: Path, more: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(folders, *more) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_backbone_is_trained_on_folders(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "train-backbone",
+        *("--normal", str(folders / "normal"), "--outliers", str(folders / "red")),
+        *("--prompt", "dark", "--size", "16", "--out", str(folders / "own")),
+        *("--backbone.steps", "2", "--backbone.autoencoder-steps", "2"),
+        *("--backbone.batch-size", "2", "--backbone.autoencoder-batch-size", "2"),
+        *("--backbone.autoencoder-widths", "[8, 16]", "--backbone.widths", "[16, 16]"),
+        *("--backbone.text-width", "16", "--backbone.heads", "2"),
+    ]
+    assert cli.main(arguments) == 0
+    assert "33 images" in capsys.readouterr().out
+    facts = read_json(folders / "own" / "ifnormal.json")
+    assert facts["normal"] == "dark"
+    assert facts["prompts"] == ["", "dark", "something else"]
+    assert cli.main(["train-backbone", "--normal", str(folders / "normal")]) == 2
+    assert "Say what is normal in a word or two" in capsys.readouterr().err
