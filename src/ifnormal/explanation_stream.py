@@ -22,7 +22,7 @@ from ifnormal.detectors.detector import (
     own_threshold,
 )
 from ifnormal.errors import UserError
-from ifnormal.explainer import Explainer
+from ifnormal.explaining import AnyExplainer
 from ifnormal.explanation import Explanation
 from ifnormal.explanation_document import write_document
 from ifnormal.explanation_entries import Counts, ExplainedImage, Head, SkippedImage
@@ -101,7 +101,7 @@ class Summary:
 
 
 def explain_images(
-    explainer: Explainer,
+    explainer: AnyExplainer,
     files: Sequence[Path],
     folder: Path,
     how: Streaming | None = None,
@@ -187,7 +187,7 @@ class _Parts:
 
 
 def _explain_part(
-    explainer: Explainer,
+    explainer: AnyExplainer,
     files: Sequence[Path],
     number: int,
     folder: Path,
@@ -283,10 +283,10 @@ def _rows(files: Sequence[Path], number: int) -> range:
     return range(number * PART_SIZE, min((number + 1) * PART_SIZE, len(files)))
 
 
-def _head(explainer: Explainer, how: Streaming) -> Head:
+def _head(explainer: AnyExplainer, how: Streaming) -> Head:
     detector = explainer.detector
     return Head(
-        concepts=explainer.config.concepts,
+        concepts=explainer.concepts,
         shape=detector.shape,
         threshold=own_threshold(detector),
         calibrated_threshold=detector.threshold,
@@ -302,7 +302,7 @@ def _head(explainer: Explainer, how: Streaming) -> Head:
     )
 
 
-def _job(explainer: Explainer, files: Sequence[Path], how: Streaming) -> Job:
+def _job(explainer: AnyExplainer, files: Sequence[Path], how: Streaming) -> Job:
     return Job(
         options=_options(how),
         files=digest_files(files),

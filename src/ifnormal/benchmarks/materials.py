@@ -21,7 +21,7 @@ from torch import Tensor
 from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.experiment import Workplace
 from ifnormal.benchmarks.options import Configs, configs_of
-from ifnormal.config import DetectorConfig, FitConfig
+from ifnormal.config import BackboneConfig, DetectorConfig, FitConfig
 from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.detector import Detector, in_batches
@@ -134,6 +134,24 @@ def trained_judge(
         return judge
 
     return _shared(folder, "judge.json", content, make, AttributeJudge.load)
+
+
+def trained_backbone(
+    setup: AnomalySetup, config: BackboneConfig, seed: int, workplace: Workplace
+) -> Shared:
+    """A diffusion model of these images, in `backbone/` of its folder, trained once a sweep."""
+    from ifnormal.diffusion.backbone_training import train_backbone
+    from ifnormal.diffusion.training_material import material_of
+
+    material = material_of(setup)
+    content = {**material.facts(), "backbone": asdict(config), "seed": seed}
+    folder = workplace.shared / "backbones" / _hash(content)
+
+    def make() -> Path:
+        train_backbone(material, config, seed, folder / "backbone", resume=True)
+        return folder
+
+    return _shared(folder, "backbone/model_index.json", content, make, lambda path: path)[1]
 
 
 def second_of(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> SecondOpinion:

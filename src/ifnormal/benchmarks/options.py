@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.config import DataConfig, DetectorConfig, FitConfig, Objective
+from ifnormal.config import (
+    BackboneConfig,
+    DataConfig,
+    DetectorConfig,
+    DiffusionConfig,
+    FitConfig,
+    Objective,
+)
 from ifnormal.errors import UserError
 
 _JUDGE_STEPS = 900
@@ -27,12 +34,16 @@ class Configs:
         detector: how its detector is trained.
         fit: how its explainer is fitted.
         judge_steps: optimizer steps of the judge.
+        backbone: how a diffusion model is trained, of runs that need one.
+        diffusion: how it is used.
     """
 
     data: DataConfig
     detector: DetectorConfig
     fit: FitConfig
     judge_steps: int = _JUDGE_STEPS
+    backbone: BackboneConfig | None = None
+    diffusion: DiffusionConfig | None = None
 
 
 def configs_of(run: BenchRun, data_root: Path | None) -> Configs:
@@ -42,6 +53,8 @@ def configs_of(run: BenchRun, data_root: Path | None) -> Configs:
         UserError: an option is unknown or its value is out of range.
     """
     start = Configs(DataConfig(setup=run.setup, data_root=data_root), DetectorConfig(), FitConfig())
+    if any(name.startswith(("backbone.", "diffusion.")) for name in run.options):
+        start = replace(start, backbone=BackboneConfig(), diffusion=DiffusionConfig())
     chosen = dict(budget_of(run))
     if run.detector in get_args(Objective):
         chosen["detector.objective"] = run.detector
@@ -61,7 +74,7 @@ def spelled_out(run: BenchRun) -> BenchRun:
     if card is None:
         return run
     whole = replace(run, options={**budget_of(run), **run.options})
-    resolved = asdict(configs_of(whole, None))
+    resolved = {k: v for k, v in asdict(configs_of(whole, None)).items() if v is not None}
     # Where a card lies does not matter; its budgets are among the options.
     resolved["data"].pop("cards")
     described = {**asdict(card), "budgets": None, "file": None}

@@ -9,6 +9,7 @@ from ifnormal.benchmarks.experiment import Experiment
 from ifnormal.benchmarks.experiments import (
     baselines,
     bias,
+    diffusion,
     fcdd,
     figure9,
     paper,
@@ -29,6 +30,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         theory.EXPERIMENT,
         fcdd.EXPERIMENT,
         baselines.EXPERIMENT,
+        diffusion.EXPERIMENT,
     )
 }
 

@@ -1,0 +1,235 @@
+"""Edits by diffusion models beside the pixel generator's: valid, true, small, different, cheap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
+from ifnormal.benchmarks.summary import summary
+
+if TYPE_CHECKING:
+    from ifnormal.data.setup import AnomalySetup
+    from ifnormal.detectors.trained import TrainedDetector
+    from ifnormal.diffusion.latent_backbone import LatentBackbone
+    from ifnormal.explanation import Explanation
+
+NAME = "diffusion"
+# The first so many test anomalies, the same for every method.
+ANOMALIES = 128
+_KEPT, _FOLLOWED = 24, 8
+_SETUPS = ("gtsrb/speed-limits", "cifar10/one-vs-rest/ship", "inn/n02279972")
+# Every run says how its backbone is trained and how many edits there are of an image.
+_SHARED = {"backbone.steps": 2500, "fit.concepts": 4}
+_BUDGETS: Mapping[str, Mapping[str, Any]] = {
+    "gtsrb": {},
+    "cifar10": {"backbone.steps": 6000, "backbone.autoencoder_steps": 4000},
+    "inn": {
+        "backbone.steps": 4000,
+        "backbone.autoencoder_steps": 4000,
+        "backbone.autoencoder_widths": [32, 64, 64],
+    },
+}
+_HARD = {"diffusion.diffedit.mask.soft": False}
+# Variant -> its name in the table, the generator, and options.
+METHODS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
+    "pixel": ("pixel generator", "pixel", {}),
+    "diffedit-3.0": (
+        "DiffEdit, threshold 3.0",
+        "diffedit",
+        {**_HARD, "diffusion.diffedit.mask.threshold": 3.0},
+    ),
+    "diffedit-1.5": (
+        "DiffEdit, threshold 1.5",
+        "diffedit",
+        {**_HARD, "diffusion.diffedit.mask.threshold": 1.5},
+    ),
+    "pipeline": ("DiffEdit of diffusers, threshold 3.0", "pipeline", {}),
+    "latent": ("latent generator G′", "latent", {}),
+    "inversion": ("inversion editor", "inversion", {}),
+    "inversion-alone": (
+        "inversion editor without repulsion",
+        "inversion",
+        {"diffusion.inversion.repulsion": 0.0},
+    ),
+    "inversion-guided": (
+        "inversion editor with the detector's guidance",
+        "inversion",
+        {"diffusion.inversion.detector_guidance": 0.1},
+    ),
+}
+_COLUMNS = {
+    "valid": "valid, %",
+    "valid_and_true": "valid and truly normal, %",
+    "second_detector_agrees": "accepted by a second detector, %",
+    "l1": "mean absolute change",
+    "perceptual_distance": "perceptual distance",
+    "fid_n": "FID_N, %",
+    "kid": "KID × 1000",
+    "distinct": "distinct normal classes of K",
+    "core_ms": "core-ms an edit",
+    "unet_calls": "U-net calls an image",
+}
+_NOTES = (
+    f"The first {ANOMALIES} test anomalies, those that the detector flags; the backbone was "
+    "trained on normal images and outlier exposure, and has met none of their classes.",
+    "Valid: the detector's score is not above its threshold. Truly normal: the judge, a classifier "
+    "of all classes, calls the edit a normal one. Distinct: how many different normal classes the "
+    "judge sees among the valid and truly normal of the K edits of an image, mean over the images "
+    "that have any; the judge of photographs of one normal class can see only one.",
+    "Core-ms: processor time of an edit without any training.",
+)
+
+
+def _plan(selection: Selection) -> list[BenchRun]:
+    setups = [one for one in _SETUPS if selection.takes(one)]
+    return [
+        BenchRun(
+            NAME,
+            setup,
+            detector,
+            seed,
+            variant,
+            selection.budget,
+            {**_SHARED, **_BUDGETS[setup.split("/")[0]], **options},
+        )
+        for setup in setups
+        for seed in selection.seeds
+        for detector in selection.detectors or ("bce",)
+        for variant, (_, _, options) in METHODS.items()
+    ]
+
+
+def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
+    from ifnormal.benchmarks.materials import detector_of, judge_of, measured, second_of, setup_of
+    from ifnormal.benchmarks.preview import write_preview
+    from ifnormal.report import write_report
+
+    setup = setup_of(run, workplace)
+    detector, judge = detector_of(run, workplace, setup), judge_of(run, workplace, setup)
+    assert judge is not None
+    second = second_of(run, workplace, setup)
+    explanation, more = _explained(run, folder, workplace, setup, detector)
+    figures = measured(run, explanation, setup, detector, judge, second)
+    figures |= {**more, **_of_flagged(explanation, setup, judge), "anomalies": len(explanation)}
+    write_preview(folder / "preview.png", explanation)
+    explanation.select(range(min(_KEPT, len(explanation)))).save(folder / "explanation")
+    write_report(folder, metrics=figures)
+    return figures
+
+
+def _of_flagged(explanation: Explanation, setup: AnomalySetup, judge: Any) -> dict[str, Any]:
+    """Figures of the edits of flagged images alone: nobody asks about the others."""
+    from ifnormal.metrics.evaluate import explanation_truth
+
+    flagged = explanation.flagged
+    accepted = explanation.valid[flagged]
+    is_normal = explanation_truth(explanation, setup, judge).is_normal[flagged]
+    good = accepted & is_normal
+    edits = explanation.counterfactuals[flagged]
+    before = explanation.anomalies[flagged][:, None]
+    classes = next(iter(judge.predict(edits).values()))
+    seen = [len(row[ok].unique()) for row, ok in zip(classes, good, strict=True) if ok.any()]
+    return {
+        "valid": 100 * accepted.double().mean().item(),
+        "valid_and_true": 100 * good.double().mean().item(),
+        "l1": (edits.double() - before.double()).abs().mean().item() / 255,
+        "distinct": sum(seen) / len(seen) if seen else None,
+        "flagged": int(flagged.sum()),
+    }
+
+
+def _explained(
+    run: BenchRun,
+    folder: Path,
+    workplace: Workplace,
+    setup: AnomalySetup,
+    detector: TrainedDetector,
+) -> tuple[Explanation, dict[str, Any]]:
+    """The run's edits, and what they cost."""
+    import time
+
+    from ifnormal.benchmarks.materials import configs, fitted
+    from ifnormal.data.words import anomaly_names
+
+    options = configs(run, workplace)
+    anomalies = setup.test_anomalies[:ANOMALIES]
+    names = anomaly_names(setup)[: len(anomalies)]
+    method = METHODS[run.variant][1]
+    if method == "pixel":
+        explainer: Any = fitted(folder / "explainer", options.fit, run.seed, setup, detector)
+        calls = 0
+    else:
+        explainer, calls = _latent_explainer(run, folder, workplace, setup, detector)
+    begun = time.process_time()
+    explainer.explain(anomalies, names, traversals=0)
+    spent = time.process_time() - begun
+    explanation = explainer.explain(anomalies, names, traversals=_FOLLOWED)
+    edits = len(anomalies) * explanation.concepts
+    return explanation, {"core_ms": 1000 * spent / edits, "unet_calls": calls}
+
+
+def _latent_explainer(
+    run: BenchRun,
+    folder: Path,
+    workplace: Workplace,
+    setup: AnomalySetup,
+    detector: TrainedDetector,
+) -> tuple[Any, int]:
+    """The explainer of a method with a diffusion model, and its calls of the U-net an image."""
+    from ifnormal.benchmarks.diffusers_pipeline import PipelineExplainer
+    from ifnormal.benchmarks.materials import configs
+    from ifnormal.diffusion.latent_explainer import LatentExplainer
+
+    options, method = configs(run, workplace), METHODS[run.variant][1]
+    assert options.diffusion is not None
+    backbone = _backbone(run, workplace, setup)
+    if method == "pipeline":
+        return PipelineExplainer(detector, backbone, options.diffusion.diffedit, setup.normal), 0
+    config = getattr(options.diffusion, method)
+    explainer = LatentExplainer(detector, backbone, config, [setup.normal])
+    folder = folder / "explainer"
+    explainer.fit(setup.train_normal, setup.outliers, run.seed, folder, resume=True)
+    return explainer, explainer.cost().calls
+
+
+def _backbone(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> LatentBackbone:
+    """The diffusion model of a setup and seed, trained once a sweep."""
+    from ifnormal.benchmarks.materials import configs, trained_backbone
+    from ifnormal.diffusion.loading import load_backbone, suited_precision
+
+    config = configs(run, workplace).backbone
+    assert config is not None
+    shared = trained_backbone(setup, config, run.seed, workplace)
+    return load_backbone(shared.folder / "backbone", suited_precision())
+
+
+def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
+    """One table a setup, one row a method."""
+    return [
+        _table(setup, [run for run in plan if run.setup == setup], finished)
+        for setup in dict.fromkeys(run.setup for run in plan)
+    ]
+
+
+def _table(setup: str, plan: Sequence[BenchRun], finished: Sequence[Finished]) -> Table:
+    rows: dict[str, list[Cell]] = {}
+    for variant in dict.fromkeys(run.variant for run in plan):
+        runs = [run for run in plan if run.variant == variant]
+        rows[METHODS[variant][0]] = [
+            summary(runs, finished, key, absent="does not apply") for key in _COLUMNS
+        ]
+    return Table(f"Edits on {setup}", list(_COLUMNS.values()), rows, _NOTES)
+
+
+EXPERIMENT = Experiment(
+    name=NAME,
+    title="Edits by diffusion models: DiffEdit, a latent generator, and inversion, beside pixels",
+    source="the paper's second generator; Couairon et al., ICLR 2023; ifnormal",
+    plan=_plan,
+    perform=_perform,
+    tables=_tables,
+    headline=("valid_and_true", "l1", "distinct"),
+)
