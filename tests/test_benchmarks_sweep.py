@@ -329,6 +329,35 @@ def test_another_default_makes_other_runs(monkeypatch: pytest.MonkeyPatch) -> No
     assert spelled_out(run).key != before
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"fit.steps": "abc"}, "The option steps takes such as"),
+        ({"fit.steps": None}, "The option steps takes such as"),
+        ({"fit.steps": 1.5}, "The option steps takes such as"),
+        ({"fit.steps": True}, "The option steps takes such as"),
+        ({"fit.weights": 3}, "The option weights has options of its own"),
+        ({"judge_steps": "x"}, "The option judge_steps takes such as"),
+        ({"data.setup": "mnist/one-vs-rest/1"}, "cannot change data.setup.*use --only"),
+        ({"detector.objective": "hsc"}, "cannot change detector.objective.*use --detectors"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_anything_runs(
+    options: dict[str, object], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        planned("paper", Selection(only="mnist/one-vs-rest/7", detectors=("bce",)), options)
+
+
+def test_detectors_and_options_are_known() -> None:
+    with pytest.raises(UserError, match="no detector 'foo'; --detectors takes bce, hsc"):
+        planned("paper", Selection(only="mnist/one-vs-rest/7", detectors=("foo",)))
+    with pytest.raises(UserError, match="no option 'nope'"):
+        planned("planted", Selection(only="planted/colour"), {"fit.nope": 1})
+    whole = {"fit.learning_rate": 1, "fit.weights.score": 2, "fit.precision": "32-true"}
+    assert planned("paper", Selection(only="mnist/one-vs-rest/7"), whole)
+
+
 def test_experiments_of_one_setup_are_not_run_for_another() -> None:
     for name, selection in (
         ("bias", Selection(only="gtsrb/*")),

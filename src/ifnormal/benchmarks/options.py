@@ -71,13 +71,14 @@ def spelled_out(run: BenchRun) -> BenchRun:
     from ifnormal.data.cards import all_cards
 
     card = all_cards().get(run.setup)
-    if card is None:
-        return run
+    own = {name.partition(".")[0] for name in run.options} - {part.name for part in fields(Configs)}
+    if card is None and (own or not run.options):
+        return run  # an experiment whose options are its own
     whole = replace(run, options={**budget_of(run), **run.options})
     resolved = {k: v for k, v in asdict(configs_of(whole, None)).items() if v is not None}
     # Where a card lies does not matter; its budgets are among the options.
     resolved["data"].pop("cards")
-    described = {**asdict(card), "budgets": None, "file": None}
+    described = None if card is None else {**asdict(card), "budgets": None, "file": None}
     packed = json.dumps([resolved, described], sort_keys=True, default=str)
     return replace(whole, content=hashlib.sha256(packed.encode()).hexdigest()[:_HASHED])
 
@@ -94,7 +95,7 @@ def with_options(config: _T, options: Mapping[str, Any]) -> _T:
     """The same dataclass with some fields changed, by dotted names such as "weights.score".
 
     Raises:
-        UserError: there is no such field, or a value is out of range.
+        UserError: there is no such field, or a value is of another kind or out of range.
     """
     own: dict[str, Any] = {}
     nested: dict[str, dict[str, Any]] = {}
@@ -103,6 +104,8 @@ def with_options(config: _T, options: Mapping[str, Any]) -> _T:
         if not is_dataclass(config) or head not in {field.name for field in fields(config)}:
             kind = type(config).__name__
             raise UserError(f"There is no option {name!r} in {kind}; correct the budget or run.")
+        if not rest:
+            _require_kind(name, value, getattr(config, head))
         if rest:
             nested.setdefault(head, {})[rest] = value
         else:
@@ -110,3 +113,21 @@ def with_options(config: _T, options: Mapping[str, Any]) -> _T:
     for head, inner in nested.items():
         own[head] = with_options(own.get(head, getattr(config, head)), inner)
     return replace(config, **own)  # type: ignore[type-var]
+
+
+def _require_kind(name: str, value: Any, usual: Any) -> None:
+    """Refuse a value of another kind than the option has; None leaves it open."""
+    if usual is None:
+        return
+    kinds: tuple[type, ...] = (type(usual),)
+    if isinstance(usual, float):
+        kinds = (int, float)
+    elif isinstance(usual, tuple):
+        kinds = (list, tuple)
+    if (
+        is_dataclass(usual)
+        or not isinstance(value, kinds)
+        or isinstance(value, bool) != isinstance(usual, bool)
+    ):
+        such = "has options of its own" if is_dataclass(usual) else f"takes such as {usual!r}"
+        raise UserError(f"The option {name} {such}, not {value!r}; correct it.")

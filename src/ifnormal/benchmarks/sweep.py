@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.cores import Share
@@ -22,6 +22,7 @@ from ifnormal.benchmarks.sweep_folder import (
 )
 from ifnormal.benchmarks.sweep_view import SweepView
 from ifnormal.benchmarks.tables import Format, render
+from ifnormal.config import Objective
 from ifnormal.config.checks import require, require_seed
 from ifnormal.errors import UserError
 
@@ -35,6 +36,9 @@ Engine = Callable[
     ],
     None,
 ]
+
+# What a run is called by, and so is not changed behind its name.
+_DECIDED = {"data.setup": "--only", "detector.objective": "--detectors"}
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,15 @@ def planned(
     require(bool(selection.seeds), "--seeds must name at least one seed.")
     for seed in selection.seeds:
         require_seed(seed)
+    unknown = sorted(set(selection.detectors) - set(get_args(Objective)))
+    if unknown:
+        raise UserError(
+            f"There is no detector {unknown[0]!r}; --detectors takes "
+            f"{', '.join(get_args(Objective))}."
+        )
+    for option, instead in _DECIDED.items():
+        if option in (options or {}):
+            raise UserError(f"--set cannot change {option}, which names a run; use {instead}.")
     runs = [spelled_out(_given(run, options or {})) for run in experiment.plan(selection)]
     if not runs:
         raise UserError(

@@ -130,7 +130,7 @@ KINDS = {
 
 def missing(data_root: Path | None) -> dict[str, str]:
     """Setups whose images are not in the data root -> what is missing."""
-    if data_root is not None and (data_root / SIGNS).is_dir():
+    if data_root is not None and any((data_root / SIGNS).rglob("*.parquet")):
         return {}
     sentence = f"{SIGNS}: ifnormal bench list --only '{SIGNS}/*' tells how to get it"
     return {kind.setup: sentence for kind in KINDS.values() if kind.signs}
