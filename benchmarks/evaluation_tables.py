@@ -47,13 +47,16 @@ def readme_table() -> str:
     table = next(table for table in read("paper")[0] if table.title.startswith(ALL))
     plain = [column.removesuffix(", %") for column in table.columns]
     lines = [
-        "| % | setups | " + " | ".join(SHOWN.values()) + " |",
+        "| % | runs | " + " | ".join(SHOWN.values()) + " |",
         "|---" * (len(SHOWN) + 2) + "|",
     ]
     for heading, cells in table.rows.items():
         chosen = [cells[plain.index(column)] for column in SHOWN]
-        runs = max(cell.runs for cell in chosen)
-        if runs:
+        most = max(chosen, key=lambda cell: cell.runs)
+        if most.runs:
+            runs = (
+                f"{most.runs}" if most.runs == most.expected else f"{most.runs} of {most.expected}"
+            )
             lines.append(f"| {heading} | {runs} | " + " | ".join(map(cell_text, chosen)) + " |")
     return "\n".join(lines) + "\n"
 
@@ -113,7 +116,9 @@ def write(path: Path, block: str, text: str) -> None:
     """Put a text between the two marks of its block."""
     begin, end = f"<!-- {block}:begin -->\n", f"<!-- {block}:end -->"
     before, _, rest = path.read_text().partition(begin)
-    _, _, after = rest.partition(end)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SystemExit(f"{path} has no place for {block}; put its two marks there.")
     write_atomic(path, f"{before}{begin}{text}{end}{after}")
 
 

@@ -2,7 +2,7 @@
 
 Source: Liznerski, Varshneya et al., "Reimagining Anomalies: What If Anomalies Were Normal?", AAAI
 2026, arXiv 2402.14469, tables 1 and 2: mean over setups and seeds. Their detectors see other copies
-of the data and their FID other features, so that its ratio FID_N can be compared, but only roughly.
+of the data and their FID other features, so that only orders of magnitude of FID_N compare.
 """
 
 from __future__ import annotations
