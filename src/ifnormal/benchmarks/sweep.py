@@ -194,12 +194,16 @@ def _by_kind(runs: Sequence[BenchRun]) -> dict[str, list[BenchRun]]:
 
 
 def draw_figures(out: Path) -> list[Path]:
-    """The figures of a sweep's folder, where its experiment has any, in `figures/`."""
+    """The figures of a sweep's folder, where its experiment has any, in `figures/`.
+
+    Of the runs of the first table: of one budget, and without options given where there are any.
+    """
     from ifnormal.benchmarks.sweep_folder import finished
 
     plan = read_plan(out)
     experiment = experiment_named(plan.experiment)
-    done = finished(out, plan.runs)
+    first = next(iter(_by_kind(plan.runs).values()), [])
+    done = finished(out, first)
     if experiment.figures is None or not done:
         return []
     folder = out / "figures"
