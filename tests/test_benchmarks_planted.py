@@ -326,6 +326,8 @@ def test_setups_without_signs_are_known_to_lack_them(tmp_path: Path) -> None:
         *("planted/watermark", "planted/watermark-removed", "planted/patch", "planted/red")
     ]
     (tmp_path / "gtsrb").mkdir()
+    assert EXPERIMENT.missing(tmp_path), "an empty folder is no data"
+    (tmp_path / "gtsrb" / "train-00000-of-00001.parquet").touch()
     assert not EXPERIMENT.missing(tmp_path)
 
 
