@@ -33,7 +33,7 @@ from ifnormal.generators.concept_classifier import (
 )
 from ifnormal.generators.pixel import Generator
 from ifnormal.pixels import quantize, to_float
-from ifnormal.preparation import as_detector, prepare
+from ifnormal.preparation import prepare_given
 from ifnormal.storage import load_tensors, save_tensors
 from ifnormal.training_state import unwrapped
 
@@ -115,10 +115,7 @@ class Explainer:
             UserError: the images cannot be used, the detector breaks its contract or flags none of
                 the outliers.
         """
-        detector = as_detector(self._model, normal)
-        images, _ = as_images(normal, detector.shape)
-        others = None if outliers is None else as_images(outliers, detector.shape)[0]
-        prepared = prepare(detector, images, others, seed, false_alarm_rate)
+        prepared = prepare_given(self._model, normal, outliers, seed, false_alarm_rate)
         self._detector = prepared.detector
         self.config = adapted_to(self._asked, max(self.detector.shape[1:]))
         device = device_of(self.detector)

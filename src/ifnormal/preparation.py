@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ifnormal.data.given import GivenImages, default_shape
+from ifnormal.data.given import GivenImages, as_images, default_shape
 from ifnormal.data.synthetic import synthetic_pairs
 from ifnormal.detectors.adapted import AdaptedDetector, adapt
 from ifnormal.detectors.contract import check_contract
@@ -65,6 +65,20 @@ def as_detector(model: Any, images: GivenImages) -> Detector:
     if isinstance(adapted, AdaptedDetector):  # it may take smaller images
         return adapted.at(default_shape(images, adapted.model.input_shape))
     return adapted
+
+
+def prepare_given(
+    model: Any,
+    normal: GivenImages,
+    outliers: GivenImages | None,
+    seed: int,
+    false_alarm_rate: float | None = None,
+) -> Prepared:
+    """`prepare` of whatever the user has; see `as_detector` and `as_images`."""
+    detector = as_detector(model, normal)
+    images, _ = as_images(normal, detector.shape)
+    others = None if outliers is None else as_images(outliers, detector.shape)[0]
+    return prepare(detector, images, others, seed, false_alarm_rate)
 
 
 def prepare(

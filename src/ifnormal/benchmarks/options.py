@@ -104,11 +104,10 @@ def with_options(config: _T, options: Mapping[str, Any]) -> _T:
         if not is_dataclass(config) or head not in {field.name for field in fields(config)}:
             kind = type(config).__name__
             raise UserError(f"There is no option {name!r} in {kind}; correct the budget or run.")
-        if not rest:
-            _require_kind(name, value, getattr(config, head))
         if rest:
             nested.setdefault(head, {})[rest] = value
         else:
+            _require_kind(name, value, getattr(config, head))
             own[head] = tuple(value) if isinstance(value, list) else value
     for head, inner in nested.items():
         own[head] = with_options(own.get(head, getattr(config, head)), inner)

@@ -33,7 +33,7 @@ from ifnormal.errors import UserError, one_line
 from ifnormal.explaining import ScoredEdits, explanation_of
 from ifnormal.explanation import Explanation
 from ifnormal.pixels import quantize, to_float
-from ifnormal.preparation import as_detector, prepare
+from ifnormal.preparation import prepare_given
 from ifnormal.storage import load_tensors, save_tensors
 
 Method = Literal["inversion", "diffedit", "latent"]
@@ -110,10 +110,7 @@ class LatentExplainer:
         false_alarm_rate: float | None = None,
     ) -> LatentExplainer:
         """Calibrate the detector and, of the method "latent", train G′; as `Explainer.fit`."""
-        detector = as_detector(self._model, normal)
-        images, _ = as_images(normal, detector.shape)
-        others = None if outliers is None else as_images(outliers, detector.shape)[0]
-        prepared = prepare(detector, images, others, seed, false_alarm_rate)
+        prepared = prepare_given(self._model, normal, outliers, seed, false_alarm_rate)
         self._detector, self.seed = prepared.detector, seed
         if isinstance(self.config, LatentConfig):
             _require_gradient(self._detector, "train the latent generator")
@@ -127,6 +124,7 @@ class LatentExplainer:
                 seed,
                 folder,
                 resume,
+                self.source,
             )
         self.facts = {
             "seed": seed,

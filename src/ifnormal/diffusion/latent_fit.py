@@ -58,6 +58,7 @@ def fit_latent_generator(
     seed: int,
     folder: Path | None = None,
     resume: bool = False,
+    source: str = "",
 ) -> LatentGenerator:
     """Train G′ against a frozen detector and a frozen backbone.
 
@@ -71,6 +72,7 @@ def fit_latent_generator(
         seed: makes the run repeatable.
         folder: losses and checkpoints go here.
         resume: go on from the checkpoint in `folder`.
+        source: what the images to explain are called, if they have a name.
 
     Raises:
         DivergenceError: a loss became NaN or infinite.
@@ -79,7 +81,8 @@ def fit_latent_generator(
     fabric = make_fabric()
     backbone = backbone.to(fabric.device)
     normal, outliers = _evenly(normal, config.images), _evenly(outliers, config.images)
-    ready = _prepare(backbone, detector, torch.cat([normal, outliers]), len(normal), prompt, config)
+    images, words = torch.cat([normal, outliers]), (prompt, source)
+    ready = _prepare(backbone, detector, images, len(normal), words, config)
     torch.manual_seed(seed)
     channels, concepts, weights = ready.latents.shape[1], config.concepts, config.weights
     cells = max(ready.latents.shape[2:])
@@ -180,15 +183,15 @@ def _prepare(
     detector: Detector,
     images: Tensor,
     normal: int,
-    prompt: str,
+    words: tuple[str, str],
     config: LatentConfig,
 ) -> _Prepared:
-    """Encode, DiffEdit and score all training images."""
+    """Encode, DiffEdit and score all training images; `words` are what shall be and what is."""
     found: dict[str, list[Tensor]] = {}
     device = device_of(detector)
     for part in images.split(_ENCODED):
         canvas = Canvas.of(backbone, to_float(part))
-        edit = diffedit(backbone, canvas.latents, prompt, "", config.diffedit)
+        edit = diffedit(backbone, canvas.latents, *words, config.diffedit)
         made = canvas.paint(edit.edited, edit.mask)[:, 0]
         for name, value in (
             ("latents", canvas.latents),

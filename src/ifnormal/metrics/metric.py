@@ -32,3 +32,8 @@ class Metric:
     meaning: str
     source: str
     in_features: bool = False
+
+    @property
+    def heading(self) -> str:
+        """Title and unit, for a column of a table."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title

@@ -178,14 +178,9 @@ def _table(family: str, plan: Sequence[BenchRun], finished: Sequence[Finished]) 
         cells = [summary(runs, finished, key, absent="does not apply") for key in _KEYS]
         rows[_OTHERS[variant] if variant in _OTHERS else _FITTED[variant][0]] = cells
     setups = ", ".join(dict.fromkeys(run.setup for run in plan))
-    columns = [_TITLES.get(key) or _titled(key) for key in _KEYS]
+    columns = [_TITLES.get(key) or METRICS[key].heading for key in _KEYS]
     title = f"Baselines, {family}: the same figures for every method"
     return Table(title, columns, rows, [*_NOTES, f"Setups: {setups}."])
-
-
-def _titled(key: str) -> str:
-    metric = METRICS[key]
-    return f"{metric.title}, {metric.unit}" if metric.unit else metric.title
 
 
 EXPERIMENT = Experiment(

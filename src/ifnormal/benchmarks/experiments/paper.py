@@ -201,12 +201,7 @@ def _in_order(detectors: Iterable[str]) -> list[str]:
 
 
 def _columns(keys: Sequence[str]) -> list[str]:
-    return [
-        f"{METRICS[key].title}{f', {METRICS[key].unit}' if METRICS[key].unit else ''}"
-        if key in METRICS
-        else _TITLES.get(key, key)
-        for key in keys
-    ]
+    return [METRICS[key].heading if key in METRICS else _TITLES.get(key, key) for key in keys]
 
 
 def _made(runs: Sequence[BenchRun]) -> str:
