@@ -10,11 +10,16 @@ from ifnormal.data.setup import AnomalySetup
 
 
 def anomaly_names(setup: AnomalySetup) -> list[str]:
-    """Names of the test anomalies by what they show, such as "red 4 (17)", with their number."""
+    """Names of the test anomalies by what they show, such as "red 4 (17)", with their number.
+
+    They have no slash, after which a report would take the rest for the name of a file.
+    """
     known = setup.attributes.get("test_anomalies", {})
     order = list(reversed(list(known)))
     return [
-        " ".join([*(setup.attribute_names[a][int(known[a][n])] for a in order), f"({n})"])
+        " ".join([*(setup.attribute_names[a][int(known[a][n])] for a in order), f"({n})"]).replace(
+            "/", "\N{DIVISION SLASH}"
+        )
         for n in range(len(setup.test_anomalies))
     ]
 
