@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image
-from torch import Tensor
-
-from ifnormal.benchmarks.sheet import PAPER, Sheet
+from ifnormal.benchmarks.sheet import ACCEPTED, FLAGGED, Sheet, square_picture
 from ifnormal.explanation import Explanation
-from ifnormal.pixels import to_pil
 
 _SIDE, _CAPTION, _GAP, _MARGIN = 96, 14, 4, 14
-_SMALL = 48
-_ACCEPTED, _FLAGGED = (18, 110, 60), (178, 34, 34)
 
 
 def write_preview(path: Path, explanation: Explanation, anomalies: int = 16) -> Path:
@@ -42,22 +36,8 @@ def write_preview(path: Path, explanation: Explanation, anomalies: int = 16) -> 
         after = zip(explanation.counterfactuals[n], explanation.scores_after[n], strict=True)
         for column, (pixels, score) in enumerate([before, *((p, float(s)) for p, s in after)]):
             x = left + column * cell[0]
-            sheet.put(_cell(pixels), x, top)
-            colour = _FLAGGED if score > explanation.threshold else _ACCEPTED
+            sheet.put(square_picture(pixels, _SIDE), x, top)
+            colour = FLAGGED if score > explanation.threshold else ACCEPTED
             sheet.say(f"{score:.2f}", x + 2, top + _SIDE + 1, colour)
         sheet.say("->", left + _SIDE - 14, top + _SIDE + 1)
     return sheet.write(path)
-
-
-def _cell(pixels: Tensor) -> Image.Image:
-    """A (C, H, W) image in a square of the sheet; small ones keep their pixels."""
-    image = to_pil(pixels).convert("RGB")
-    width, height = image.size
-    longest = max(height, width)
-    small = longest <= _SMALL
-    factor = max(1, _SIDE // longest) if small else _SIDE / longest
-    way = Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS
-    image = image.resize((round(width * factor), round(height * factor)), way)
-    square = Image.new("RGB", (_SIDE, _SIDE), PAPER)
-    square.paste(image, ((_SIDE - image.width) // 2, (_SIDE - image.height) // 2))
-    return square

@@ -10,9 +10,13 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ifnormal.pixels import to_pil
 from ifnormal.storage import open_atomic
 
 PAPER, INK = (250, 250, 248), (40, 40, 44)
+# Of what the detector says of an image.
+ACCEPTED, FLAGGED = (18, 110, 60), (178, 34, 34)
+_SMALL = 48
 
 Pixels: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
 
@@ -41,6 +45,20 @@ class Sheet:
         with open_atomic(path) as file:
             self._image.save(file, "png")
         return path
+
+
+def square_picture(pixels: Tensor, side: int) -> Image.Image:
+    """A (C, H, W) uint8 image in the middle of a square of paper; small ones keep their pixels."""
+    image = to_pil(pixels).convert("RGB")
+    width, height = image.size
+    longest = max(height, width)
+    small = longest <= _SMALL
+    factor = max(1, side // longest) if small else side / longest
+    way = Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS
+    image = image.resize((round(width * factor), round(height * factor)), way)
+    square = Image.new("RGB", (side, side), PAPER)
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
 
 
 def mask_picture(mask: Tensor) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ NAME = "diffusion"
 # The first so many test anomalies, the same for every method.
 ANOMALIES = 128
 _KEPT, _FOLLOWED = 24, 8
+# A diffusion model is given, as one from the hub would be: seeds share it.
+_BACKBONE_SEED = 0
 _SETUPS = ("gtsrb/speed-limits", "cifar10/one-vs-rest/ship", "inn/n02279972")
 # Every run says how its backbone is trained and how many edits there are of an image.
 _SHARED = {"backbone.steps": 2500, "fit.concepts": 4}
@@ -59,8 +62,11 @@ METHODS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
         "inversion",
         {"diffusion.inversion.detector_guidance": 0.1},
     ),
+    "inversion-named": ("inversion editor with named concepts", "inversion", {}),
 }
-_COLUMNS = {
+# These ask each concept for another normal class, where there are several.
+_NAMED, _OF_SEVERAL = "inversion-named", ("gtsrb",)
+COLUMNS = {
     "valid": "valid, %",
     "valid_and_true": "valid and truly normal, %",
     "second_detector_agrees": "accepted by a second detector, %",
@@ -69,6 +75,7 @@ _COLUMNS = {
     "fid_n": "FID_N, %",
     "kid": "KID × 1000",
     "distinct": "distinct normal classes of K",
+    "as_named": "of the class it is named after, %",
     "core_ms": "core-ms an edit",
     "unet_calls": "U-net calls an image",
 }
@@ -79,6 +86,11 @@ _NOTES = (
     "of all classes, calls the edit a normal one. Distinct: how many different normal classes the "
     "judge sees among the valid and truly normal of the K edits of an image, mean over the images "
     "that have any; the judge of photographs of one normal class can see only one.",
+    "Of the class it is named after: where each concept is asked for another normal class, such as "
+    "“Speed limit (30km/h)”, the share of the valid and truly normal edits that the judge takes "
+    "for that very class.",
+    f"All seeds share the diffusion model of seed {_BACKBONE_SEED}; the detectors, the sample of "
+    "outliers, what is trained besides and all noise are each seed's own.",
     "Core-ms: processor time of an edit without any training.",
 )
 
@@ -99,6 +111,7 @@ def _plan(selection: Selection) -> list[BenchRun]:
         for seed in selection.seeds
         for detector in selection.detectors or ("bce",)
         for variant, (_, _, options) in METHODS.items()
+        if variant != _NAMED or setup.startswith(_OF_SEVERAL)
     ]
 
 
@@ -113,15 +126,28 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     second = second_of(run, workplace, setup)
     explanation, more = _explained(run, folder, workplace, setup, detector)
     figures = measured(run, explanation, setup, detector, judge, second)
-    figures |= {**more, **_of_flagged(explanation, setup, judge), "anomalies": len(explanation)}
+    asked = _classes(setup, explanation.concepts) if run.variant == _NAMED else None
+    figures |= {**more, **_of_flagged(explanation, setup, judge, asked)}
+    figures["anomalies"] = len(explanation)
     write_preview(folder / "preview.png", explanation)
     explanation.select(range(min(_KEPT, len(explanation)))).save(folder / "explanation")
     write_report(folder, metrics=figures)
     return figures
 
 
-def _of_flagged(explanation: Explanation, setup: AnomalySetup, judge: Any) -> dict[str, Any]:
-    """Figures of the edits of flagged images alone: nobody asks about the others."""
+def _of_flagged(
+    explanation: Explanation, setup: AnomalySetup, judge: Any, asked: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Figures of the edits of flagged images alone: nobody asks about the others.
+
+    Args:
+        explanation: of the setup's first test anomalies.
+        setup: knows what is normal.
+        judge: sees what the edits show.
+        asked: the class that each concept was asked for, if any.
+    """
+    import torch
+
     from ifnormal.metrics.evaluate import explanation_truth
 
     flagged = explanation.flagged
@@ -132,13 +158,21 @@ def _of_flagged(explanation: Explanation, setup: AnomalySetup, judge: Any) -> di
     before = explanation.anomalies[flagged][:, None]
     classes = next(iter(judge.predict(edits).values()))
     seen = [len(row[ok].unique()) for row, ok in zip(classes, good, strict=True) if ok.any()]
+    kept = None if asked is None else (classes.cpu() == torch.tensor(asked))[good.cpu()]
     return {
         "valid": 100 * accepted.double().mean().item(),
         "valid_and_true": 100 * good.double().mean().item(),
         "l1": (edits.double() - before.double()).abs().mean().item() / 255,
         "distinct": sum(seen) / len(seen) if seen else None,
+        "as_named": None if kept is None else 100 * kept.double().mean().item(),
         "flagged": int(flagged.sum()),
     }
+
+
+def _classes(setup: AnomalySetup, count: int) -> list[int]:
+    """So many of the normal classes, evenly over all; the judge's numbers."""
+    normal = sorted(next(iter(setup.normal_attributes.values())))
+    return [normal[round(n * (len(normal) - 1) / max(count - 1, 1))] for n in range(count)]
 
 
 def _explained(
@@ -185,24 +219,28 @@ def _latent_explainer(
 
     options, method = configs(run, workplace), METHODS[run.variant][1]
     assert options.diffusion is not None
-    backbone = _backbone(run, workplace, setup)
+    backbone = _backbone(run, workplace)
     if method == "pipeline":
         return PipelineExplainer(detector, backbone, options.diffusion.diffedit, setup.normal), 0
     config = getattr(options.diffusion, method)
-    explainer = LatentExplainer(detector, backbone, config, [setup.normal])
+    prompts = [setup.normal]
+    if run.variant == _NAMED:
+        words = next(iter(setup.attribute_names.values()))
+        prompts = [words[n] for n in _classes(setup, config.concepts)]
+    explainer = LatentExplainer(detector, backbone, config, prompts)
     folder = folder / "explainer"
     explainer.fit(setup.train_normal, setup.outliers, run.seed, folder, resume=True)
     return explainer, explainer.cost().calls
 
 
-def _backbone(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> LatentBackbone:
-    """The diffusion model of a setup and seed, trained once a sweep."""
-    from ifnormal.benchmarks.materials import configs, trained_backbone
+def _backbone(run: BenchRun, workplace: Workplace) -> LatentBackbone:
+    """The diffusion model of a setup, trained once a sweep."""
+    from ifnormal.benchmarks.materials import configs, setup_of, trained_backbone
     from ifnormal.diffusion.loading import load_backbone, suited_precision
 
-    config = configs(run, workplace).backbone
+    config, first = configs(run, workplace).backbone, replace(run, seed=_BACKBONE_SEED)
     assert config is not None
-    shared = trained_backbone(setup, config, run.seed, workplace)
+    shared = trained_backbone(setup_of(first, workplace), config, _BACKBONE_SEED, workplace)
     return load_backbone(shared.folder / "backbone", suited_precision())
 
 
@@ -219,9 +257,26 @@ def _table(setup: str, plan: Sequence[BenchRun], finished: Sequence[Finished]) -
     for variant in dict.fromkeys(run.variant for run in plan):
         runs = [run for run in plan if run.variant == variant]
         rows[METHODS[variant][0]] = [
-            summary(runs, finished, key, absent="does not apply") for key in _COLUMNS
+            summary(runs, finished, key, absent="does not apply") for key in COLUMNS
         ]
-    return Table(f"Edits on {setup}", list(_COLUMNS.values()), rows, _NOTES)
+    return Table(f"Edits on {setup}", list(COLUMNS.values()), rows, _NOTES)
+
+
+def _figures(finished: Sequence[Finished], folder: Path) -> list[Path]:
+    """One sheet a setup and seed: the first anomalies and what each method makes of them."""
+    from ifnormal.benchmarks.methods_sheet import write_methods_sheet
+    from ifnormal.explanation import Explanation
+
+    sheets = []
+    for setup, seed in dict.fromkeys((one.run.setup, one.run.seed) for one in finished):
+        methods = {
+            METHODS[one.run.variant][0]: Explanation.load(one.folder / "explanation")
+            for one in finished
+            if (one.run.setup, one.run.seed) == (setup, seed)
+        }
+        path = folder / f"{setup.replace('/', '-')}-seed{seed}.png"
+        sheets.append(write_methods_sheet(path, methods))
+    return sheets
 
 
 EXPERIMENT = Experiment(
@@ -231,5 +286,6 @@ EXPERIMENT = Experiment(
     plan=_plan,
     perform=_perform,
     tables=_tables,
+    figures=_figures,
     headline=("valid_and_true", "l1", "distinct"),
 )

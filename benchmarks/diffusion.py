@@ -1,0 +1,98 @@
+"""What are edits by diffusion models worth beside the pixel generator's?
+
+python benchmarks/diffusion.py --only 'gtsrb/*' --seeds 0,1,2
+
+Does what is left of `ifnormal bench run diffusion`, the training of the diffusion model among it,
+and writes two files for each family of setups: `results/diffusion-FAMILY.json`, the figures of
+every method as mean and deviation over seeds, and `docs/images/diffusion-FAMILY.png`, the first
+anomalies with what each method makes of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ifnormal.benchmarks.experiment import Finished
+from ifnormal.benchmarks.experiments.diffusion import COLUMNS, EXPERIMENT, METHODS
+from ifnormal.benchmarks.provenance import origin_of
+from ifnormal.benchmarks.summary import summary
+from ifnormal.benchmarks.sweep import draw_figures
+from ifnormal.benchmarks.sweep_folder import Plan, finished, read_plan
+from ifnormal.storage import read_json, write_json
+
+ROOT = Path(__file__).parents[1]
+RESULTS, IMAGES = Path(__file__).parent / "results", ROOT / "docs" / "images"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", default="gtsrb/*", help="ids of setups")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--out", type=Path, default=Path("sweeps/diffusion"))
+    parser.add_argument("--as-it-is", action="store_true", help="run nothing, tell what is there")
+    options = parser.parse_args()
+    if not options.as_it_is:
+        command = [sys.executable, "-m", "ifnormal", "bench", "run", "diffusion"]
+        command += ["--only", options.only, "--seeds", options.seeds, "--out", str(options.out)]
+        subprocess.run(command, check=True)
+    plan = read_plan(options.out)
+    pictures = {path.stem: path for path in draw_figures(options.out)}
+    for setup in dict.fromkeys(run.setup for run in plan.runs):
+        done = [one for one in finished(options.out, plan.runs) if one.run.setup == setup]
+        if done:
+            family, first = setup.split("/")[0], min(one.run.seed for one in done)
+            picture = pictures[f"{setup.replace('/', '-')}-seed{first}"]
+            shutil.copyfile(picture, IMAGES / f"diffusion-{family}.png")
+            write_json(RESULTS / f"diffusion-{family}.json", told(setup, plan, done, options.out))
+            print(RESULTS / f"diffusion-{family}.json")
+
+
+def told(setup: str, plan: Plan, done: Sequence[Finished], out: Path) -> dict[str, Any]:
+    """Everything about one setup; JSON-compatible."""
+    made = origin_of(out, EXPERIMENT, plan, done).made_with
+    return {
+        "setup": setup,
+        "commit": list(made["Commit"]),
+        "versions": list(made["Versions"]),
+        "cpu": list(made["Processor"]),
+        "seeds": sorted({one.run.seed for one in done}),
+        "anomalies": sorted({int(one.metrics["anomalies"]) for one in done}),
+        "backbone": backbone(done),
+        "rows": [
+            row
+            for variant in METHODS
+            if (row := _row(variant, [one for one in done if one.run.variant == variant]))
+        ],
+    }
+
+
+def _row(variant: str, done: Sequence[Finished]) -> dict[str, Any]:
+    """A method's figures: each the mean over seeds, and its deviation; None where it has none."""
+    if not done:
+        return {}
+    row: dict[str, Any] = {"method": METHODS[variant][0], "variant": variant, "runs": len(done)}
+    for key in COLUMNS:
+        cell = summary([one.run for one in done], done, key)
+        row |= {key: cell.mean, f"{key}_std": cell.deviation}
+    return row
+
+
+def backbone(done: Sequence[Finished]) -> dict[str, Any]:
+    """What is known of the diffusion model that the methods share."""
+    for one in done:
+        path = one.folder / "explanation" / "explanation.json"
+        facts = read_json(path)["facts"].get("backbone")
+        if facts:
+            kept = ("images", "psnr", "seconds", "seed", "config", "prompts")
+            return {key: facts[key] for key in kept}
+    return {}
+
+
+if __name__ == "__main__":
+    main()
