@@ -58,29 +58,30 @@ def told(setup: str, plan: Plan, done: Sequence[Finished], out: Path) -> dict[st
     made = origin_of(out, EXPERIMENT, plan, done).made_with
     return {
         "setup": setup,
-        "commit": list(made["Commit"]),
-        "versions": list(made["Versions"]),
-        "cpu": list(made["Processor"]),
+        "commit": ", ".join(made["Commit"]),
+        "versions": ", ".join(made["Versions"]),
+        "cpu": ", ".join(made["Processor"]),
         "seeds": sorted({one.run.seed for one in done}),
         "anomalies": sorted({int(one.metrics["anomalies"]) for one in done}),
         "backbone": backbone(done),
         "rows": [
-            row
+            found
             for variant in METHODS
-            if (row := _row(variant, [one for one in done if one.run.variant == variant]))
+            if (found := row(variant, [one for one in done if one.run.variant == variant]))
         ],
     }
 
 
-def _row(variant: str, done: Sequence[Finished]) -> dict[str, Any]:
+def row(variant: str, done: Sequence[Finished]) -> dict[str, Any]:
     """A method's figures: each the mean over seeds, and its deviation; None where it has none."""
     if not done:
         return {}
-    row: dict[str, Any] = {"method": METHODS[variant][0], "variant": variant, "runs": len(done)}
+    figures: dict[str, Any] = {"method": METHODS[variant][0], "variant": variant}
+    figures["runs"] = len(done)
     for key in COLUMNS:
         cell = summary([one.run for one in done], done, key)
-        row |= {key: cell.mean, f"{key}_std": cell.deviation}
-    return row
+        figures |= {key: cell.mean, f"{key}_std": cell.deviation}
+    return figures
 
 
 def backbone(done: Sequence[Finished]) -> dict[str, Any]:

@@ -126,8 +126,8 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     second = second_of(run, workplace, setup)
     explanation, more = _explained(run, folder, workplace, setup, detector)
     figures = measured(run, explanation, setup, detector, judge, second)
-    asked = _classes(setup, explanation.concepts) if run.variant == _NAMED else None
-    figures |= {**more, **_of_flagged(explanation, setup, judge, asked)}
+    asked = asked_classes(setup, explanation.concepts) if run.variant == _NAMED else None
+    figures |= {**more, **of_flagged(explanation, setup, judge, asked)}
     figures["anomalies"] = len(explanation)
     write_preview(folder / "preview.png", explanation)
     explanation.select(range(min(_KEPT, len(explanation)))).save(folder / "explanation")
@@ -135,7 +135,7 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     return figures
 
 
-def _of_flagged(
+def of_flagged(
     explanation: Explanation, setup: AnomalySetup, judge: Any, asked: Sequence[int] | None = None
 ) -> dict[str, Any]:
     """Figures of the edits of flagged images alone: nobody asks about the others.
@@ -169,7 +169,7 @@ def _of_flagged(
     }
 
 
-def _classes(setup: AnomalySetup, count: int) -> list[int]:
+def asked_classes(setup: AnomalySetup, count: int) -> list[int]:
     """So many of the normal classes, evenly over all; the judge's numbers."""
     normal = sorted(next(iter(setup.normal_attributes.values())))
     return [normal[round(n * (len(normal) - 1) / max(count - 1, 1))] for n in range(count)]
@@ -226,7 +226,7 @@ def _latent_explainer(
     prompts = [setup.normal]
     if run.variant == _NAMED:
         words = next(iter(setup.attribute_names.values()))
-        prompts = [words[n] for n in _classes(setup, config.concepts)]
+        prompts = [words[n] for n in asked_classes(setup, config.concepts)]
     explainer = LatentExplainer(detector, backbone, config, prompts)
     folder = folder / "explainer"
     explainer.fit(setup.train_normal, setup.outliers, run.seed, folder, resume=True)
