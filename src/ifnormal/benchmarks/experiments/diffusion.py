@@ -28,10 +28,11 @@ _SETUPS = ("gtsrb/speed-limits", "cifar10/one-vs-rest/ship", "inn/n02279972")
 _SHARED = {"backbone.steps": 2500, "fit.concepts": 4}
 _BUDGETS: Mapping[str, Mapping[str, Any]] = {
     "gtsrb": {},
-    "cifar10": {"backbone.steps": 6000, "backbone.autoencoder_steps": 4000},
+    "cifar10": {"backbone.steps": 2500, "backbone.autoencoder_steps": 1200},
     "inn": {
-        "backbone.steps": 4000,
-        "backbone.autoencoder_steps": 4000,
+        "backbone.steps": 2000,
+        "backbone.autoencoder_steps": 1000,
+        "backbone.autoencoder_batch_size": 32,
         "backbone.autoencoder_widths": [32, 64, 64],
     },
 }
