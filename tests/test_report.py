@@ -209,6 +209,30 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert "card-1" not in page.ids
 
 
+def test_prompts_name_the_concepts_wherever_they_are_shown(tmp_path: Path) -> None:
+    random_explanation(tmp_path, n=3)
+    document = json.loads((tmp_path / "explanation.json").read_text())
+    document["facts"] = {"generator": "inversion", "prompts": ["a 30 sign", "an 80 sign"]}
+    write_json(tmp_path / "explanation.json", document)
+    metrics = {"validity": [100.0, 0.0], "normality_auroc": 50.0}
+    metrics["normality_auroc_per_concept"] = [60.0, 40.0]
+    page = Page(write_report(tmp_path, metrics=metrics))
+    assert data(page)["concepts"] == ["“a 30 sign”", "“an 80 sign”"]
+    assert "one for each prompt: “a 30 sign” and “an 80 sign”." in page.text
+    assert "without being told what they should mean" not in page.text
+    assert page.text.count("Concept “a 30 sign”") == 1 + 3  # its own card, and one an image
+    assert "(“a 30 sign” 60 and “an 80 sign” 40)" in page.text
+    assert "“an 80 sign” 0.0 %" in page.text
+
+
+@pytest.mark.parametrize("prompts", [["a sign"], ["a sign", "a sign"], ["a", 2], "ab", None])
+def test_what_is_no_prompt_for_each_concept_is_no_name(tmp_path: Path, prompts: Any) -> None:
+    random_explanation(tmp_path)
+    document = json.loads((tmp_path / "explanation.json").read_text())
+    write_json(tmp_path / "explanation.json", {**document, "facts": {"prompts": prompts}})
+    assert data(Page(write_report(tmp_path)))["concepts"] == ["A", "B"]
+
+
 def test_low_scores_may_be_the_bad_ones(tmp_path: Path) -> None:
     random_explanation(
         tmp_path,

@@ -38,7 +38,7 @@ class EditCard:
     """One counterfactual of one anomaly.
 
     Attributes:
-        concept: its letter.
+        concept: its name.
         pictures: the counterfactual, then what changed.
         score: the detector's score of it, in the user's own units.
         calibrated: the same in [0, 1].
@@ -122,7 +122,8 @@ def _card(listing: Listing, entry: Entry, truth: Truth | None) -> Card:
     def edit_card(edit: Counterfactual) -> EditCard:
         judged = truth.of(entry, edit.concept) if truth else None
         after = read_pixels(listing.folder, edit.file)
-        concept, alone = concept_name(edit.concept), listing.head.concepts == 1
+        concept = concept_name(edit.concept, listing.prompts)
+        alone = listing.head.concepts == 1
         alt = f"Counterfactual of anomaly {entry.number}" + (
             "" if alone else f", concept {concept}"
         )

@@ -44,7 +44,7 @@ class ConceptCard:
     """What one concept does.
 
     Attributes:
-        letter: its name.
+        name: its prompt or its letter.
         summary: one sentence.
         pairs: typical ones.
         change: the mean difference map.
@@ -52,7 +52,7 @@ class ConceptCard:
         measured: how many pairs they are of.
     """
 
-    letter: str
+    name: str
     summary: str
     pairs: Sequence[Pair]
     change: Picture
@@ -66,7 +66,7 @@ def make_concept_cards(listing: Listing, effects: Sequence[Effect]) -> list[Conc
 
 
 def _card(listing: Listing, effect: Effect) -> ConceptCard:
-    letter = concept_name(effect.concept)
+    concept = concept_name(effect.concept, listing.prompts)
     change, kinds = effect.mean_change
     strongest = float(change.max())
     pixels = paint(change / max(strongest, 1e-6), kinds)
@@ -74,7 +74,7 @@ def _card(listing: Listing, effect: Effect) -> ConceptCard:
     map_picture = Picture(
         kind="difference",
         label="Mean change",
-        alt=f"Where concept {letter} changes the images on average",
+        alt=f"Where concept {concept} changes the images on average",
         src=image_uri(pixels, LARGEST_DIFFERENCE_SIDE),
         width=small.shape[1],
         height=small.shape[0],
@@ -89,11 +89,13 @@ def _card(listing: Listing, effect: Effect) -> ConceptCard:
             Pair(
                 entry.number,
                 image_picture(before, "Before", f"Before: anomaly {entry.number}, {name}"),
-                image_picture(after, "After", f"After: concept {letter} of anomaly {entry.number}"),
+                image_picture(
+                    after, "After", f"After: concept {concept} of anomaly {entry.number}"
+                ),
             )
         )
     return ConceptCard(
-        letter=letter,
+        name=concept,
         summary=_summary(effect),
         pairs=pairs,
         change=map_picture,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ class Row:
         meaning: one sentence.
         source: where the metric comes from.
         value: our figure; the mean over concepts if it has one for each.
-        parts: (letter, figure) of each concept.
+        parts: (name, figure) of each concept.
         paper: the paper's figure.
         compared: there is a paper's figure.
         caution: why the two must not be compared; mostly empty.
@@ -62,16 +62,24 @@ def mean(value: Any) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def make_rows(metrics: Mapping[str, Any], registry: Mapping[str, Metric]) -> list[Row]:
-    """A row for each metric of the registry that the run measured, in the registry's order."""
+def make_rows(
+    metrics: Mapping[str, Any], registry: Mapping[str, Metric], prompts: Sequence[str] = ()
+) -> list[Row]:
+    """A row for each metric of the registry that the run measured, in the registry's order.
+
+    Args:
+        metrics: the figures.
+        registry: what is known of them.
+        prompts: the names of the concepts, where they have some.
+    """
     return [
-        _row(metric, metrics[key], metrics)
+        _row(metric, metrics[key], metrics, prompts)
         for key, metric in registry.items()
         if metrics.get(key) is not None and not isinstance(metrics[key], str)
     ]
 
 
-def _row(metric: Metric, value: Any, metrics: Mapping[str, Any]) -> Row:
+def _row(metric: Metric, value: Any, metrics: Mapping[str, Any], prompts: Sequence[str]) -> Row:
     overall, title = mean(value), metric.title[:1].upper() + metric.title[1:]
     # Figures of different feature extractors must not be compared, so the title carries ours.
     extractor = metrics.get("fid_extractor") if metric.in_features else None
@@ -82,7 +90,8 @@ def _row(metric: Metric, value: Any, metrics: Mapping[str, Any]) -> Row:
     parts = []
     if isinstance(each, list) and len(each) > 1:
         parts = [
-            (concept_name(k), figure(part, metric.unit)) for k, part in enumerate(numbers(each))
+            (concept_name(k, prompts), figure(part, metric.unit))
+            for k, part in enumerate(numbers(each))
         ]
     elif isinstance(each, Mapping) and numbers(each):
         parts = [(str(name), figure(part, metric.unit)) for name, part in each.items()]

@@ -122,7 +122,7 @@ def make_gallery(
         "calibratedThreshold": head.calibrated_threshold,
         "higherIs": head.higher_is,
         "writing": writing,
-        "concepts": [concept_name(k) for k in range(head.concepts)],
+        "concepts": [concept_name(k, listing.prompts) for k in range(head.concepts)],
         "targets": head.traversal_targets,
         "size": size,
         "pixelated": small,

@@ -90,6 +90,14 @@ class Listing:
         return self.counts.valid / made if made else None
 
     @property
+    def prompts(self) -> Sequence[str]:
+        """The prompts that name the concepts; empty where these have no names of their own."""
+        prompts = self.head.facts.get("prompts")
+        if not isinstance(prompts, list) or not all(isinstance(word, str) for word in prompts):
+            return ()
+        return prompts if len(prompts) == len(set(prompts)) == self.head.concepts > 1 else ()
+
+    @property
     def heatmap_label(self) -> str:
         """What a heatmap is: the detector's own, or whose gradient."""
         if self.head.facts.get("heatmap") == "own":

@@ -101,13 +101,16 @@ def _values(run: Run, gallery: Gallery, writing: ScoreWriting, cards: int) -> di
         "concepts": head.concepts,
         "improvement": str(explanation.improvement),
         "heatmap_label": explanation.heatmap_label,
-        "concept_letters": listing([concept_name(k) for k in range(head.concepts)]),
+        "prompted": bool(explanation.prompts),
+        "concept_names": listing(
+            [concept_name(k, explanation.prompts) for k in range(head.concepts)]
+        ),
         "concept_cards": make_concept_cards(explanation, measure_effects(explanation)),
         "threshold": writing(head.threshold),
         "accepted_if": ACCEPTED_IF[head.higher_is],
         "skipped": [(short_line(bad.path), short_line(bad.reason)) for bad in explanation.skipped],
         "contrast": make_contrast(run),
-        "rows": make_rows(run.metrics, METRICS),
+        "rows": make_rows(run.metrics, METRICS, explanation.prompts),
         "trainings": [(title, curves) for title, curves in trainings if curves],
         "curve_width": WIDTH,
         "curve_height": HEIGHT,

@@ -63,7 +63,8 @@ def make_verdict(run: Run) -> Verdict:
     auroc = mean(run.metrics.get("normality_auroc"))
     if auroc is not None:
         each = run.metrics.get("normality_auroc_per_concept") or []
-        apart = listing([f"{concept_name(k)} {value:.0f}" for k, value in enumerate(each)])
+        prompts = run.explanation.prompts
+        apart = listing([f"{concept_name(k, prompts)} {v:.0f}" for k, v in enumerate(each)])
         says = "AuROC of normal images against edits; 50 is ideal"
         headlines.append(Headline(f"{says} ({apart})" if len(each) > 1 else says, f"{auroc:.1f} %"))
     paragraphs = [" ".join(answer), " ".join(_setting(run))]

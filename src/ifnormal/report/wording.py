@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 
 from ifnormal.printable import printable
@@ -10,8 +11,17 @@ NOT_MEASURED = "–"
 LONGEST = 240
 
 
-def concept_name(concept: int) -> str:
-    """The letter of a concept, A for 0: letters do not ask where counting starts."""
+def concept_name(concept: int, prompts: Sequence[str] = ()) -> str:
+    """The prompt of a concept, quoted, or else its letter, A for 0.
+
+    Letters do not ask where counting starts.
+
+    Args:
+        concept: counted from 0.
+        prompts: one a concept, where each has its own; strangers' text.
+    """
+    if concept < len(prompts):
+        return f"“{short_line(prompts[concept])}”"
     letters = ""
     while concept >= 0:
         letters = chr(ord("A") + concept % 26) + letters
