@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -209,10 +209,15 @@ def evaluate_stage(
     return metrics
 
 
-def report_stage(run: Path) -> Path:
-    """Tell the run, or whatever folder has an `explanation/`, as one page: `report.html`."""
+def report_stage(run: Path, beside: Sequence[Path] = ()) -> Path:
+    """Tell the run, or whatever folder has an `explanation/`, as one page: `report.html`.
+
+    Args:
+        run: the folder.
+        beside: other such folders, to be shown side by side with it.
+    """
     begun = time.perf_counter()
-    report = write_report(run)
+    report = write_report(run, beside=beside)
     say_done("report", begun)
     return report
 

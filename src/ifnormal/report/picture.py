@@ -96,21 +96,19 @@ def heatmap_pixels(heatmap: Pixels) -> Pixels:
     return np.concatenate([colour, heatmap[..., :1]], axis=-1)
 
 
-def image_picture(pixels: Pixels, label: str, alt: str) -> Picture:
-    """One image."""
-    return _picture("image", label, alt, image_uri(pixels), pixels)
+def image_picture(pixels: Pixels, label: str, alt: str, side: int = LARGEST_SIDE) -> Picture:
+    """One image, at most `side` long."""
+    return _picture("image", label, alt, pixels, side)
 
 
 def difference_picture(before: Pixels, after: Pixels, label: str, alt: str) -> Picture:
     """What changed between two images; see `difference`."""
-    changed = difference(before, after)
-    return _picture("difference", label, alt, image_uri(changed, LARGEST_DIFFERENCE_SIDE), changed)
+    return _picture("difference", label, alt, difference(before, after), LARGEST_DIFFERENCE_SIDE)
 
 
 def heatmap_picture(heatmap: Pixels, label: str, alt: str) -> Picture:
     """Where the detector looks."""
-    pixels = heatmap_pixels(heatmap)
-    return _picture("heatmap", label, alt, image_uri(pixels, LARGEST_DIFFERENCE_SIDE), pixels)
+    return _picture("heatmap", label, alt, heatmap_pixels(heatmap), LARGEST_DIFFERENCE_SIDE)
 
 
 def strip_picture(frames: Sequence[Pixels], label: str, alt: str, side: int) -> Picture:
@@ -154,14 +152,13 @@ def _has_webp() -> bool:
     return bool(features.check("webp"))
 
 
-def _picture(kind: str, label: str, alt: str, src: str, pixels: Pixels) -> Picture:
-    side = LARGEST_SIDE if kind == "image" else LARGEST_DIFFERENCE_SIDE
+def _picture(kind: str, label: str, alt: str, pixels: Pixels, side: int) -> Picture:
     factor = min(1.0, side / max(pixels.shape[:2]))
     return Picture(
         kind=kind,
         label=label,
         alt=alt,
-        src=src,
+        src=image_uri(pixels, side),
         width=max(1, round(pixels.shape[1] * factor)),
         height=max(1, round(pixels.shape[0] * factor)),
         pixelated=is_small(pixels),

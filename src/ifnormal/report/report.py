@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ifnormal.report.making import make_groups
 from ifnormal.report.page import render
 from ifnormal.report.run import Run, read_run
 from ifnormal.report.score_writing import ScoreWriting, score_writing
+from ifnormal.report.side_by_side import make_side_by_side
 from ifnormal.report.verdict import make_verdict
 from ifnormal.report.wording import concept_name, duration, listing, short_line
 from ifnormal.storage import open_atomic
@@ -35,6 +36,7 @@ def write_report(
     shown: int = SHOWN,
     budget: int = BUDGET,
     metrics: Mapping[str, Any] | None = None,
+    beside: Sequence[Path] = (),
 ) -> Path:
     """Write `report.html` into a folder, from whatever the folder holds.
 
@@ -46,27 +48,32 @@ def write_report(
         shown: the most explained images in the gallery, and the most others.
         budget: characters of pictures that the page itself holds for the gallery's details.
         metrics: the figures, where they are not in `metrics.json` yet.
+        beside: folders of other runs, whose counterfactuals of the same images are shown side by
+            side with those of this one.
 
     Returns:
         The path of the report.
 
     Raises:
-        UserError: there is no explanation, or a file that is there cannot be understood.
+        UserError: there is no explanation, a file that is there cannot be understood, or the runs
+            cannot be shown side by side.
     """
     run = Path(run)
     read = read_run(run, shown)
     read = read if metrics is None else replace(read, metrics=metrics)
-    beside = read.explanation.folder.relative_to(run).as_posix()
+    others = [read_run(Path(folder), shown) for folder in beside]
+    side_by_side = make_side_by_side(read, others) if others else None
+    pictures = read.explanation.folder.relative_to(run).as_posix()
     writing = score_writing(read.explanation)
     gallery = make_gallery(
         read.explanation,
         read.truth,
-        "" if beside == "." else f"{beside}/",
+        "" if pictures == "." else f"{pictures}/",
         asdict(writing),
         budget=budget,
     )
     page = render(
-        _values(read, gallery, writing, cards),
+        {**_values(read, gallery, writing, cards), "beside": side_by_side},
         score=writing,
         index=gallery.index,
         details=details_html(gallery),

@@ -12,7 +12,7 @@ from ifnormal.cli.verb import RUN, Options, Verb
 def _report(options: Options) -> None:
     from ifnormal.stages import report_stage
 
-    print(f"Report: {report_stage(options['run'])}")
+    print(f"Report: {report_stage(options['run'], options['beside'])}")
 
 
 def _add_options(parser: ArgumentParser) -> None:
@@ -24,11 +24,19 @@ def _add_options(parser: ArgumentParser) -> None:
         metavar="RUN",
         help="folder of a run, or any other that holds an explanation/",
     )
+    parser.add_argument(
+        "--beside",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="OTHER",
+        help="folders of other runs, by other methods, to show side by side with it",
+    )
 
 
 VERB = Verb(
     _report,
     _add_options,
-    "[RUN]",
+    "[RUN] [--beside OTHER ...]",
     "tell a run as one self-contained page, report.html",
 )
