@@ -86,7 +86,7 @@ def push_to_hub(
         UserError: the explainer is not fitted, or the hub cannot be reached or refuses.
     """
     hub = _package()
-    with TemporaryDirectory() as temporary, _understood(hub, repo_id, revision):
+    with TemporaryDirectory() as temporary, understood(hub, repo_id, revision):
         folder = Path(temporary)
         explainer.save(folder)
         _without_local_paths(folder)
@@ -169,7 +169,7 @@ def _cell(value: Any) -> str:
 
 def _fetch(repo_id: str, revision: str | None, token: str | None) -> Path:
     hub = _package()
-    with _understood(hub, repo_id, revision):
+    with understood(hub, repo_id, revision):
         return Path(
             hub.snapshot_download(
                 repo_id,
@@ -183,7 +183,7 @@ def _fetch(repo_id: str, revision: str | None, token: str | None) -> Path:
 
 
 @contextmanager
-def _understood(hub: ModuleType, repo_id: str, revision: str | None) -> Iterator[None]:
+def understood(hub: ModuleType, repo_id: str, revision: str | None) -> Iterator[None]:
     """The hub's errors, of many lines, as one sentence each."""
     errors: Any = hub.errors
     log_in = "log in with hf auth login"

@@ -40,7 +40,7 @@ _COMPARED = 64  # images in full size, against the user's own scores
 # What decides on the explainer; the other options may change from one call to the next.
 _DECISIVE = (
     *("detector", "normal", "outliers", "black_box", "expect", "size", "channels"),
-    *("generator", "backbone", "prompt", "source_prompt"),
+    *("generator", "backbone", "prompt", "source_prompt", "tiny_decoder"),
     *("threshold", "false_alarm_rate", "higher_is", "seed"),
 )
 
@@ -220,7 +220,7 @@ def _unfitted(
     from ifnormal.diffusion.latent_explainer import LatentExplainer
     from ifnormal.diffusion.loading import load_backbone, suited_precision
 
-    backbone = load_backbone(config.backbone, suited_precision())
+    backbone = load_backbone(config.backbone, suited_precision(), tiny_decoder=config.tiny_decoder)
     method = getattr(diffusion, config.generator)
     explainer = LatentExplainer(detector, backbone, method, config.prompt, config.source_prompt)
     print(explainer.cost())

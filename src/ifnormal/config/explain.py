@@ -25,6 +25,8 @@ class ExplainConfig:
         prompt: of these, what normal images are called; given as often as there are concepts, it
             names these, of "inversion".
         source_prompt: of these, what the images to explain are called, if they have a name.
+        tiny_decoder: of these, an AutoencoderTiny that the detector's gradients go through: a
+            folder or owner/name on the hub. Pictures are still decoded by the diffusion model.
         explainer: folder of an explainer to use; without it, one is fitted to `normal`.
         normal: folder of normal images to fit an explainer to.
         outliers: folder of images that the detector flags, to fit an explainer to; without it,
@@ -60,6 +62,7 @@ class ExplainConfig:
     backbone: str | None = None
     prompt: tuple[str, ...] = ()
     source_prompt: str = ""
+    tiny_decoder: str | None = None
     explainer: Path | None = None
     normal: Path | None = None
     outliers: Path | None = None
@@ -95,7 +98,7 @@ class ExplainConfig:
             f"The generator {self.generator} needs a diffusion model; name it with --backbone, or "
             "train one with ifnormal train-backbone.",
         )
-        for name in ("backbone", "prompt", "source_prompt"):
+        for name in ("backbone", "prompt", "source_prompt", "tiny_decoder"):
             option = name.replace("_", "-")
             require(
                 latent or not getattr(self, name),

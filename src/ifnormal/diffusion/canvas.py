@@ -23,12 +23,14 @@ class Canvas:
         images: (N, C, H, W) float in [0, 1], of any size, grey or RGB.
         latents: (N, L, h, w).
         decoded: (N, 3, H', W') what the backbone makes of the unedited latents.
+        is_draft: whether it is the backbone's tiny decoder that decodes.
     """
 
     backbone: LatentBackbone
     images: Tensor
     latents: Tensor
     decoded: Tensor
+    is_draft: bool = False
 
     @classmethod
     @torch.no_grad()
@@ -41,7 +43,16 @@ class Canvas:
 
     def __getitem__(self, rows: slice) -> Canvas:
         """The same of some of the images."""
-        return Canvas(self.backbone, self.images[rows], self.latents[rows], self.decoded[rows])
+        chosen = (self.images[rows], self.latents[rows], self.decoded[rows])
+        return Canvas(self.backbone, *chosen, self.is_draft)
+
+    @torch.no_grad()
+    def draft(self) -> Canvas:
+        """The same by the tiny decoder, for gradients alone; itself where there is none."""
+        if self.backbone.tiny is None:
+            return self
+        drafted = self.backbone.draft(self.latents)
+        return Canvas(self.backbone, self.images, self.latents, drafted, True)
 
     def paint(self, edited: Tensor, mask: Tensor) -> Tensor:
         """(N, K, C, H, W) images in [0, 1] of edited latents (N, K, L, h, w); with a gradient.
@@ -51,7 +62,8 @@ class Canvas:
             mask: (N, 1, h, w) in [0, 1]; where it is 0, an image stays exactly as it is.
         """
         count, concepts = edited.shape[:2]
-        decoded = self.backbone.decode(edited.flatten(0, 1))
+        decode = self.backbone.draft if self.is_draft else self.backbone.decode
+        decoded = decode(edited.flatten(0, 1))
         change = decoded.unflatten(0, (count, concepts)) - self.decoded[:, None]
         open_to = F.interpolate(mask, change.shape[-2:], mode="bilinear", align_corners=False)
         change = (change * open_to[:, None]).flatten(0, 1)

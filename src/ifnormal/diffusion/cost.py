@@ -13,35 +13,59 @@ from ifnormal.config.diffusion import (
 )
 from ifnormal.diffusion.inversion import way
 from ifnormal.diffusion.latent_backbone import LatentBackbone
-
-_GIGABYTE = 2**30
+from ifnormal.diffusion.memory import weight_bytes
+from ifnormal.diffusion.memory_plan import GIGABYTE, MemoryPlan, Work
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one image.
+    """Of the work on some images.
 
     Attributes:
-        calls: latent images that the U-net is asked about.
+        calls: latent images that the U-net is asked about for one image.
         weights: bytes of the backbone.
+        plan: how it makes do with the memory there is.
     """
 
     calls: int
     weights: int
+    plan: MemoryPlan
 
     def __str__(self) -> str:
-        """A sentence for the terminal."""
-        size = self.weights / _GIGABYTE
-        return (
-            f"Each image takes {self.calls} calls of the U-net; the diffusion model takes "
-            f"{size:.2g} GB of memory, and its working memory comes on top."
+        """Some sentences for the terminal."""
+        images = "an image" if self.plan.images == 1 else f"{self.plan.images} images"
+        told = (
+            f"Each image takes {self.calls} calls of the U-net. The diffusion model takes "
+            f"{_size(self.weights)} of memory, and {images} at a time about "
+            f"{_size(self.plan.working)} to work in."
         )
+        return " ".join((told, *self.plan.spared))
 
 
-def cost_of(backbone: LatentBackbone, config: MethodConfig) -> Cost:
-    """What an image costs by this method."""
-    weights = sum(weight.numel() * weight.element_size() for weight in backbone.parameters())
-    return Cost(unet_calls(backbone, config), weights)
+def cost_of(backbone: LatentBackbone, config: MethodConfig, plan: MemoryPlan) -> Cost:
+    """What an image costs by this method, and what the memory there is makes of it."""
+    return Cost(unet_calls(backbone, config), weight_bytes(backbone), plan)
+
+
+def work_of(config: MethodConfig) -> Work:
+    """What a method needs memory for."""
+    if isinstance(config, LatentConfig):
+        edits = config.concepts
+        return Work(edits, config.diffedit.guidance > 1, edits * config.batch_size)
+    if isinstance(config, DiffEditConfig):
+        return Work(1, config.guidance > 1)
+    return Work(
+        config.concepts,
+        config.guidance > 1,
+        config.concepts if config.detector_guidance else 0,
+    )
+
+
+def _size(count: int) -> str:
+    """Bytes in words."""
+    if count >= GIGABYTE / 10:
+        return f"{count / GIGABYTE:.1f} GB"
+    return f"{max(count / 2**20, 1):.0f} MB"
 
 
 def unet_calls(backbone: LatentBackbone, config: MethodConfig) -> int:

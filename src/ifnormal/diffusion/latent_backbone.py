@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from ifnormal.diffusion.bounds import Bounds, in_parts
 from ifnormal.diffusion.noise_schedule import NoiseSchedule
 
 Precision = Literal["float32", "float16", "bfloat16"]
@@ -27,6 +29,9 @@ class LatentBackbone(nn.Module):
     Attributes:
         calls: how many latent images the U-net was asked about so far.
         where: the folder or the name on the hub that it was loaded from; "" if from neither.
+        bounds: how much it does at once.
+        tiny: a small decoder for gradients, if there is one: diffusers' AutoencoderTiny.
+        tiny_where: where that was loaded from; "" if from nowhere.
     """
 
     def __init__(
@@ -42,6 +47,9 @@ class LatentBackbone(nn.Module):
         self.vae, self.unet, self.text_encoder = vae, unet, text_encoder
         self.tokenizer, self.schedule, self.facts = tokenizer, schedule, facts or {}
         self.calls, self.where = 0, ""
+        self.bounds = Bounds()
+        self.tiny: Any = None
+        self.tiny_where = ""
         if not torch.cuda.is_available():
             # Heads of a few channels: on processors plain attention is faster than fused.
             from diffusers.models.attention_processor import AttnProcessor
@@ -81,6 +89,9 @@ class LatentBackbone(nn.Module):
         The mean of the autoencoder's distribution, so that an image has one latent. Gradients flow
         where they are enabled.
         """
+        return in_parts(self._encode, self.bounds.vae, images)
+
+    def _encode(self, images: Tensor) -> Tensor:
         given = (2 * images - 1).to(self.device, self.vae.dtype)
         moments = self.vae.encode(given).latent_dist
         latents: Tensor = moments.mean.float() * self.vae.config.scaling_factor
@@ -88,9 +99,28 @@ class LatentBackbone(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (N, L, h, w) to images (N, 3, H, W), float32 around [0, 1], not clamped."""
-        given = (latents / self.vae.config.scaling_factor).to(self.device, self.vae.dtype)
-        decoded: Tensor = self.vae.decode(given).sample.float()
-        return (decoded + 1) / 2
+        return in_parts(self._decoding(self.vae), self.bounds.vae, latents)
+
+    def draft(self, latents: Tensor) -> Tensor:
+        """As `decode`, by the tiny decoder: for gradients, never for a picture that is kept."""
+        return in_parts(self._decoding(self.tiny), self.bounds.vae, latents)
+
+    def _decoding(self, vae: Any) -> Callable[[Tensor], Tensor]:
+        """How latents are decoded by one of the two decoders."""
+
+        def decoded(latents: Tensor) -> Tensor:
+            given = (latents / vae.config.scaling_factor).to(self.device, vae.dtype)
+            images: Tensor = vae.decode(given).sample.float()
+            return (images + 1) / 2
+
+        def decoded_again(latents: Tensor) -> Tensor:
+            # A decoder draws no random numbers whose state would have to be kept.
+            images: Tensor = checkpoint(
+                decoded, latents, use_reentrant=False, preserve_rng_state=False
+            )
+            return images
+
+        return decoded_again if self.bounds.recompute and torch.is_grad_enabled() else decoded
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
@@ -131,11 +161,16 @@ class LatentBackbone(nn.Module):
         return away + guidance * (towards - away)
 
     def _ask(self, latents: Tensor, time: int, prompt: Tensor) -> Tensor:
+        """(N, L, h, w) float32: what the U-net says at a time, under (N, S, D) prompts."""
         self.calls += len(latents)
         dtype = self.unet.dtype
-        given = latents.to(self.device, dtype).contiguous(memory_format=torch.channels_last)
-        output: Tensor = self.unet(given, time, encoder_hidden_states=prompt.to(dtype)).sample
-        return output.float()
+
+        def said(latents: Tensor, prompt: Tensor) -> Tensor:
+            given = latents.to(self.device, dtype).contiguous(memory_format=torch.channels_last)
+            output: Tensor = self.unet(given, time, encoder_hidden_states=prompt.to(dtype)).sample
+            return output.float()
+
+        return in_parts(said, self.bounds.unet, latents, prompt)
 
 
 def tokens_of(tokenizer: Any, prompts: Sequence[str]) -> Tensor:

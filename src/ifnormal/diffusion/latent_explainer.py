@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ifnormal.config.diffusion import (
     DiffEditConfig,
@@ -21,13 +21,14 @@ from ifnormal.data.given import GivenImages, as_images
 from ifnormal.detectors.detector import Detector, device_of, is_black_box, is_detector
 from ifnormal.detectors.loading import saved_detector
 from ifnormal.diffusion.canvas import Canvas
-from ifnormal.diffusion.cost import Cost, cost_of
+from ifnormal.diffusion.cost import Cost, cost_of, work_of
 from ifnormal.diffusion.diffedit import LatentEdit, diffedit
 from ifnormal.diffusion.inversion_editor import Score, inversion_edit
 from ifnormal.diffusion.latent_backbone import LatentBackbone
 from ifnormal.diffusion.latent_fit import fit_latent_generator, latent_generator
 from ifnormal.diffusion.latent_generator import LatentGenerator
-from ifnormal.diffusion.loading import load_backbone
+from ifnormal.diffusion.loading import load_backbone, usable_precision
+from ifnormal.diffusion.memory_plan import MemoryPlan, Room, make_do, place
 from ifnormal.diffusion.traversal import traversal
 from ifnormal.errors import UserError, one_line
 from ifnormal.explaining import ScoredEdits, explanation_of
@@ -43,7 +44,6 @@ _METHODS: Mapping[type, Method] = {
     LatentConfig: "latent",
 }
 FORMAT, _VERSION = "ifnormal.latent-explainer", 1
-_BATCH = 32
 
 
 class LatentExplainer:
@@ -79,6 +79,7 @@ class LatentExplainer:
         self.facts: dict[str, Any] = {}
         self.surrogate = None
         self._generator: LatentGenerator | None = None
+        self._plan: MemoryPlan | None = None
 
     @property
     def concepts(self) -> int:
@@ -97,8 +98,21 @@ class LatentExplainer:
         return self._detector
 
     def cost(self) -> Cost:
-        """What an image costs; to be told before the work starts."""
-        return cost_of(self.backbone, self.config)
+        """What an image costs; to be told before the work starts.
+
+        Raises:
+            UserError: not even one image fits into the memory of the GPU.
+        """
+        return cost_of(self.backbone, self.config, self._settled())
+
+    def _settled(self) -> MemoryPlan:
+        """The backbone on the GPU, if there is one, and set up for the memory there is."""
+        if self._plan is None:
+            place(self.backbone)
+            room = Room.on(self.backbone.device)
+            self._plan = make_do(self.backbone, work_of(self.config), room)
+        self.backbone.bounds = self._plan.bounds  # another explainer may have had it
+        return self._plan
 
     def fit(
         self,
@@ -112,6 +126,9 @@ class LatentExplainer:
         """Calibrate the detector and, of the method "latent", train G′; as `Explainer.fit`."""
         prepared = prepare_given(self._model, normal, outliers, seed, false_alarm_rate)
         self._detector, self.seed = prepared.detector, seed
+        self._settled()
+        if isinstance(self._detector, nn.Module):
+            self._detector.to(self.backbone.device)
         if isinstance(self.config, LatentConfig):
             _require_gradient(self._detector, "train the latent generator")
             self._generator = fit_latent_generator(
@@ -162,6 +179,7 @@ class LatentExplainer:
             "source": self.source,
             "backbone": self.backbone.where,
             "precision": self.backbone.precision,
+            "tiny_decoder": self.backbone.tiny_where,
             "facts": self.facts,
         }
         save_tensors(folder, "explainer", self.tensors(), facts)
@@ -182,7 +200,11 @@ class LatentExplainer:
         try:
             explainer = cls(
                 found,
-                load_backbone(facts["backbone"], facts["precision"]),
+                load_backbone(
+                    facts["backbone"],
+                    usable_precision(facts["precision"]),
+                    tiny_decoder=facts.get("tiny_decoder") or None,
+                ),
                 method_config(facts["method"], facts["config"]),
                 facts["prompts"],
                 facts["source"],
@@ -224,7 +246,7 @@ class LatentExplainer:
             raise UserError("There are no images to explain; give at least one.")
         shares = torch.linspace(1, 0, traversal_steps)
         edits, ways, left = [], [], min(traversals, len(images))
-        for part in images.split(_BATCH):
+        for part in images.split(self._settled().images):
             canvas, edit = self.edit(to_float(part))
             with torch.no_grad():
                 edits.append(quantize(canvas.paint(edit.edited, edit.mask)).cpu())
@@ -244,6 +266,7 @@ class LatentExplainer:
 
     def edit(self, images: Tensor) -> tuple[Canvas, LatentEdit]:
         """Edit (N, C, H, W) float images in [0, 1]; what to paint, and on what."""
+        self._settled()
         canvas = Canvas.of(self.backbone, images)
         if isinstance(self.config, DiffEditConfig):
             return canvas, diffedit(
@@ -289,6 +312,7 @@ class LatentExplainer:
     def _log_odds(self, canvas: Canvas) -> Score:
         """What the detector says of edits that are painted on a canvas."""
         detector, device = self.detector, device_of(self.detector)
+        canvas = canvas.draft()
         _require_gradient(detector, "guide edits")
 
         def log_odds(latents: Tensor, mask: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class _Prepared:
 
     images: Tensor  # (N, C, H, W) uint8
     latents: Tensor  # (N, L, h, w) as encoded
-    decoded: Tensor  # (N, 3, H', W') as decoded again
+    decoded: Tensor  # (N, 3, H', W') as decoded again, as edits will be in the training
     edited: Tensor  # (N, L, h, w) by DiffEdit
     mask: Tensor  # (N, 1, h, w)
     scores: Tensor  # (N,) of the image that DiffEdit made
@@ -189,13 +189,13 @@ def _prepare(
     """Encode, DiffEdit and score all training images; `words` are what shall be and what is."""
     found: dict[str, list[Tensor]] = {}
     device = device_of(detector)
-    for part in images.split(_ENCODED):
+    for part in images.split(min(_ENCODED, backbone.bounds.images)):
         canvas = Canvas.of(backbone, to_float(part))
         edit = diffedit(backbone, canvas.latents, *words, config.diffedit)
         made = canvas.paint(edit.edited, edit.mask)[:, 0]
         for name, value in (
             ("latents", canvas.latents),
-            ("decoded", canvas.decoded),
+            ("decoded", canvas.draft().decoded),
             ("edited", edit.edited[:, 0]),
             ("mask", edit.mask),
             ("scores", detector.inspect(made.to(device))[0].sigmoid()),
@@ -217,6 +217,7 @@ def _canvas(backbone: LatentBackbone, ready: _Prepared, rows: Tensor) -> Canvas:
         to_float(ready.images[rows]).to(device),
         ready.latents[rows].to(device),
         ready.decoded[rows].to(device),
+        backbone.tiny is not None,
     )
 
 

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ifnormal.compute import has_fast_bfloat16
+from ifnormal.diffusion.hub_models import fetch_json, fetch_pipeline, is_hub_name
 from ifnormal.diffusion.latent_backbone import LatentBackbone, Precision
 from ifnormal.diffusion.noise_schedule import NoiseSchedule, Prediction
-from ifnormal.errors import UserError, one_line
+from ifnormal.diffusion.reading import quiet, reading
+from ifnormal.diffusion.tiny_decoder import attach_tiny_decoder
+from ifnormal.errors import UserError
 from ifnormal.storage import read_json, write_json
 
 FACTS = "ifnormal.json"
 _INDEX = "model_index.json"
 _PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
-_EXTRA = "install the extra with pip install 'ifnormal[diffusion]'"
+_HAS_TO_BE = "a Stable Diffusion 1.x or 2.x in diffusers' format with safetensors"
+_OPTIONS: Mapping[str, Any] = {
+    "safety_checker": None,
+    "feature_extractor": None,
+    "image_encoder": None,
+    "requires_safety_checker": False,
+    "use_safetensors": True,
+}
 # What people are likely to try, and what it is.
 _OTHERS = {
     "StableDiffusionXL": "Stable Diffusion XL, which has two text encoders",
@@ -40,15 +48,20 @@ _PREDICTIONS: Mapping[str, Prediction] = {
 
 
 def load_backbone(
-    name: Path | str, precision: Precision = "float32", revision: str | None = None
+    name: Path | str,
+    precision: Precision = "float32",
+    revision: str | None = None,
+    tiny_decoder: Path | str | None = None,
 ) -> LatentBackbone:
     """A Stable Diffusion 1.x or 2.x, or one that `ifnormal train-backbone` trained.
 
     Args:
         name: a folder in diffusers' format, or `owner/name` on the hub.
         precision: to compute in, whatever the files are in; those in half precision alone (variant
-            "fp16") are found as well.
+            "fp16") are found as well. An autoencoder that says of itself that it overflows in
+            float16 computes in float32 instead.
         revision: a branch, tag or commit on the hub.
+        tiny_decoder: a folder or `owner/name` of an AutoencoderTiny that gradients go through.
 
     Raises:
         UserError: it is not there, incomplete, of a kind that is not supported, or the extra
@@ -56,15 +69,18 @@ def load_backbone(
     """
     folder = Path(name)
     local = folder.is_dir()
-    if not local and (folder.is_absolute() or str(name).count("/") != 1):
+    if not local and not is_hub_name(name):
         raise UserError(
             f"{name} is neither a folder nor owner/name on the hub; correct the name of the "
             "backbone, or train one with ifnormal train-backbone."
         )
     if local:
         _require_supported(folder)
-    with _understood(str(name)), _quiet():
-        parts = _parts(str(name), None if local else revision)
+    with reading(f"The diffusion model {name}", _HAS_TO_BE):
+        if not local:
+            _require_kind(str(name), fetch_json(str(name), _INDEX, revision))
+            folder = fetch_pipeline(str(name), _OPTIONS, revision, precision)
+        parts = _parts(folder)
     unet = parts["unet"]
     if getattr(unet.config, "addition_embed_type", None) is not None:
         raise _unsupported(str(name), _OTHERS["StableDiffusionXL"])
@@ -78,7 +94,13 @@ def load_backbone(
         facts,
     )
     backbone.where = str(folder.resolve()) if local else str(name)
-    backbone.to(getattr(torch, precision))
+    overflows = precision == "float16" and backbone.vae.config.get("force_upcast", True)
+    with quiet():
+        backbone.vae.to(torch.float32 if overflows else getattr(torch, precision))
+        for part in (backbone.unet, backbone.text_encoder):
+            part.to(getattr(torch, precision))
+    if tiny_decoder is not None:
+        attach_tiny_decoder(backbone, tiny_decoder)
     return backbone.eval().requires_grad_(False)
 
 
@@ -95,7 +117,7 @@ def save_backbone(backbone: LatentBackbone, folder: Path, scheduler: Any) -> Non
     folder.parent.mkdir(parents=True, exist_ok=True)
     half = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        with _quiet():
+        with quiet():
             StableDiffusionPipeline(
                 vae=backbone.vae,
                 text_encoder=backbone.text_encoder,
@@ -146,11 +168,7 @@ def _require_supported(folder: Path) -> None:
             f"{folder} has no {_INDEX}; name the folder of a whole diffusion model in diffusers' "
             "format."
         )
-    index = read_json(folder / _INDEX)
-    kind = str(index.get("_class_name"))
-    for start, words in _OTHERS.items():
-        if kind.startswith(start):
-            raise _unsupported(str(folder), words)
+    _require_kind(str(folder), read_json(folder / _INDEX))
     missing = [part for part in _PARTS if not (folder / part).is_dir()]
     if missing:
         raise UserError(
@@ -159,25 +177,23 @@ def _require_supported(folder: Path) -> None:
         )
 
 
-def _parts(name: str, revision: str | None) -> Mapping[str, Any]:
+def _require_kind(name: str, index: Mapping[str, Any]) -> None:
+    """That a pipeline is none of those that are known not to do."""
+    for start, words in _OTHERS.items():
+        if str(index.get("_class_name")).startswith(start):
+            raise _unsupported(name, words)
+
+
+def _parts(folder: Path) -> Mapping[str, Any]:
     """The parts of a pipeline; from files in half precision where there are no others."""
     from diffusers import StableDiffusionPipeline
 
-    options: dict[str, Any] = {
-        "safety_checker": None,
-        "feature_extractor": None,
-        "image_encoder": None,
-        "requires_safety_checker": False,
-        "use_safetensors": True,
-    }
-    if revision is not None:
-        options["revision"] = revision
-    if Path(name).is_dir():
-        whole = any(Path(name, "unet").glob("*model.safetensors"))
-        half = any(Path(name, "unet").glob("*.fp16.safetensors"))
-        if half and not whole:
-            options["variant"] = "fp16"
-    parts: Mapping[str, Any] = StableDiffusionPipeline.from_pretrained(name, **options).components
+    whole = any((folder / "unet").glob("*model.safetensors"))
+    half = any((folder / "unet").glob("*.fp16.safetensors"))
+    variant = {"variant": "fp16"} if half and not whole else {}
+    parts: Mapping[str, Any] = StableDiffusionPipeline.from_pretrained(
+        folder, **_OPTIONS, **variant
+    ).components
     return parts
 
 
@@ -188,42 +204,13 @@ def _unsupported(name: str, what: str) -> UserError:
     )
 
 
-@contextmanager
-def _understood(name: str) -> Iterator[None]:
-    """What diffusers raises, in a sentence."""
-    try:
-        yield
-    except ImportError as error:
-        raise UserError(f"Diffusion models need diffusers ({one_line(error)}); {_EXTRA}.") from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        raise UserError(
-            f"The diffusion model {name} cannot be loaded ({one_line(error)}); it has to be a "
-            "Stable Diffusion 1.x or 2.x in diffusers' format with safetensors."
-        ) from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what diffusers and transformers have to say to those who write pipelines."""
-    import diffusers.utils.logging as of_diffusers
-    import transformers.utils.logging as of_transformers
-
-    told = [(module, module.get_verbosity()) for module in (of_diffusers, of_transformers)]
-    for module, _ in told:
-        module.set_verbosity_error()
-        module.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for module, level in told:
-            module.set_verbosity(level)
-            module.enable_progress_bar()
-
-
 def suited_precision() -> Precision:
     """Half precision where it is fast: float16 on a GPU, bfloat16 on processors that have it."""
     if torch.cuda.is_available():
         return "float16"
     return "bfloat16" if has_fast_bfloat16() else "float32"
+
+
+def usable_precision(saved: Precision) -> Precision:
+    """That of a saved explainer, unless it was a GPU's and there is none now."""
+    return suited_precision() if saved == "float16" else saved

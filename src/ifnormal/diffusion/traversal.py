@@ -35,9 +35,13 @@ def traversal(
     strengths = torch.linspace(0, 1, _LEVELS)
     start = canvas.latents[:, None]
     frames = torch.stack(
-        [quantize(canvas.paint(start + s * (edited - start), mask)) for s in strengths.tolist()], 2
+        [
+            quantize(canvas.paint(start + s * (edited - start), mask)).cpu()
+            for s in strengths.tolist()
+        ],
+        2,
     )
-    frames[:, :, 0] = quantize(canvas.images)[:, None]
+    frames[:, :, 0] = quantize(canvas.images)[:, None].cpu()
     scores = log_odds_of(detector, frames.flatten(0, 2)).view(frames.shape[:3]).sigmoid()
     falling, where = scores.cummin(2)
     # Places that were better than the edit itself would let the score rise again at the end.
