@@ -24,19 +24,20 @@ from ifnormal.explanation import Explanation
 ROOT = Path(__file__).parents[1]
 
 
-def test_concepts_are_asked_for_by_name_only_where_several_classes_are_normal() -> None:
+def test_one_prompt_is_a_method_of_its_own_only_where_several_classes_are_normal() -> None:
     signs = {run.variant for run in planned("diffusion", Selection(only="gtsrb/*"))}
     ships = {run.variant for run in planned("diffusion", Selection(only="cifar10/*"))}
     assert signs == set(METHODS)
-    assert signs - ships == {"inversion-named"}
+    assert signs - ships == {"inversion-one"}
 
 
 @pytest.mark.parametrize(
-    ("count", "classes"), [(1, [0]), (2, [0, 8]), (4, [0, 2, 5, 8]), (8, [0, 1, 2, 3, 4, 5, 7, 8])]
+    ("prompts", "classes"),
+    [(["b", "a", "b"], [1, 0, 1]), (["a", "all"], None), ([], None)],
 )
-def test_named_classes_are_taken_evenly(count: int, classes: list[int]) -> None:
-    setup = SimpleNamespace(normal_attributes={"class": (0, 1, 2, 3, 4, 5, 7, 8)})
-    assert asked_classes(cast(AnomalySetup, setup), count) == classes
+def test_prompts_that_name_classes_are_known(prompts: list[str], classes: list[int] | None) -> None:
+    setup = SimpleNamespace(attribute_names={"class": ("a", "b", "c")})
+    assert asked_classes(prompts, cast(AnomalySetup, setup)) == classes
 
 
 def test_figures_count_flagged_anomalies_alone(

@@ -30,6 +30,7 @@ class PipelineExplainer:
         backbone: of `ifnormal train-backbone`.
         config: steps, strength, guidance and the mask's noises; the mask's threshold is 3.0.
         prompt: what normal images are called.
+        source: what anomalies are called.
 
     Raises:
         UserError: this version of diffusers no longer has the pipeline.
@@ -38,7 +39,12 @@ class PipelineExplainer:
     concepts = 1
 
     def __init__(
-        self, detector: Detector, backbone: LatentBackbone, config: DiffEditConfig, prompt: str
+        self,
+        detector: Detector,
+        backbone: LatentBackbone,
+        config: DiffEditConfig,
+        prompt: str,
+        source: str = "",
     ) -> None:
         import diffusers
 
@@ -46,7 +52,7 @@ class PipelineExplainer:
         if kind is None:
             raise UserError("This diffusers has no DiffEdit pipeline; install one below 1.0.")
         self.detector, self.backbone = detector, backbone
-        self.config, self.prompt = config, prompt
+        self.config, self.prompt, self.source = config, prompt, source
         scheduler = diffusers.DDIMScheduler(**NOISE)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -81,20 +87,20 @@ class PipelineExplainer:
         count, config = len(anomalies), self.config
         shared = {"num_inference_steps": config.steps, "guidance_scale": config.guidance}
         latents = canvas.latents.to(self.backbone.unet.dtype)
-        prompts, nothing = [self.prompt] * count, [""] * count
+        prompts, source = [self.prompt] * count, [self.source] * count
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             mask = self.pipeline.generate_mask(
                 image=latents,
                 target_prompt=prompts,
-                source_prompt=nothing,
+                source_prompt=source,
                 num_maps_per_mask=config.mask.maps,
                 mask_encode_strength=config.mask.strength,
                 generator=torch.Generator().manual_seed(0),
                 **shared,
             )
             inverted = self.pipeline.invert(
-                prompt=nothing,
+                prompt=source,
                 image=latents,
                 inpaint_strength=config.strength,
                 num_inference_steps=config.steps,

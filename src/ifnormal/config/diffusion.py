@@ -64,21 +64,22 @@ class InversionConfig:
         concepts: K, in how many different ways each image is edited.
         steps: of the whole way from noise to image; `strength` of them are gone.
         strength: how far the image is inverted towards noise.
-        guidance: how far the prompt is followed on the way back; 1 is the prompt alone.
-        mix: ρ, the share of fresh noise in what each of the K ways starts from.
-        repulsion: how far the K ways are kept apart, in deviations of a latent a step.
+        guidance: how far the prompt is followed on the way back, away from the word for what there
+            is; 1 is the prompt alone.
+        mix: ρ, the share of fresh noise in what a way starts from whose prompt another has, too.
+        repulsion: how far ways of the same prompt are kept apart, in deviations of a latent a step.
         detector_guidance: how far each step follows the detector's gradient, in the same unit.
         mask: where the image is edited.
     """
 
     concepts: int = 4
     steps: int = 10
-    strength: float = 0.8
-    guidance: float = 3.0
+    strength: float = 0.9
+    guidance: float = 3.5
     mix: float = 0.4
-    repulsion: float = 0.1
+    repulsion: float = 0.02
     detector_guidance: float = 0.0
-    mask: MaskConfig = MaskConfig()
+    mask: MaskConfig = MaskConfig(strength=0.6, threshold=1.0)
 
     def __post_init__(self) -> None:
         _require_way(self.steps, self.strength, self.guidance)
@@ -145,8 +146,8 @@ class LatentConfig:
     """
 
     concepts: int = 4
-    steps: int = 1500
-    batch_size: int = 16
+    steps: int = 1200
+    batch_size: int = 8
     learning_rate: float = 1e-3
     ema: float = 0.995
     width: int = 64
@@ -155,10 +156,10 @@ class LatentConfig:
     diversity_margin: float = 0.05
     concept_noise: float = 0.1
     moved_share: float = 0.75
-    images: int = 800
+    images: int = 400
     checkpoint_every: int = 250
     diffedit: DiffEditConfig = DiffEditConfig(
-        steps=20, guidance=3.0, mask=MaskConfig(maps=4, soft=True, guidance=1.0)
+        steps=10, strength=0.9, guidance=3.5, mask=MaskConfig(strength=0.6, maps=2, threshold=1.0)
     )
 
     def __post_init__(self) -> None:

@@ -10,6 +10,10 @@ from torch.nn import functional as F
 
 from ifnormal.diffusion.latent_backbone import LatentBackbone
 
+# The latents of a soft mask are edited in part already; painted in part again, two images would
+# shine through each other.
+_OPEN = 4
+
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
@@ -65,7 +69,9 @@ class Canvas:
         decode = self.backbone.draft if self.is_draft else self.backbone.decode
         decoded = decode(edited.flatten(0, 1))
         change = decoded.unflatten(0, (count, concepts)) - self.decoded[:, None]
-        open_to = F.interpolate(mask, change.shape[-2:], mode="bilinear", align_corners=False)
+        open_to = F.interpolate(
+            (_OPEN * mask).clamp_max(1), change.shape[-2:], mode="bilinear", align_corners=False
+        )
         change = (change * open_to[:, None]).flatten(0, 1)
         change = _resized(change, self.images.shape[-2:])
         if self.images.shape[1] == 1:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,13 @@ from ifnormal.config.diffusion import (
     method_config,
 )
 from ifnormal.data.given import GivenImages, as_images
-from ifnormal.detectors.detector import Detector, device_of, is_black_box, is_detector
+from ifnormal.detectors.detector import (
+    Detector,
+    device_of,
+    is_black_box,
+    is_detector,
+    log_odds_of,
+)
 from ifnormal.detectors.loading import saved_detector
 from ifnormal.diffusion.canvas import Canvas
 from ifnormal.diffusion.cost import Cost, cost_of, work_of
@@ -29,6 +35,13 @@ from ifnormal.diffusion.latent_fit import fit_latent_generator, latent_generator
 from ifnormal.diffusion.latent_generator import LatentGenerator
 from ifnormal.diffusion.loading import load_backbone, usable_precision
 from ifnormal.diffusion.memory_plan import MemoryPlan, Room, make_do, place
+from ifnormal.diffusion.prompts import (
+    are_to_choose,
+    class_names,
+    most_accepted,
+    prompts_of,
+    source_of,
+)
 from ifnormal.diffusion.traversal import traversal
 from ifnormal.errors import UserError, one_line
 from ifnormal.explaining import ScoredEdits, explanation_of
@@ -44,6 +57,8 @@ _METHODS: Mapping[type, Method] = {
     LatentConfig: "latent",
 }
 FORMAT, _VERSION = "ifnormal.latent-explainer", 1
+# Outliers that the names of concepts are chosen on.
+_TRIED = 32
 
 
 class LatentExplainer:
@@ -54,8 +69,10 @@ class LatentExplainer:
         backbone: the diffusion model.
         config: which method, and how: `InversionConfig`, `DiffEditConfig` or `LatentConfig`.
         prompts: what normal images are called; several are the names of the concepts. By default
-            what the backbone was trained to call normal.
-        source: what anomalies are called, if they have a name in common.
+            what the backbone was trained to call normal: by the method inversion the names of its
+            classes, of which `fit` takes those that the detector accepts most often.
+        source: what anomalies are called, if they have a name in common; by default the backbone's
+            word for what is not normal, if it has one.
 
     Attributes:
         facts: what made it; JSON-compatible.
@@ -67,14 +84,15 @@ class LatentExplainer:
         backbone: LatentBackbone,
         config: MethodConfig | None = None,
         prompts: Sequence[str] = (),
-        source: str = "",
+        source: str | None = None,
     ) -> None:
         self._model = detector
         self._detector: Detector | None = detector if is_detector(detector) else None
         self.backbone, self.config = backbone, config or InversionConfig()
         self.method = _METHODS[type(self.config)]
-        self.prompts = _prompts(self.config, prompts, backbone)
-        self.source = source
+        self._given = list(prompts)
+        self.prompts = prompts_of(self.config, prompts, backbone)
+        self.source = source_of(source, backbone)
         self.seed, self.images_per_second = 0, 0.0
         self.facts: dict[str, Any] = {}
         self.surrogate = None
@@ -143,6 +161,8 @@ class LatentExplainer:
                 resume,
                 self.source,
             )
+        if are_to_choose(self.config, self._given, self.backbone):
+            self.prompts = self._preferred(prepared.outliers)
         self.facts = {
             "seed": seed,
             "generator": self.method,
@@ -284,6 +304,19 @@ class LatentExplainer:
             )
         return canvas, self._generated(canvas, self.config)
 
+    def _preferred(self, outliers: Tensor) -> list[str]:
+        """Of the names of normal classes, those whose edits of outliers the detector accepts."""
+        names = class_names(self.backbone)
+        some = to_float(outliers[:: -(-len(outliers) // _TRIED)])
+        every = replace(cast(InversionConfig, self.config), concepts=len(names))
+        trial = LatentExplainer(self.detector, self.backbone, every, names, self.source)
+        canvas, edit = trial.edit(some)
+        with torch.no_grad():
+            made = quantize(canvas.paint(edit.edited, edit.mask))
+        scores = log_odds_of(self.detector, made.flatten(0, 1)).sigmoid().view(made.shape[:2])
+        accepted = (scores <= self.detector.threshold).float().mean(0).tolist()
+        return most_accepted(names, accepted, self.concepts)
+
     def tensors(self) -> dict[str, Tensor]:
         """All weights that were trained for this explainer, by name."""
         if self._generator is None:
@@ -320,27 +353,6 @@ class LatentExplainer:
             return detector.inspect(painted.flatten(0, 1).to(device))[0].view(painted.shape[:2])
 
         return log_odds
-
-
-def _prompts(config: MethodConfig, prompts: Sequence[str], backbone: LatentBackbone) -> list[str]:
-    """One prompt for each concept."""
-    named = backbone.facts.get("normal")
-    given = list(prompts) or ([str(named)] if named else [])
-    if not given:
-        raise UserError(
-            "The backbone has no word for what is normal; name it with --prompt, such as "
-            '--prompt "zebra".'
-        )
-    if not isinstance(config, InversionConfig):
-        if len(given) > 1:
-            raise UserError("Only the method inversion has a prompt for each concept; give one.")
-        return given
-    if len(given) not in (1, config.concepts):
-        raise UserError(
-            f"There are {len(given)} prompts for {config.concepts} concepts; give one prompt, or "
-            "one for each concept."
-        )
-    return given * (config.concepts if len(given) == 1 else 1)
 
 
 def _require_gradient(detector: Detector, what: str) -> None:

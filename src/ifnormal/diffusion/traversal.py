@@ -36,7 +36,7 @@ def traversal(
     start = canvas.latents[:, None]
     frames = torch.stack(
         [
-            quantize(canvas.paint(start + s * (edited - start), mask)).cpu()
+            quantize(canvas.paint(start.lerp(edited, s), mask)).cpu()
             for s in strengths.tolist()
         ],
         2,

@@ -53,20 +53,20 @@ METHODS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "pipeline": ("DiffEdit of diffusers, threshold 3.0", "pipeline", {}),
     "latent": ("latent generator G′", "latent", {}),
     "inversion": ("inversion editor", "inversion", {}),
-    "inversion-alone": (
-        "inversion editor without repulsion",
-        "inversion",
-        {"diffusion.inversion.repulsion": 0.0},
-    ),
     "inversion-guided": (
         "inversion editor with the detector's guidance",
         "inversion",
-        {"diffusion.inversion.detector_guidance": 0.1},
+        {"diffusion.inversion.detector_guidance": 0.03},
     ),
-    "inversion-named": ("inversion editor with named concepts", "inversion", {}),
+    "inversion-one": ("inversion editor, one prompt", "inversion", {}),
+    "inversion-alone": (
+        "inversion editor, one prompt, without repulsion",
+        "inversion",
+        {"diffusion.inversion.repulsion": 0.0},
+    ),
 }
-# These ask each concept for another normal class, where there are several.
-_NAMED, _OF_SEVERAL = "inversion-named", ("gtsrb",)
+# These ask all concepts for the same; where one class is normal, the inversion editor does anyway.
+_ONE_PROMPT, _OF_SEVERAL = ("inversion-one", "inversion-alone"), ("gtsrb",)
 COLUMNS = {
     "valid": "valid, %",
     "valid_and_true": "valid and truly normal, %",
@@ -89,7 +89,8 @@ _NOTES = (
     "that have any; the judge of photographs of one normal class can see only one.",
     "Of the class it is named after: where each concept is asked for another normal class, such as "
     "“Speed limit (30km/h)”, the share of the valid and truly normal edits that the judge takes "
-    "for that very class.",
+    "for that very class. Without “one prompt” the inversion editor asks for those classes whose "
+    "edits of outliers the detector accepts most often.",
     f"All seeds share the diffusion model of seed {_BACKBONE_SEED}; the detectors, the sample of "
     "outliers, what is trained besides and all noise are each seed's own.",
     "Core-ms: processor time of an edit without any training.",
@@ -112,7 +113,7 @@ def _plan(selection: Selection) -> list[BenchRun]:
         for seed in selection.seeds
         for detector in selection.detectors or ("bce",)
         for variant, (_, _, options) in METHODS.items()
-        if variant != _NAMED or setup.startswith(_OF_SEVERAL)
+        if variant != "inversion-one" or setup.startswith(_OF_SEVERAL)
     ]
 
 
@@ -127,7 +128,7 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     second = second_of(run, workplace, setup)
     explanation, more = _explained(run, folder, workplace, setup, detector)
     figures = measured(run, explanation, setup, detector, judge, second)
-    asked = asked_classes(setup, explanation.concepts) if run.variant == _NAMED else None
+    asked = asked_classes(explanation.facts.get("prompts", ()), setup)
     figures |= {**more, **of_flagged(explanation, setup, judge, asked)}
     figures["anomalies"] = len(explanation)
     write_preview(folder / "preview.png", explanation)
@@ -170,10 +171,12 @@ def of_flagged(
     }
 
 
-def asked_classes(setup: AnomalySetup, count: int) -> list[int]:
-    """So many of the normal classes, evenly over all; the judge's numbers."""
-    normal = sorted(next(iter(setup.normal_attributes.values())))
-    return [normal[round(n * (len(normal) - 1) / max(count - 1, 1))] for n in range(count)]
+def asked_classes(prompts: Sequence[str], setup: AnomalySetup) -> list[int] | None:
+    """The classes that prompts name, by the judge's numbers; None where they name none."""
+    words = next(iter(setup.attribute_names.values()), ())
+    if not prompts or not set(prompts) <= set(words):
+        return None
+    return [words.index(prompt) for prompt in prompts]
 
 
 def _explained(
@@ -217,18 +220,17 @@ def _latent_explainer(
     from ifnormal.benchmarks.diffusers_pipeline import PipelineExplainer
     from ifnormal.benchmarks.materials import configs
     from ifnormal.diffusion.latent_explainer import LatentExplainer
+    from ifnormal.diffusion.prompts import source_of
 
     options, method = configs(run, workplace), METHODS[run.variant][1]
     assert options.diffusion is not None
     backbone = _backbone(run, workplace)
     if method == "pipeline":
-        return PipelineExplainer(detector, backbone, options.diffusion.diffedit, setup.normal), 0
+        words = setup.normal, source_of(None, backbone)
+        return PipelineExplainer(detector, backbone, options.diffusion.diffedit, *words), 0
     config = getattr(options.diffusion, method)
-    prompts = [setup.normal]
-    if run.variant == _NAMED:
-        words = next(iter(setup.attribute_names.values()))
-        prompts = [words[n] for n in asked_classes(setup, config.concepts)]
-    explainer = LatentExplainer(detector, backbone, config, prompts)
+    named = method == "inversion" and run.variant not in _ONE_PROMPT
+    explainer = LatentExplainer(detector, backbone, config, [] if named else [setup.normal])
     folder = folder / "explainer"
     explainer.fit(setup.train_normal, setup.outliers, run.seed, folder, resume=True)
     return explainer, explainer.cost().calls
