@@ -53,7 +53,7 @@ def test_images_are_explained_and_told_what_it_costs(
 ) -> None:
     assert explain(folders, *SMALL) == 0
     told = capsys.readouterr().out
-    assert "Each image takes 17 calls of the U-net" in told  # 2 for the mask, 3 there, 2 x 3 x 2
+    assert "Each image takes 22 calls of the U-net" in told  # 2 for the mask, 4 there, 2 x 4 x 2
     explanation = Explanation.load(folders / "out")
     assert explanation.counterfactuals.shape == (3, 2, 3, SIDE, SIDE)
     document = read_document(folders / "out")

@@ -222,7 +222,8 @@ def _unfitted(
 
     backbone = load_backbone(config.backbone, suited_precision(), tiny_decoder=config.tiny_decoder)
     method = getattr(diffusion, config.generator)
-    explainer = LatentExplainer(detector, backbone, method, config.prompt, config.source_prompt or None)
+    source = config.source_prompt or None
+    explainer = LatentExplainer(detector, backbone, method, config.prompt, source)
     print(explainer.cost())
     return explainer
 

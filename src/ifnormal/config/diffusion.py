@@ -114,8 +114,8 @@ class LatentWeights:
     reconstruction: float = 5.0
     cycle: float = 2.0
     concept: float = 1.0
-    diversity: float = 10.0
-    minimality: float = 1.0
+    diversity: float = 30.0
+    minimality: float = 0.3
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -153,7 +153,7 @@ class LatentConfig:
     width: int = 64
     discriminator_width: int = 32
     weights: LatentWeights = LatentWeights()
-    diversity_margin: float = 0.05
+    diversity_margin: float = 0.03
     concept_noise: float = 0.1
     moved_share: float = 0.75
     images: int = 400

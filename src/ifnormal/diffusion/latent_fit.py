@@ -1,10 +1,11 @@
 """The training of the latent generator G′, readable from top to bottom.
 
 The objective is the pixel generator's (`ifnormal.objective`), with three differences. The cycle
-acts on G′ alone: it leads back to what DiffEdit made, not through DiffEdit to the image. What is to
-be kept where the score shall stay is likewise DiffEdit's output. And concepts are told apart by
-what can be seen: the pixels of the decoded images, in 8 bit, at half the resolution and under
-noise; in latents, invisible differences would do.
+acts on G′ alone: it leads back to what DiffEdit made, not through DiffEdit to the image. Asked for
+the score that the image had, G′ is likewise to keep DiffEdit's output; were it asked for the score
+of that output, which mostly is near 0 already, this would forbid what α = 0 asks of it. And
+concepts are told apart by what can be seen: the pixels of the decoded images, in 8 bit, at half the
+resolution and under noise; in latents, invisible differences would do.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def fit_latent_generator(
         concept = torch.arange(concepts).repeat(len(rows)).to(fabric.device)
         target = _targets(ready.scores[rows], random).repeat_interleave(concepts)
         target = target.to(fabric.device)
-        start, stay = ready.edited[repeated], ready.scores[repeated].to(fabric.device)
+        start, stay = ready.edited[repeated], ready.own[repeated].to(fabric.device)
         made = generator(channels_last(start.to(fabric.device)), target, concept)
         start = start.to(fabric.device)
         pictures = _canvas(backbone, ready, rows).paint(

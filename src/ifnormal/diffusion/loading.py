@@ -112,12 +112,12 @@ def save_backbone(backbone: LatentBackbone, folder: Path, scheduler: Any) -> Non
         folder: is replaced as a whole when everything is written.
         scheduler: diffusers' scheduler with the noise levels it was trained with.
     """
-    from diffusers import StableDiffusionPipeline
-
     folder.parent.mkdir(parents=True, exist_ok=True)
     half = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         with quiet():
+            from diffusers import StableDiffusionPipeline
+
             StableDiffusionPipeline(
                 vae=backbone.vae,
                 text_encoder=backbone.text_encoder,

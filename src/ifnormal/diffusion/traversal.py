@@ -35,10 +35,7 @@ def traversal(
     strengths = torch.linspace(0, 1, _LEVELS)
     start = canvas.latents[:, None]
     frames = torch.stack(
-        [
-            quantize(canvas.paint(start.lerp(edited, s), mask)).cpu()
-            for s in strengths.tolist()
-        ],
+        [quantize(canvas.paint(start.lerp(edited, s), mask)).cpu() for s in strengths.tolist()],
         2,
     )
     frames[:, :, 0] = quantize(canvas.images)[:, None].cpu()
