@@ -1,8 +1,9 @@
-"""The tables of the evaluation, from `results/*-small.json` into README.md and docs/evaluation.md.
+"""The tables of the evaluation, from `results/` into README.md and the documentation.
 
 python benchmarks/evaluation_tables.py
 
-Each of these files is what `ifnormal bench table DIR --format json` wrote of a sweep. Nothing is
+`*-small.json` is what `ifnormal bench table DIR --format json` wrote of a sweep and goes into
+docs/evaluation.md; `diffusion-*.json`, of `diffusion.py`, goes into docs/diffusion.md. Nothing is
 computed here, so that a figure in the text is one that was measured.
 """
 
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from ifnormal.benchmarks.experiment import Cell, Table
+from ifnormal.benchmarks.experiments.diffusion import COLUMNS
 from ifnormal.benchmarks.tables import Origin, number, render
 from ifnormal.storage import read_json, write_atomic
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 README, DOCS = ROOT / "README.md", ROOT / "docs" / "evaluation.md"
+DIFFUSION_DOCS = ROOT / "docs" / "diffusion.md"
 EXPERIMENTS = (
     *("paper", "figure9", "bias", "planted", "sensitivity"),
     *("theory", "fcdd", "baselines"),
@@ -40,6 +43,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
     write(README, "evaluation", readme_table())
     write(DOCS, "results", all_tables())
+    write(DIFFUSION_DOCS, "results", diffusion_tables())
 
 
 def readme_table() -> str:
@@ -78,6 +82,43 @@ def all_tables() -> str:
             text = render(*read(name), "md")
             parts.append("\n".join(lowered(text, f"`benchmarks/results/{path_of(name).name}`")))
     return "\n\n".join(parts) + "\n"
+
+
+def diffusion_tables() -> str:
+    """A table a setup: methods and their figures, mean ± deviation over seeds."""
+    parts = []
+    for path in sorted(RESULTS.glob("diffusion-*.json")):
+        saved: dict[str, Any] = read_json(path)
+        rows = saved["rows"]
+        known = {
+            key: title
+            for key, title in COLUMNS.items()
+            if any(row.get(key) is not None for row in rows)
+        }
+        seeds = len(saved["seeds"])
+        lines = [
+            f"### {saved['setup']}: {saved['anomalies'][0]} anomalies, "
+            f"{seeds} seed{'s' if seeds > 1 else ''}",
+            "",
+            f"From `benchmarks/results/{path.name}`, made on {saved['cpu']}:",
+            "",
+            "| method | " + " | ".join(known.values()) + " |",
+            "|---" * (len(known) + 1) + "|",
+        ]
+        for row in rows:
+            cells = [spread(row[key], row[f"{key}_std"]) for key in known]
+            lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def spread(mean: float | None, deviation: float | None) -> str:
+    """A figure with its deviation, with as many digits as it is worth."""
+    if mean is None:
+        return "–"
+    if deviation is None:
+        return number(mean)
+    return f"{number(mean)} ± {number(deviation)}"
 
 
 def lowered(text: str, source: str) -> Iterator[str]:

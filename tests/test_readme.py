@@ -216,6 +216,7 @@ def test_the_tables_of_the_evaluation_are_those_of_the_results(
     for text, block, table in (
         (README, "evaluation", tables.readme_table()),
         ((ROOT / "docs" / "evaluation.md").read_text(), "results", tables.all_tables()),
+        ((ROOT / "docs" / "diffusion.md").read_text(), "results", tables.diffusion_tables()),
     ):
         assert text.count(f"<!-- {block}:begin -->\n{table}<!-- {block}:end -->") == 1, (
             "run python benchmarks/evaluation_tables.py"

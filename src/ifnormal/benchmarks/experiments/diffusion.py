@@ -30,8 +30,8 @@ _BUDGETS: Mapping[str, Mapping[str, Any]] = {
     "gtsrb": {},
     "cifar10": {"backbone.steps": 2500, "backbone.autoencoder_steps": 1200},
     "inn": {
-        "backbone.steps": 2000,
-        "backbone.autoencoder_steps": 1000,
+        "backbone.steps": 1500,
+        "backbone.autoencoder_steps": 700,
         "backbone.autoencoder_batch_size": 32,
         "backbone.autoencoder_widths": [32, 64, 64],
     },
@@ -202,9 +202,16 @@ def _explained(
     else:
         explainer, calls = _latent_explainer(run, folder, workplace, setup, detector)
     begun = time.process_time()
-    explainer.explain(anomalies, names, traversals=0)
+    explanation = explainer.explain(anomalies, names, traversals=0)
     spent = time.process_time() - begun
-    explanation = explainer.explain(anomalies, names, traversals=_FOLLOWED)
+    ways = explainer.explain(anomalies[:_FOLLOWED], names[:_FOLLOWED], traversals=_FOLLOWED)
+    explanation = replace(
+        explanation,
+        traversals=ways.traversals,
+        traversal_targets=ways.traversal_targets,
+        traversal_scores=ways.traversal_scores,
+        own_traversal_scores=ways.own_traversal_scores,
+    )
     edits = len(anomalies) * explanation.concepts
     return explanation, {"core_ms": 1000 * spent / edits, "unet_calls": calls}
 
