@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
 from ifnormal.config.checks import require
+
+_BOLDER = 0.1
 
 
 @dataclass(frozen=True)
@@ -69,21 +71,33 @@ class InversionConfig:
         mix: ρ, the share of fresh noise in what a way starts from whose prompt another has, too.
         repulsion: how far ways of the same prompt are kept apart, in deviations of a latent a step.
         detector_guidance: how far each step follows the detector's gradient, in the same unit.
+        attempts: how often an image is edited as long as the detector flags an edit of it, each
+            time further towards noise and in a larger mask.
         mask: where the image is edited.
     """
 
     concepts: int = 4
     steps: int = 10
     strength: float = 0.9
-    guidance: float = 3.5
+    guidance: float = 4.5
     mix: float = 0.4
     repulsion: float = 0.02
     detector_guidance: float = 0.0
-    mask: MaskConfig = MaskConfig(strength=0.6, threshold=1.0)
+    attempts: int = 2
+    mask: MaskConfig = MaskConfig(strength=0.6, threshold=1.1)
+
+    def bolder(self) -> InversionConfig:
+        """For another attempt: further towards noise, in a mask of half the threshold."""
+        return replace(
+            self,
+            strength=min(1.0, self.strength + _BOLDER),
+            mask=replace(self.mask, threshold=self.mask.threshold / 2),
+        )
 
     def __post_init__(self) -> None:
         _require_way(self.steps, self.strength, self.guidance)
         require(self.concepts >= 1, "concepts must be at least 1.")
+        require(self.attempts >= 1, "attempts must be at least 1.")
         require(0 <= self.mix <= 1, "mix must lie between 0 and 1.")
         for name in ("repulsion", "detector_guidance"):
             require(0 <= getattr(self, name) < inf, f"{name} must be 0 or positive and finite.")
@@ -146,7 +160,7 @@ class LatentConfig:
     """
 
     concepts: int = 4
-    steps: int = 1200
+    steps: int = 600
     batch_size: int = 8
     learning_rate: float = 1e-3
     ema: float = 0.995
@@ -156,7 +170,7 @@ class LatentConfig:
     diversity_margin: float = 0.03
     concept_noise: float = 0.1
     moved_share: float = 0.75
-    images: int = 400
+    images: int = 300
     checkpoint_every: int = 250
     diffedit: DiffEditConfig = DiffEditConfig(
         steps=10, strength=0.9, guidance=3.5, mask=MaskConfig(strength=0.6, maps=2, threshold=1.0)

@@ -45,7 +45,7 @@ class Canvas:
         latents = backbone.encode(given)
         return cls(backbone, images, latents, backbone.decode(latents))
 
-    def __getitem__(self, rows: slice) -> Canvas:
+    def __getitem__(self, rows: slice | Tensor) -> Canvas:
         """The same of some of the images."""
         chosen = (self.images[rows], self.latents[rows], self.decoded[rows])
         return Canvas(self.backbone, *chosen, self.is_draft)

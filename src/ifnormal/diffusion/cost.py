@@ -25,17 +25,20 @@ class Cost:
         calls: latent images that the U-net is asked about for one image.
         weights: bytes of the backbone.
         plan: how it makes do with the memory there is.
+        attempts: how often an image is edited at the most, as long as it is flagged.
     """
 
     calls: int
     weights: int
     plan: MemoryPlan
+    attempts: int = 1
 
     def __str__(self) -> str:
         """Some sentences for the terminal."""
         images = "an image" if self.plan.images == 1 else f"{self.plan.images} images"
+        again = ", once more where an edit is still flagged" if self.attempts > 1 else ""
         told = (
-            f"Each image takes {self.calls} calls of the U-net. The diffusion model takes "
+            f"Each image takes {self.calls} calls of the U-net{again}. The diffusion model takes "
             f"{_size(self.weights)} of memory, and {images} at a time about "
             f"{_size(self.plan.working)} to work in."
         )
@@ -44,7 +47,8 @@ class Cost:
 
 def cost_of(backbone: LatentBackbone, config: MethodConfig, plan: MemoryPlan) -> Cost:
     """What an image costs by this method, and what the memory there is makes of it."""
-    return Cost(unet_calls(backbone, config), weight_bytes(backbone), plan)
+    attempts = config.attempts if isinstance(config, InversionConfig) else 1
+    return Cost(unet_calls(backbone, config), weight_bytes(backbone), plan, attempts)
 
 
 def work_of(config: MethodConfig) -> Work:

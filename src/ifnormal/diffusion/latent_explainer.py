@@ -293,35 +293,54 @@ class LatentExplainer:
                 self.backbone, canvas.latents, self.prompts[0], self.source, self.config, self.seed
             )
         if isinstance(self.config, InversionConfig):
-            return canvas, inversion_edit(
-                self.backbone,
-                canvas.latents,
-                self.prompts,
-                self.source,
-                self.config,
-                self.seed,
-                self._log_odds(canvas) if self.config.detector_guidance else None,
-            )
+            return canvas, self._inverted(canvas, self.config)
         return canvas, self._generated(canvas, self.config)
 
     def _preferred(self, outliers: Tensor) -> list[str]:
         """Of the names of normal classes, those whose edits of outliers the detector accepts."""
         names = class_names(self.backbone)
         some = to_float(outliers[:: -(-len(outliers) // _TRIED)])
-        every = replace(cast(InversionConfig, self.config), concepts=len(names))
+        every = replace(cast(InversionConfig, self.config), concepts=len(names), attempts=1)
         trial = LatentExplainer(self.detector, self.backbone, every, names, self.source)
-        canvas, edit = trial.edit(some)
-        with torch.no_grad():
-            made = quantize(canvas.paint(edit.edited, edit.mask))
-        scores = log_odds_of(self.detector, made.flatten(0, 1)).sigmoid().view(made.shape[:2])
-        accepted = (scores <= self.detector.threshold).float().mean(0).tolist()
-        return most_accepted(names, accepted, self.concepts)
+        accepted = ~self._flags(*trial.edit(some))
+        return most_accepted(names, accepted.float().mean(0).tolist(), self.concepts)
 
     def tensors(self) -> dict[str, Tensor]:
         """All weights that were trained for this explainer, by name."""
         if self._generator is None:
             return {}
         return {f"generator/{k}": v for k, v in self._generator.state_dict().items()}
+
+    def _inverted(self, canvas: Canvas, config: InversionConfig) -> LatentEdit:
+        """Edits by the method inversion; bolder ones of images that are still flagged."""
+        guide = self._log_odds if config.detector_guidance else None
+
+        def edit(some: Canvas, config: InversionConfig) -> LatentEdit:
+            log_odds = guide(some) if guide else None
+            words = self.prompts, self.source
+            return inversion_edit(self.backbone, some.latents, *words, config, self.seed, log_odds)
+
+        made = edit(canvas, config)
+        flagged = self._flags(canvas, made).sum(1)
+        for _ in range(config.attempts - 1):
+            rows = flagged.nonzero()[:, 0]
+            if len(rows) == 0:
+                break
+            config = config.bolder()
+            again = edit(canvas[rows], config)
+            left = self._flags(canvas[rows], again).sum(1)
+            better = left < flagged[rows]
+            made.edited[rows[better]] = again.edited[better]
+            made.mask[rows[better]] = again.mask[better]
+            flagged[rows] = torch.minimum(left, flagged[rows])
+        return made
+
+    @torch.no_grad()
+    def _flags(self, canvas: Canvas, edit: LatentEdit) -> Tensor:
+        """(N, K), which edits the detector flags."""
+        made = quantize(canvas.paint(edit.edited, edit.mask))
+        scores = log_odds_of(self.detector, made.flatten(0, 1)).sigmoid().view(made.shape[:2])
+        return scores > self.detector.threshold
 
     @torch.no_grad()
     def _generated(self, canvas: Canvas, config: LatentConfig) -> LatentEdit:
