@@ -16,6 +16,8 @@ from ifnormal.config.diffusion import (
     MaskConfig,
     MethodConfig,
 )
+from ifnormal.diffusion.canvas import Canvas
+from ifnormal.diffusion.diffedit import LatentEdit
 from ifnormal.diffusion.latent_explainer import LatentExplainer
 from ifnormal.diffusion.loading import load_backbone, save_backbone
 from ifnormal.errors import UserError
@@ -121,3 +123,45 @@ def test_saved_and_loaded_it_explains_the_same(
     shutil.rmtree(tmp_path / "backbone")
     with pytest.raises(UserError, match="neither a folder nor"):
         LatentExplainer.load(tmp_path / "explainer", Brightness())
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_images_with_flagged_edits_are_tried_again_bolder(
+    attempts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The edit of each image is a flat grey: the first image is dark at once, the others later."""
+    asked: list[tuple[int, float, float]] = []
+
+    def edit(
+        backbone: object,
+        latents: torch.Tensor,
+        prompts: object,
+        source: object,
+        config: InversionConfig,
+        *rest: object,
+    ) -> LatentEdit:
+        asked.append((len(latents), config.strength, config.mask.threshold))
+        grey = torch.full((len(latents), 3, *latents.shape[1:]), float(len(asked)))
+        grey[0] = 3 if len(asked) == 1 else float(len(asked))
+        return LatentEdit(latents, grey, torch.ones_like(latents[:, :1]))
+
+    def paint(self: Canvas, edited: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        light = 0.9 - 0.2 * edited.mean((2, 3, 4))  # 0.7, 0.5, 0.3 for 1, 2, 3
+        return light[..., None, None, None].expand(*edited.shape[:2], *Brightness.shape)
+
+    monkeypatch.setattr("ifnormal.diffusion.latent_explainer.inversion_edit", edit)
+    monkeypatch.setattr(Canvas, "paint", paint)
+    config = replace(INVERSION, attempts=attempts, strength=0.8)
+    explainer = LatentExplainer(Brightness(), tiny_backbone(), config, ["a sign"])
+    explainer.fit(pictures(24, False), pictures(24, True), false_alarm_rate=None)
+    monkeypatch.setattr(Brightness, "threshold", 0.4)
+    asked.clear()
+    explanation = explainer.explain(pictures(4, True), traversals=0)
+    threshold = config.mask.threshold
+    expected = [(4, 0.8, threshold), (3, 0.9, threshold / 2), (3, 1.0, threshold / 4)]
+    assert [one[0] for one in asked] == [one[0] for one in expected[:attempts]]
+    for found, wanted in zip(asked, expected, strict=False):
+        assert found == pytest.approx(wanted)
+    valid = explanation.scores_after <= 0.4
+    assert valid[0].all()
+    assert bool(valid[1:].all()) is (attempts == 3)

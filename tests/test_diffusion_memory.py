@@ -104,8 +104,9 @@ class TestEstimate:
 
     def test_changes_nothing(self) -> None:
         real, before = backbone(), torch.random.get_rng_state()
+        calls = real.calls
         gradient_bytes(real)
-        assert real.calls == 0
+        assert real.calls == calls
         assert all(weight.device.type == "cpu" for weight in real.parameters())
         assert torch.equal(torch.random.get_rng_state(), before)
 
@@ -251,4 +252,4 @@ class TestGpu:
         cost = explainer.cost()
         assert explainer.cost().plan is cost.plan
         assert moved == ["cuda"]
-        assert str(cost).startswith(f"Each image takes {cost.calls} calls of the U-net. The diff")
+        assert str(cost).startswith(f"Each image takes {cost.calls} calls of the U-net, once")
