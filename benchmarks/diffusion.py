@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ifnormal.benchmarks.experiment import Finished
-from ifnormal.benchmarks.experiments.diffusion import COLUMNS, EXPERIMENT, METHODS
+from ifnormal.benchmarks.experiments.diffusion import COLUMNS, EXPERIMENT, METHODS, OF_SEVERAL
 from ifnormal.benchmarks.provenance import origin_of
 from ifnormal.benchmarks.summary import summary
 from ifnormal.benchmarks.sweep import draw_figures
@@ -79,6 +79,8 @@ def row(variant: str, done: Sequence[Finished]) -> dict[str, Any]:
     figures: dict[str, Any] = {"method": METHODS[variant][0], "variant": variant}
     figures["runs"] = len(done)
     for key in COLUMNS:
+        if key == "as_named" and not done[0].run.setup.startswith(OF_SEVERAL):
+            continue
         cell = summary([one.run for one in done], done, key)
         figures |= {key: cell.mean, f"{key}_std": cell.deviation}
     return figures

@@ -33,7 +33,7 @@ def test_one_prompt_is_a_method_of_its_own_only_where_several_classes_are_normal
 
 @pytest.mark.parametrize(
     ("prompts", "classes"),
-    [(["b", "a", "b"], [1, 0, 1]), (["a", "all"], None), ([], None)],
+    [(["b", "a", "b"], [1, 0, 1]), (["a", "all"], None), (["a", "a"], None), ([], None)],
 )
 def test_prompts_that_name_classes_are_known(prompts: list[str], classes: list[int] | None) -> None:
     setup = SimpleNamespace(attribute_names={"class": ("a", "b", "c")})

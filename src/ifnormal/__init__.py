@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ifnormal.detectors.loading import load_detector
     from ifnormal.detectors.trained import TrainedDetector
     from ifnormal.detectors.training import train_detector
+    from ifnormal.diffusion.latent_explainer import LatentExplainer
+    from ifnormal.diffusion.loading import load_backbone
     from ifnormal.errors import DivergenceError, UserError
     from ifnormal.explainer import Explainer
     from ifnormal.explanation import Explanation
@@ -42,12 +44,14 @@ __all__ = [
     "Explanation",
     "FitConfig",
     "GeneratorConfig",
+    "LatentExplainer",
     "Preprocessing",
     "TrainedDetector",
     "UserError",
     "Weights",
     "__version__",
     "adapt",
+    "load_backbone",
     "load_detector",
     "load_setup",
     "read_images",
@@ -65,11 +69,13 @@ _HOMES = {
     "Explanation": "explanation",
     "FitConfig": "config",
     "GeneratorConfig": "config",
+    "LatentExplainer": "diffusion.latent_explainer",
     "Preprocessing": "config",
     "TrainedDetector": "detectors.trained",
     "UserError": "errors",
     "Weights": "config",
     "adapt": "detectors.adapted",
+    "load_backbone": "diffusion.loading",
     "load_detector": "detectors.loading",
     "load_setup": "data",
     "read_images": "data.folder",
