@@ -1,5 +1,7 @@
 """Edits in latent space: independent of neighbours, free where the mask is 1, nothing where 0."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -10,11 +12,14 @@ from ifnormal.diffusion.canvas import Canvas
 from ifnormal.diffusion.diffedit import diffedit
 from ifnormal.diffusion.inversion import denoise, invert, way
 from ifnormal.diffusion.inversion_editor import inversion_edit
+from ifnormal.diffusion.latent_backbone import LatentBackbone
+from ifnormal.diffusion.noise_schedule import CLEAN
 from tiny_backbones import SIDE, tiny_backbone
 
 DIFFEDIT = DiffEditConfig(steps=6, guidance=2.0, mask=MaskConfig(maps=2))
 INVERSION = InversionConfig(concepts=3, steps=6)
 PROMPTS = ["a sign", "speed limit 30", "a sign"]
+CELLS = SIDE // 2
 
 
 def images(count: int, channels: int = 3, side: int = SIDE) -> torch.Tensor:
@@ -36,6 +41,12 @@ def test_inversion_and_plain_denoising_give_the_latents_back(prediction: str) ->
         errors.append(float((back - latents).square().mean().sqrt() / latents.std()))
     assert errors[0] > errors[1] > errors[2], "finer steps undo each other better"
     assert errors[2] < errors[0] / 4
+
+
+@pytest.mark.parametrize(("strength", "taken"), [(0.01, 1), (0.3, 3), (0.96, 10), (1.0, 10)])
+def test_the_weakest_edit_takes_one_step(strength: float, taken: int) -> None:
+    backbone = tiny_backbone()
+    assert way(backbone, 10, strength) == [*backbone.schedule.times(10)[-taken:], CLEAN]
 
 
 class TestIndependence:
@@ -61,6 +72,21 @@ class TestIndependence:
         torch.testing.assert_close(alone.edited[0], together.edited[1], atol=1e-3, rtol=1e-3)
 
 
+def inverted(
+    backbone: LatentBackbone,
+) -> tuple[torch.Tensor, list[torch.Tensor], Callable[..., torch.Tensor]]:
+    """Latents edited freely, the way they were inverted on, and the same edit under a mask."""
+    latents = Canvas.of(backbone, images(2)).latents
+    times = way(backbone, 6, 0.8)
+    there, wanted = (backbone.embed([words]).expand(2, -1, -1) for words in ("", "a sign"))
+    path = invert(backbone, latents, times, there)
+
+    def masked(original: list[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+        return denoise(backbone, path[0], times, wanted, original=original, mask=mask)
+
+    return denoise(backbone, path[0], times, wanted), path, masked
+
+
 class TestMask:
     def test_nothing_is_free(self) -> None:
         backbone = tiny_backbone()
@@ -72,17 +98,23 @@ class TestMask:
             canvas.paint(edit.edited, closed), given[:, None].expand(-1, 3, -1, -1, -1)
         )
 
-    def test_everything_is_free(self) -> None:
-        backbone = tiny_backbone()
-        latents = Canvas.of(backbone, images(2)).latents
-        times = way(backbone, 6, 0.8)
-        prompt = backbone.embed(["a sign"]).expand(2, -1, -1)
-        path = invert(backbone, latents, times, prompt)
-        free = denoise(backbone, path[0], times, prompt)
-        open_ = torch.ones(2, 1, SIDE // 2, SIDE // 2)
+    def test_closed_everywhere_the_latents_come_back(self) -> None:
+        _, path, masked = inverted(tiny_backbone())
+        assert torch.equal(masked(path, torch.zeros(2, 1, CELLS, CELLS)), path[-1])
+
+    def test_only_open_cells_change(self) -> None:
+        _, path, masked = inverted(tiny_backbone())
+        mask = torch.zeros(2, 1, CELLS, CELLS)
+        mask[..., CELLS // 2 :] = 1
+        closed, opened = masked(path, mask).split(CELLS // 2, dim=3)
+        before, free = path[-1].split(CELLS // 2, dim=3)
+        assert torch.equal(closed, before)
+        assert bool((opened != free).all())
+
+    def test_open_everywhere_the_original_does_not_count(self) -> None:
+        free, path, masked = inverted(tiny_backbone())
         other = [torch.full_like(level, 9.0) for level in path]
-        masked = denoise(backbone, path[0], times, prompt, original=other, mask=open_)
-        torch.testing.assert_close(masked, free)
+        assert torch.equal(masked(other, torch.ones(2, 1, CELLS, CELLS)), free)
 
     def test_hard_masks_are_of_0_and_1_and_each_images_own(self) -> None:
         backbone = tiny_backbone()

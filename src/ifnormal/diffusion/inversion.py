@@ -17,9 +17,12 @@ Change = Callable[[Tensor, int], Tensor]
 
 
 def way(backbone: LatentBackbone, steps: int, strength: float) -> list[int]:
-    """The times of a part of the way: from the noisiest that `strength` reaches to CLEAN."""
+    """The times of a part of the way: from the noisiest that `strength` reaches to CLEAN.
+
+    However little the strength is, there is one step at least.
+    """
     times = backbone.schedule.times(steps)
-    return [*times[steps - min(round(steps * strength), steps) :], CLEAN]
+    return [*times[steps - min(max(round(steps * strength), 1), steps) :], CLEAN]
 
 
 def invert(
