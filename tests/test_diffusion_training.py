@@ -12,8 +12,13 @@ from ifnormal.diffusion import stage as stages
 from ifnormal.diffusion.backbone_training import train_backbone
 from ifnormal.diffusion.loading import load_backbone
 from ifnormal.diffusion.small_backbone import small_tokenizer
-from ifnormal.diffusion.training_material import TrainingMaterial
+from ifnormal.diffusion.training_material import (
+    UNKNOWN,
+    TrainingMaterial,
+    material_of_folders,
+)
 from ifnormal.errors import UserError
+from ifnormal.pixels import png_bytes
 from tiny_backbones import PROMPTS, SIDE, TINY
 
 CONFIG = replace(TINY, steps=4, autoencoder_steps=4, checkpoint_every=2)
@@ -24,6 +29,17 @@ def material(channels: int = 3, seed: int = 0) -> TrainingMaterial:
     images = torch.randint(0, 256, (12, channels, SIDE, SIDE), generator=random)
     prompt_of = torch.randint(1, len(PROMPTS), (12, 2), generator=random)
     return TrainingMaterial(images.to(torch.uint8), PROMPTS, prompt_of, "a sign")
+
+
+def test_only_what_images_show_is_a_prompt(tmp_path: Path) -> None:
+    for name in ("bottles", "others"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(png_bytes(material().images[0]))
+    alone = material_of_folders(tmp_path / "bottles", None, "bottle", SIDE)
+    both = material_of_folders(tmp_path / "bottles", tmp_path / "others", "bottle", SIDE)
+    for made, shown in ((alone, ["bottle"]), (both, ["bottle", UNKNOWN])):
+        assert made.prompts == ("", *shown)
+        assert [made.prompts[n] for n in made.prompt_of[:, 0]] == shown
 
 
 class StoppedError(Exception):

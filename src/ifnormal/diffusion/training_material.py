@@ -75,11 +75,12 @@ def material_of_folders(
         UserError: there are no images in a folder.
     """
     shape = (3, size, size)
-    images = [as_images(normal, shape)[0]]
+    images, prompts = [as_images(normal, shape)[0]], ["", prompt]
     if outliers is not None:
         images.append(as_images(outliers, shape)[0])
+        prompts.append(UNKNOWN)
     kinds = torch.cat([torch.full((len(part), 1), n + 1) for n, part in enumerate(images)])
-    return TrainingMaterial(torch.cat(images), ("", prompt, UNKNOWN), kinds, prompt)
+    return TrainingMaterial(torch.cat(images), tuple(prompts), kinds, prompt)
 
 
 def _named_normal(setup: AnomalySetup) -> tuple[Tensor, list[str]] | None:
