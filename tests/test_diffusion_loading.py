@@ -1,6 +1,8 @@
 """Folders in diffusers' format: what Stable Diffusion looks like on disk, and what is refused."""
 
 import json
+import re
+from copy import copy
 from pathlib import Path
 
 import pytest
@@ -37,10 +39,21 @@ def test_saved_and_loaded_is_the_same(folder: Path) -> None:
 
 
 def test_saving_again_replaces_the_folder_as_a_whole(folder: Path) -> None:
-    (folder / "old").touch()
+    (folder / "unet" / "old.safetensors").touch()
     save_backbone(tiny_backbone(), folder, scheduler())
-    assert not (folder / "old").exists()
+    assert not (folder / "unet" / "old.safetensors").exists()
     assert [path.name for path in folder.parent.iterdir()] == ["tiny"], "nothing half-written"
+
+
+def test_only_a_backbone_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    save_backbone(tiny_backbone(), tmp_path / "empty", scheduler())
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "beach.png").touch()
+    for taken in (tmp_path / "holiday", tmp_path / "holiday" / "beach.png"):
+        with pytest.raises(UserError, match=f"^{re.escape(str(taken))} is no backbone .*--out"):
+            save_backbone(tiny_backbone(), taken, scheduler())
+    assert (tmp_path / "holiday" / "beach.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -97,6 +110,25 @@ def test_other_kinds_are_named(folder: Path, kind: str, words: str) -> None:
     (folder / "model_index.json").write_text(json.dumps({"_class_name": kind}))
     with pytest.raises(UserError, match=f"{words}.*not supported; name a Stable Diffusion"):
         load_backbone(folder)
+
+
+def test_pipelines_without_a_unet_are_named_by_their_class(folder: Path) -> None:
+    index = {"_class_name": "CogView4Pipeline", "transformer": ["diffusers", "X"]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match=r"of the kind CogView4Pipeline.*; name a Stable Diffusion"):
+        load_backbone(folder)
+
+
+def test_unets_that_read_more_than_latents_are_refused(tmp_path: Path) -> None:
+    from diffusers import UNet2DConditionModel
+
+    plain = tiny_backbone()
+    inpainting = copy(plain)
+    unet = UNet2DConditionModel.from_config({**plain.unet.config, "in_channels": 9})
+    inpainting._modules = {**plain._modules, "unet": unet}
+    save_backbone(inpainting, tmp_path / "inpainting", scheduler())
+    with pytest.raises(UserError, match=r"reads 9 channels where latents have 4.*inpainting"):
+        load_backbone(tmp_path / "inpainting")
 
 
 def test_flow_models_are_known_by_their_scheduler(folder: Path) -> None:

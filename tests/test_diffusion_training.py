@@ -87,6 +87,14 @@ def test_grey_images_and_facts(tmp_path: Path) -> None:
     assert (tmp_path / "grey-training" / "autoencoder.jsonl").read_text().count("\n") == 1
 
 
+def test_a_folder_of_something_else_is_refused_before_the_training(tmp_path: Path) -> None:
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "beach.png").touch()
+    with pytest.raises(UserError, match="holiday is no backbone that ifnormal train-backbone made"):
+        train_backbone(material(), CONFIG, 0, tmp_path / "holiday")
+    assert [path.name for path in tmp_path.rglob("*")] == ["holiday", "beach.png"]
+
+
 def test_sides_that_cannot_be_halved_are_refused(tmp_path: Path) -> None:
     odd = replace(material(), images=torch.zeros(12, 3, 18, 18, dtype=torch.uint8))
     with pytest.raises(UserError, match=r"18x18.*multiples of 4"):

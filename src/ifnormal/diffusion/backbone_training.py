@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ifnormal.compute import channels_last, make_fabric
 from ifnormal.config.backbone import BackboneConfig
 from ifnormal.diffusion.latent_backbone import LatentBackbone, token_embeddings, tokens_of
-from ifnormal.diffusion.loading import save_backbone, schedule_of
+from ifnormal.diffusion.loading import require_replaceable, save_backbone, schedule_of
 from ifnormal.diffusion.small_backbone import (
     NOISE,
     small_autoencoder,
@@ -53,10 +53,12 @@ def train_backbone(
 
     Raises:
         DivergenceError: a loss became NaN or infinite.
-        UserError: the images are too small for the widths, or a checkpoint is of something else.
+        UserError: the images are too small for the widths, `folder` holds something other than a
+            backbone, or a checkpoint is of something else.
     """
     from diffusers import DDIMScheduler
 
+    require_replaceable(folder)
     side = max(material.images.shape[2:])
     multiple = 2 ** (len(config.autoencoder_widths) + len(config.widths) - 2)
     if any(length % multiple for length in material.images.shape[2:]):

@@ -82,8 +82,7 @@ def load_backbone(
             folder = fetch_pipeline(str(name), _OPTIONS, revision, precision)
         parts = _parts(folder)
     unet = parts["unet"]
-    if getattr(unet.config, "addition_embed_type", None) is not None:
-        raise _unsupported(str(name), _OTHERS["StableDiffusionXL"])
+    _require_plain(str(name), unet, parts["vae"])
     facts = read_json(folder / FACTS) if (folder / FACTS).exists() else {"name": str(name)}
     backbone = LatentBackbone(
         parts["vae"],
@@ -104,14 +103,32 @@ def load_backbone(
     return backbone.eval().requires_grad_(False)
 
 
+def require_replaceable(folder: Path) -> None:
+    """That a backbone saved to `folder` takes the place of nothing but an earlier backbone.
+
+    Raises:
+        UserError: it holds something else, or is no folder.
+    """
+    is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not is_free and not (folder / FACTS).is_file():
+        raise UserError(
+            f"{folder} is no backbone that ifnormal train-backbone made, and would be replaced by "
+            "one; name a new or an empty folder with --out."
+        )
+
+
 def save_backbone(backbone: LatentBackbone, folder: Path, scheduler: Any) -> None:
     """Write a backbone as a folder that diffusers' StableDiffusionPipeline reads too; atomic.
 
     Args:
         backbone: to be saved, in safetensors.
-        folder: is replaced as a whole when everything is written.
+        folder: a backbone in it is replaced as a whole when everything is written.
         scheduler: diffusers' scheduler with the noise levels it was trained with.
+
+    Raises:
+        UserError: the folder holds something else.
     """
+    require_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     half = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -178,10 +195,26 @@ def _require_supported(folder: Path) -> None:
 
 
 def _require_kind(name: str, index: Mapping[str, Any]) -> None:
-    """That a pipeline is none of those that are known not to do."""
+    """That a pipeline is none of those that are known not to do, nor one without a U-net."""
+    kind = str(index.get("_class_name", ""))
     for start, words in _OTHERS.items():
-        if str(index.get("_class_name")).startswith(start):
+        if kind.startswith(start):
             raise _unsupported(name, words)
+    if kind and not kind.startswith("StableDiffusion") and "unet" not in index:
+        raise _unsupported(name, f"of the kind {kind}, which has no U-net")
+
+
+def _require_plain(name: str, unet: Any, vae: Any) -> None:
+    """That a U-net reads latents and prompts, and nothing else."""
+    if getattr(unet.config, "addition_embed_type", None) is not None:
+        raise _unsupported(name, _OTHERS["StableDiffusionXL"])
+    read, latent = unet.config.in_channels, vae.config.latent_channels
+    if read != latent:
+        raise _unsupported(
+            name,
+            f"a model whose U-net reads {read} channels where latents have {latent}, such as for "
+            "inpainting, depth or InstructPix2Pix",
+        )
 
 
 def _parts(folder: Path) -> Mapping[str, Any]:

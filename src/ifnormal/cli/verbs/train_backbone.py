@@ -28,8 +28,10 @@ def _train_backbone(options: Options) -> None:
     from ifnormal.config import DataConfig
     from ifnormal.data import load_setup
     from ifnormal.diffusion.backbone_training import train_backbone
+    from ifnormal.diffusion.loading import require_replaceable
     from ifnormal.diffusion.training_material import material_of, material_of_folders
 
+    require_replaceable(options["out"])
     seed = options["seed"]
     if options["setup"] is not None:
         config = DataConfig(
