@@ -166,6 +166,7 @@ def fit_latent_generator(
             "seed": seed,
             "config": _comparable(config),
             "images": digest({"images": ready.images, "edited": ready.edited}),
+            "detector": digest({"scores": ready.scores, "own": ready.own}),
         },
     )
     averaged = train(stage, fabric, seed, folder, resume)["generator"]
