@@ -1,6 +1,7 @@
 """What concepts are asked for when nobody says it, and what edits lead away from."""
 
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,10 +10,13 @@ import torch
 pytest.importorskip("diffusers")
 
 from ifnormal.config.diffusion import DiffEditConfig, InversionConfig, MaskConfig
+from ifnormal.diffusion import latent_explainer
 from ifnormal.diffusion.canvas import Canvas
+from ifnormal.diffusion.diffedit import LatentEdit
 from ifnormal.diffusion.inversion_editor import inversion_edit
 from ifnormal.diffusion.latent_backbone import LatentBackbone
 from ifnormal.diffusion.latent_explainer import LatentExplainer
+from ifnormal.diffusion.memory_plan import MemoryPlan, make_do
 from ifnormal.diffusion.prompts import class_names, most_accepted, prompts_of, source_of
 from ifnormal.errors import UserError
 from test_diffusion_explainer import Brightness, pictures
@@ -89,6 +93,41 @@ def test_fit_chooses_among_the_names_by_what_the_detector_accepts(
     chosen = LatentExplainer(Brightness(), signs, config, NAMES[:2])
     chosen.fit(pictures(24, False), pictures(24, True))
     assert chosen.prompts == NAMES[:2]
+
+
+def test_names_are_tried_on_as_many_outliers_at_once_as_memory_allows(
+    signs: LatentBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen(images: int) -> tuple[list[str], list[int], list[torch.Tensor]]:
+        tried: list[int] = []
+        accepted: list[torch.Tensor] = []
+        edit, flags = LatentExplainer.edit, LatentExplainer._flags
+
+        def watched(self: LatentExplainer, part: torch.Tensor) -> tuple[Canvas, LatentEdit]:
+            tried.append(len(part))
+            return edit(self, part)
+
+        def told(self: LatentExplainer, canvas: Canvas, made: LatentEdit) -> torch.Tensor:
+            accepted.append(flags(self, canvas, made))
+            return accepted[-1]
+
+        def plan(*given: Any) -> MemoryPlan:
+            return replace(make_do(*given), images=images)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(latent_explainer, "make_do", plan)
+            patched.setattr(LatentExplainer, "edit", watched)
+            patched.setattr(LatentExplainer, "_flags", told)
+            config = InversionConfig(concepts=2, steps=4, mask=MaskConfig(maps=1))
+            explainer = LatentExplainer(Brightness(), signs, config)
+            explainer.fit(pictures(8, False), pictures(8, True))
+        return explainer.prompts, tried, accepted
+
+    together, in_parts = chosen(32), chosen(3)
+    assert together[1] == [8]
+    assert in_parts[1] == [3, 3, 2]
+    assert in_parts[0] == together[0]
+    assert torch.equal(torch.cat(in_parts[2]), torch.cat(together[2]))
 
 
 def edited(prompts: list[str], **options: Any) -> torch.Tensor:

@@ -302,7 +302,8 @@ class LatentExplainer:
         some = to_float(outliers[:: -(-len(outliers) // _TRIED)])
         every = replace(cast(InversionConfig, self.config), concepts=len(names), attempts=1)
         trial = LatentExplainer(self.detector, self.backbone, every, names, self.source)
-        accepted = ~self._flags(*trial.edit(some))
+        parts = some.split(trial._settled().images)
+        accepted = torch.cat([~self._flags(*trial.edit(part)) for part in parts])
         return most_accepted(names, accepted.float().mean(0).tolist(), self.concepts)
 
     def tensors(self) -> dict[str, Tensor]:
