@@ -1,6 +1,7 @@
 """A diffusion model from the command line: trained on folders, used by explain, and told apart."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,9 @@ import torch
 pytest.importorskip("diffusers")
 
 from ifnormal import cli
+from ifnormal.diffusion import stage
 from ifnormal.diffusion.loading import save_backbone
+from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
 from ifnormal.explanation_document import read_document
 from ifnormal.pixels import png_bytes
@@ -18,6 +21,12 @@ from tiny_backbones import SIDE, scheduler, tiny_backbone
 SMALL = (
     *("--diffusion.inversion.steps", "4", "--diffusion.inversion.concepts", "2"),
     *("--diffusion.inversion.mask.maps", "1"),
+)
+LATENT = (
+    *("--diffusion.latent.steps", "4", "--diffusion.latent.checkpoint-every", "2"),
+    *("--diffusion.latent.batch-size", "2", "--diffusion.latent.width", "16"),
+    *("--diffusion.latent.concepts", "2", "--diffusion.latent.discriminator-width", "8"),
+    *("--diffusion.latent.diffedit.steps", "4", "--diffusion.latent.diffedit.mask.maps", "1"),
 )
 
 
@@ -71,6 +80,44 @@ def test_a_saved_explainer_is_used_again(folders: Path) -> None:
     assert cli.main([*arguments, "--out", str(again)]) == 0
     first, second = Explanation.load(folders / "out"), Explanation.load(again)
     assert torch.equal(first.counterfactuals, second.counterfactuals)
+
+
+def broken_off(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Explain by G′, but stop after the first checkpoint."""
+    save = stage._save
+
+    def save_and_stop(*arguments: Any) -> None:
+        save(*arguments)
+        raise UserError("Stopped.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "_save", save_and_stop)
+        assert explain(folders, *LATENT, generator="latent") == 2
+
+
+@pytest.mark.parametrize(("more", "left"), [((), 2), (("--fresh",), 4)], ids=["again", "fresh"])
+def test_a_training_that_was_broken_off_goes_on(
+    folders: Path, more: tuple[str, ...], left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_off(folders, monkeypatch)
+    step, done = stage._step, set()
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        done.add(arguments[-1])
+        return step(*arguments)
+
+    monkeypatch.setattr(stage, "_step", counted)
+    assert explain(folders, *LATENT, *more, generator="latent") == 0
+    assert len(done) == left
+    assert Explanation.load(folders / "out").counterfactuals.shape == (3, 2, 3, SIDE, SIDE)
+
+
+def test_a_training_does_not_go_on_with_other_options(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken_off(folders, monkeypatch)
+    assert explain(folders, *LATENT, "--seed", "1", generator="latent") == 2
+    assert "was begun with explain.seed 0, not 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

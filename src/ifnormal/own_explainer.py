@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 TrainedExplainer: TypeAlias = "Explainer | LatentExplainer"
 LATENT_FORMAT = "ifnormal.latent-explainer"
 _FOOLED = 0.05  # share of edits about which the surrogate was wrong that is worth a warning
+_CHECKPOINTS = ("checkpoint", "latent generator")  # of the pixel generator, and of G′
 _COMPARED = 64  # images in full size, against the user's own scores
 # What decides on the explainer; the other options may change from one call to the next.
 _DECISIVE = (
@@ -144,9 +145,8 @@ def _begin(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig, 
         raise UserError(
             f"{out} holds a run, which this would take the place of; name another folder."
         )
-    begun = any(
-        (out / "explainer" / f"{name}.json").exists() for name in ("explainer", "checkpoint")
-    )
+    folder = out / "explainer"
+    begun = (folder / "explainer.json").exists() or _is_broken_off(folder)
     if begun and not config.fresh:
         changed = difference(read_json(out / CONFIG), options)
         if changed:
@@ -158,6 +158,11 @@ def _begin(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig, 
     require_writable(out)
     clear(out, "detector")
     update_config(out, options, fresh=True)
+
+
+def _is_broken_off(folder: Path) -> bool:
+    """Whether there is a checkpoint that a fit can go on from."""
+    return any((folder / f"{name}.json").exists() for name in _CHECKPOINTS)
 
 
 def _fit(
@@ -199,7 +204,7 @@ def _fit(
         outliers,
         config.seed,
         folder,
-        resume=(folder / "checkpoint.json").exists(),
+        resume=_is_broken_off(folder),
         false_alarm_rate=config.false_alarm_rate,
     )
     if skipped:

@@ -34,7 +34,8 @@ _EXPLANATION = rf"(explanation{_TENSORS}|images/{PICTURE.pattern}|parts/(job|par
 _MADE_BY = {
     "detector": rf"(detector/detector|judge/judge|{SECOND}/detector){_TENSORS}"
     r"|detector/losses\.jsonl",
-    "fit": rf"explainer/(explainer|checkpoint|detector/detector){_TENSORS}|explainer/losses\.jsonl"
+    "fit": rf"explainer/(explainer|checkpoint|latent generator|detector/detector){_TENSORS}"
+    r"|explainer/(losses|latent generator)\.jsonl"
     rf"|{OWN_IMAGES}/((explanation/)?{_EXPLANATION}|report\.html)",
     "explain": rf"explanation/{_EXPLANATION}",
     "evaluate": rf"gradient/{_EXPLANATION}|truth\.json|metrics\.json",
