@@ -1,5 +1,6 @@
 """Training of a small backbone: resumed it is the same, and what it is told decides."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 pytest.importorskip("diffusers")
 
 from ifnormal.diffusion import stage as stages
-from ifnormal.diffusion.backbone_training import train_backbone
+from ifnormal.diffusion.backbone_training import _reconstruction_quality, train_backbone
 from ifnormal.diffusion.loading import load_backbone
 from ifnormal.diffusion.small_backbone import small_tokenizer
 from ifnormal.diffusion.training_material import (
@@ -19,7 +20,7 @@ from ifnormal.diffusion.training_material import (
 )
 from ifnormal.errors import UserError
 from ifnormal.pixels import png_bytes
-from tiny_backbones import PROMPTS, SIDE, TINY
+from tiny_backbones import PROMPTS, SIDE, TINY, tiny_backbone
 
 CONFIG = replace(TINY, steps=4, autoencoder_steps=4, checkpoint_every=2)
 
@@ -93,6 +94,24 @@ def test_a_folder_of_something_else_is_refused_before_the_training(tmp_path: Pat
     with pytest.raises(UserError, match="holiday is no backbone that ifnormal train-backbone made"):
         train_backbone(material(), CONFIG, 0, tmp_path / "holiday")
     assert [path.name for path in tmp_path.rglob("*")] == ["holiday", "beach.png"]
+
+
+def test_seconds_before_a_break_count(tmp_path: Path) -> None:
+    train_backbone(material(), CONFIG, 0, tmp_path / "one")
+    log = tmp_path / "one-training" / "autoencoder.jsonl"
+    log.write_text(json.dumps({**json.loads(log.read_text()), "seconds": 5000.0}) + "\n")
+    again = train_backbone(material(), CONFIG, 0, tmp_path / "one", resume=True)
+    assert 5000 < again.facts["seconds"] < 6000
+
+
+def test_the_quality_of_reconstructions_is_the_same_in_parts() -> None:
+    vae, images, device = tiny_backbone().vae, material().images, torch.device("cpu")
+    decoded: list[int] = []
+    watch = vae.decoder.register_forward_pre_hook(lambda _, given: decoded.append(len(given[0])))
+    whole, in_parts = (_reconstruction_quality(vae, images, n, device) for n in (12, 5))
+    watch.remove()
+    assert decoded == [12, 5, 5, 2]
+    assert in_parts == pytest.approx(whole, abs=1e-4)
 
 
 def test_sides_that_cannot_be_halved_are_refused(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,7 +28,7 @@ class Progress:
         self._log, spent = None, 0.0
         if log is not None:
             kept = _lines_before(log, start) if start else []
-            spent = json.loads(kept[-1]).get("seconds", 0.0) if kept else 0.0
+            spent = _last_seconds(kept)
             write_atomic(log, "".join(kept))
             self._log = log.open("a", buffering=1)
         self._bar: Any = None
@@ -77,7 +78,16 @@ class Progress:
             print(f"{self._title}: {step:,} of {self._total:,}", file=sys.stderr, flush=True)
 
 
-def _lines_before(log: Path, start: int) -> list[str]:
+def logged_seconds(log: Path) -> float:
+    """How long work took, by its log: with what was done before it was resumed."""
+    return _last_seconds(_lines_before(log))
+
+
+def _last_seconds(lines: Sequence[str]) -> float:
+    return float(json.loads(lines[-1]).get("seconds", 0.0)) if lines else 0.0
+
+
+def _lines_before(log: Path, start: float = inf) -> list[str]:
     """Lines of an earlier log up to and including step `start`; half-written lines are dropped."""
     kept = []
     for line in log.read_text().splitlines() if log.exists() else []:

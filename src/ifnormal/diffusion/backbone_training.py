@@ -6,7 +6,6 @@ these latents and together with a text encoder, to tell the velocity of a noisy 
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +16,7 @@ from torch.nn import functional as F
 
 from ifnormal.compute import channels_last, make_fabric
 from ifnormal.config.backbone import BackboneConfig
+from ifnormal.diffusion.bounds import in_parts
 from ifnormal.diffusion.latent_backbone import LatentBackbone, token_embeddings, tokens_of
 from ifnormal.diffusion.loading import require_replaceable, save_backbone, schedule_of
 from ifnormal.diffusion.small_backbone import (
@@ -30,7 +30,9 @@ from ifnormal.diffusion.stage import Player, Stage, train
 from ifnormal.diffusion.training_material import TrainingMaterial
 from ifnormal.errors import UserError
 from ifnormal.pixels import to_float
+from ifnormal.progress import logged_seconds
 
+_STAGES = ("autoencoder", "noise predictor")
 _ENCODED = 512
 _HELD_OUT = 512
 
@@ -67,7 +69,7 @@ def train_backbone(
             f"as often as the widths of the backbone ask for; sides have to be multiples of "
             f"{multiple}."
         )
-    fabric, begun = make_fabric(), time.perf_counter()
+    fabric = make_fabric()
     training = folder.with_name(f"{folder.name}-training")
     torch.manual_seed(seed)
     tokenizer = small_tokenizer(material.prompts)
@@ -86,7 +88,7 @@ def train_backbone(
         return F.l1_loss(decoded, batch) + config.divergence * divergence
 
     stage = Stage(
-        "autoencoder",
+        _STAGES[0],
         (Player({"vae": vae}, autoencoder_loss),),
         config.autoencoder_steps,
         config.autoencoder_learning_rate,
@@ -98,7 +100,7 @@ def train_backbone(
     mean, deviation = _encoded(vae, images, fabric.device)
     scale = 1 / float(mean.std())
     vae.register_to_config(scaling_factor=scale)
-    quality = _reconstruction_quality(vae, images, fabric.device)
+    quality = _reconstruction_quality(vae, images, config.autoencoder_batch_size, fabric.device)
 
     schedule = schedule_of(DDIMScheduler(**NOISE), "backbone")
     tokens = tokens_of(tokenizer, material.prompts).to(fabric.device)
@@ -126,7 +128,7 @@ def train_backbone(
         return F.mse_loss(said.float(), wanted)
 
     stage = Stage(
-        "noise predictor",
+        _STAGES[1],
         (Player({"unet": unet, "text_encoder": text_encoder}, denoising_loss),),
         config.steps,
         config.learning_rate,
@@ -149,7 +151,7 @@ def train_backbone(
             "normal": material.normal,
             "images": len(images),
             "psnr": quality,
-            "seconds": time.perf_counter() - begun,
+            "seconds": sum(logged_seconds(training / f"{name}.jsonl") for name in _STAGES),
         },
     )
     backbone = backbone.cpu().eval().requires_grad_(False)
@@ -169,13 +171,16 @@ def _encoded(vae: Any, images: Tensor, device: torch.device) -> tuple[Tensor, Te
 
 
 @torch.no_grad()
-def _reconstruction_quality(vae: Any, images: Tensor, device: torch.device) -> float:
+def _reconstruction_quality(vae: Any, images: Tensor, at_once: int, device: torch.device) -> float:
     """Peak signal-to-noise ratio, in dB, of some images that came through the autoencoder."""
-    every = max(1, len(images) // _HELD_OUT)
-    given = channels_last(2 * to_float(images[::every]).to(device) - 1)
-    back = vae.decode(vae.encode(given).latent_dist.mean).sample
-    error = ((back.clamp(-1, 1) - given) / 2).square().mean()
-    return float(-10 * error.log10())
+
+    def errors(part: Tensor) -> Tensor:
+        given = channels_last(2 * to_float(part).to(device) - 1)
+        back = vae.decode(vae.encode(given).latent_dist.mean).sample
+        return ((back.clamp(-1, 1) - given) / 2).square().mean((1, 2, 3))
+
+    some = images[:: max(1, len(images) // _HELD_OUT)]
+    return float(-10 * in_parts(errors, at_once, some).mean().log10())
 
 
 def _as_rgb(images: Tensor) -> Tensor:
