@@ -1,7 +1,7 @@
 """The explainer with a diffusion model: the same door as the pixel generator's."""
 
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +15,14 @@ from ifnormal.config.diffusion import (
     LatentConfig,
     MaskConfig,
     MethodConfig,
+    method_config,
 )
 from ifnormal.diffusion.canvas import Canvas
 from ifnormal.diffusion.diffedit import LatentEdit
 from ifnormal.diffusion.latent_explainer import LatentExplainer
 from ifnormal.diffusion.loading import load_backbone, save_backbone
 from ifnormal.errors import UserError
+from ifnormal.storage import read_json, write_json
 from tiny_backbones import SIDE, scheduler, tiny_backbone
 
 INVERSION = InversionConfig(concepts=3, steps=4, mask=MaskConfig(maps=1))
@@ -123,6 +125,30 @@ def test_saved_and_loaded_it_explains_the_same(
     shutil.rmtree(tmp_path / "backbone")
     with pytest.raises(UserError, match="neither a folder nor"):
         LatentExplainer.load(tmp_path / "explainer", Brightness())
+
+
+def test_a_setting_that_was_not_saved_is_not_made_up(tmp_path: Path) -> None:
+    save_backbone(tiny_backbone(), tmp_path / "backbone", scheduler())
+    backbone = load_backbone(tmp_path / "backbone")
+    explainer = LatentExplainer(Brightness(), backbone, INVERSION, ["a sign"])
+    explainer.save(tmp_path / "explainer")
+    path = tmp_path / "explainer" / "explainer.json"
+    facts = read_json(path)
+    del facts["config"]["attempts"]
+    write_json(path, facts)
+    with pytest.raises(
+        UserError, match=r"explainer\.json.*InversionConfig lack attempts.*fit again"
+    ):
+        LatentExplainer.load(tmp_path / "explainer", Brightness())
+
+
+@pytest.mark.parametrize("nested", ["weights", "diffedit"])
+def test_settings_are_read_back_whole_or_not_at_all(nested: str) -> None:
+    saved = asdict(LATENT)
+    assert method_config("latent", saved) == LATENT
+    saved[nested].popitem()
+    with pytest.raises(TypeError, match="lack"):
+        method_config("latent", saved)
 
 
 @pytest.mark.parametrize("attempts", [1, 3])

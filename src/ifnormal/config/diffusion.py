@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from math import inf
 from typing import Any
 
@@ -201,6 +201,14 @@ class DiffusionConfig:
     latent: LatentConfig = field(default_factory=LatentConfig)
 
 
+MethodConfig = InversionConfig | DiffEditConfig | LatentConfig
+_METHODS: Mapping[str, type[MethodConfig]] = {
+    "inversion": InversionConfig,
+    "diffedit": DiffEditConfig,
+    "latent": LatentConfig,
+}
+
+
 def diffusion_config(saved: Mapping[str, Any]) -> DiffusionConfig:
     """DiffusionConfig from the JSON of `asdict`."""
     methods: Any = {name: method_config(name, saved[name]) for name in saved}
@@ -208,16 +216,27 @@ def diffusion_config(saved: Mapping[str, Any]) -> DiffusionConfig:
 
 
 def method_config(method: str, saved: Mapping[str, Any]) -> MethodConfig:
-    """The configuration of one method from the JSON of `asdict`."""
-    if method == "inversion":
-        return InversionConfig(**{**saved, "mask": MaskConfig(**saved["mask"])})
-    if method == "diffedit":
-        return DiffEditConfig(**{**saved, "mask": MaskConfig(**saved["mask"])})
-    nested = {
-        "weights": LatentWeights(**saved["weights"]),
-        "diffedit": method_config("diffedit", saved["diffedit"]),
+    """The configuration of one method from the JSON of `asdict`.
+
+    Raises:
+        TypeError: a setting is missing or unknown.
+        KeyError: there is no such method.
+    """
+    config: MethodConfig = _whole(_METHODS[method], saved)
+    return config
+
+
+def _whole(kind: Any, saved: Mapping[str, Any]) -> Any:
+    """A configuration, and those in it, of which every field was saved.
+
+    A field that came later is not filled in: its default could edit differently than before.
+    """
+    missing = [field.name for field in fields(kind) if field.name not in saved]
+    if missing:
+        raise TypeError(f"the settings of {kind.__name__} lack {', '.join(missing)}")
+    groups = {
+        field.name: _whole(type(field.default), saved[field.name])
+        for field in fields(kind)
+        if is_dataclass(field.default)
     }
-    return LatentConfig(**{**saved, **nested})
-
-
-MethodConfig = InversionConfig | DiffEditConfig | LatentConfig
+    return kind(**{**saved, **groups})
