@@ -82,6 +82,24 @@ def test_a_saved_explainer_is_used_again(folders: Path) -> None:
     assert torch.equal(first.counterfactuals, second.counterfactuals)
 
 
+def test_a_saved_explainer_keeps_its_options(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["explain", str(folders / "red"), "--explainer", str(folders / "out"), *SMALL]
+    assert cli.main([*arguments, "--out", str(folders / "again")]) == 2
+    assert "--diffusion cannot change --explainer" in capsys.readouterr().err
+
+
+def test_the_same_folder_takes_the_same_options_of_the_method(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(folders, *SMALL) == 0
+    assert explain(folders, *SMALL, "--diffusion.latent.steps", "9") == 0, "of another method"
+    assert explain(folders, *SMALL, "--diffusion.inversion.steps", "5") == 2
+    assert "begun with diffusion.inversion.steps 4, not 5" in capsys.readouterr().err
+    assert explain(folders, *SMALL, "--diffusion.inversion.steps", "5", "--fresh") == 0
+
+
 def broken_off(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Explain by G′, but stop after the first checkpoint."""
     save = stage._save

@@ -63,8 +63,11 @@ def explainer_for(
         UserError: an option is missing, a file cannot be used, or `out` holds an explainer that was
             begun with other options.
     """
+    diffusion = diffusion or DiffusionConfig()
     if config.explainer is not None:
-        _refuse(_of_a_fit(config, preprocessing, fit), "--explainer, which was fitted before")
+        given = _of_a_fit(config, preprocessing, fit)
+        given += ["diffusion"] if diffusion != DiffusionConfig() else []
+        _refuse(given, "--explainer, which was fitted before")
         return load_explainer(config.explainer, config.detector, config.trust)
     if config.detector is None:
         raise UserError(
@@ -86,10 +89,10 @@ def explainer_for(
         if training is not None and not training.exists():
             raise UserError(f"{training} does not exist; correct the folder of --{name}.")
     folder = out / "explainer"
-    _begin(config, preprocessing, fit, out)
+    _begin(config, preprocessing, fit, diffusion, out)
     if (folder / "explainer.json").exists():
         return load_explainer(folder, config.detector, config.trust)
-    return _fit(config, preprocessing, fit, diffusion or DiffusionConfig(), folder, files)
+    return _fit(config, preprocessing, fit, diffusion, folder, files)
 
 
 def _of_a_fit(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig) -> list[str]:
@@ -133,13 +136,22 @@ def load_explainer(
     return Explainer.load(folder, given, trust=trust)
 
 
-def _begin(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig, out: Path) -> None:
+def _begin(
+    config: ExplainConfig,
+    preprocessing: Preprocessing,
+    fit: FitConfig,
+    diffusion: DiffusionConfig,
+    out: Path,
+) -> None:
     """Record the options, or make sure that they are those of the first time."""
     options = {
         "explain": {name: getattr(config, name) for name in _DECISIVE},
         "preprocessing": asdict(preprocessing),
         "fit": asdict(fit),
     }
+    if config.generator != "pixel":
+        method = getattr(diffusion, config.generator)
+        options["diffusion"] = {config.generator: asdict(method)}
     begin(out)
     if (out / CONFIG).exists() and "explain" not in read_json(out / CONFIG):
         raise UserError(
