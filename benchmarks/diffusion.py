@@ -82,8 +82,14 @@ def row(variant: str, done: Sequence[Finished]) -> dict[str, Any]:
         if key == "as_named" and not done[0].run.setup.startswith(OF_SEVERAL):
             continue
         cell = summary([one.run for one in done], done, key)
-        figures |= {key: cell.mean, f"{key}_std": cell.deviation}
+        # Neither pixels nor the pipeline's own calls are counted in calls of the U-net.
+        known = cell.mean is not None and (key != "unet_calls" or cell.mean > 0)
+        figures |= {key: cell.mean, f"{key}_std": cell.deviation} if known else _unknown(key)
     return figures
+
+
+def _unknown(key: str) -> dict[str, None]:
+    return {key: None, f"{key}_std": None}
 
 
 def backbone(done: Sequence[Finished]) -> dict[str, Any]:

@@ -107,18 +107,19 @@ def diffusion_tables() -> str:
         ]
         for row in rows:
             cells = [spread(row[key], row[f"{key}_std"]) for key in known]
-            lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
+            lack = f" ({row['runs']} of {seeds} seeds)" if row["runs"] < seeds else ""
+            lines.append(f"| {row['method']}{lack} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
 def spread(mean: float | None, deviation: float | None) -> str:
-    """A figure with its deviation, with as many digits as it is worth."""
-    if mean is None:
-        return "–"
-    if deviation is None:
-        return number(mean)
-    return f"{number(mean)} ± {number(deviation)}"
+    """A figure with its deviation, both with as many decimals as the figure is worth."""
+    if not mean:
+        return "–" if mean is None else number(mean)
+    told = number(mean)
+    decimals = len(told.partition(".")[2])
+    return told if deviation is None else f"{told} ± {deviation:.{decimals}f}"
 
 
 def lowered(text: str, source: str) -> Iterator[str]:
