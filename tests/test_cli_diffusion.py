@@ -9,14 +9,15 @@ import torch
 pytest.importorskip("diffusers")
 
 from ifnormal import cli
+from ifnormal.config import ExplainConfig
 from ifnormal.diffusion import stage
 from ifnormal.diffusion.loading import save_backbone
 from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
 from ifnormal.explanation_document import read_document
 from ifnormal.pixels import png_bytes
-from ifnormal.storage import read_json
-from tiny_backbones import SIDE, scheduler, tiny_backbone
+from ifnormal.storage import read_json, write_json
+from tiny_backbones import PROMPTS, SIDE, scheduler, tiny_backbone
 
 SMALL = (
     *("--diffusion.inversion.steps", "4", "--diffusion.inversion.concepts", "2"),
@@ -88,6 +89,25 @@ def test_a_saved_explainer_keeps_its_options(
     arguments = ["explain", str(folders / "red"), "--explainer", str(folders / "out"), *SMALL]
     assert cli.main([*arguments, "--out", str(folders / "again")]) == 2
     assert "--diffusion cannot change --explainer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "source"),
+    [((), "something else"), (("--source-prompt", ""), ""), (("--source-prompt", "red"), "red")],
+    ids=["own", "none", "given"],
+)
+def test_the_word_of_the_backbone_gives_way(
+    folders: Path, more: tuple[str, ...], source: str
+) -> None:
+    write_json(folders / "backbone" / "ifnormal.json", {"prompts": PROMPTS})
+    for _ in range(2):
+        assert explain(folders, *SMALL, *more) == 0
+        assert read_json(folders / "out" / "explainer" / "explainer.json")["source"] == source
+
+
+def test_no_word_is_an_option_as_well() -> None:
+    with pytest.raises(UserError, match="--source-prompt is of a diffusion model"):
+        ExplainConfig(source_prompt="")
 
 
 def test_the_same_folder_takes_the_same_options_of_the_method(

@@ -239,8 +239,8 @@ def _unfitted(
 
     backbone = load_backbone(config.backbone, suited_precision(), tiny_decoder=config.tiny_decoder)
     method = getattr(diffusion, config.generator)
-    source = config.source_prompt or None
-    explainer = LatentExplainer(detector, backbone, method, config.prompt, source)
+    words = config.prompt, config.source_prompt
+    explainer = LatentExplainer(detector, backbone, method, *words)
     print(explainer.cost())
     return explainer
 

@@ -24,7 +24,8 @@ class ExplainConfig:
             `ifnormal train-backbone` writes, or owner/name on the hub.
         prompt: of these, what normal images are called; given as often as there are concepts, it
             names these, of "inversion".
-        source_prompt: of these, what the images to explain are called, if they have a name.
+        source_prompt: of these, what the images to explain are called, if they have a name; without
+            it, the diffusion model's own word for what is not normal, unless "" is given.
         tiny_decoder: of these, an AutoencoderTiny that the detector's gradients go through: a
             folder or owner/name on the hub. Pictures are still decoded by the diffusion model.
         explainer: folder of an explainer to use; without it, one is fitted to `normal`.
@@ -61,7 +62,7 @@ class ExplainConfig:
     generator: Literal["pixel", "inversion", "diffedit", "latent"] = "pixel"
     backbone: str | None = None
     prompt: tuple[str, ...] = ()
-    source_prompt: str = ""
+    source_prompt: str | None = None
     tiny_decoder: str | None = None
     explainer: Path | None = None
     normal: Path | None = None
@@ -101,7 +102,7 @@ class ExplainConfig:
         for name in ("backbone", "prompt", "source_prompt", "tiny_decoder"):
             option = name.replace("_", "-")
             require(
-                latent or not getattr(self, name),
+                latent or getattr(self, name) in (None, ()),
                 f"--{option} is of a diffusion model; name a --generator that uses one.",
             )
         require(
