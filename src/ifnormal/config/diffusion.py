@@ -123,7 +123,7 @@ class LatentWeights:
         minimality: of each change of the latents.
     """
 
-    gan: float = 1.0
+    gan: float = 0.3
     score: float = 1.0
     reconstruction: float = 5.0
     cycle: float = 2.0

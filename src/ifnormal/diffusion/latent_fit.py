@@ -132,10 +132,12 @@ def fit_latent_generator(
             before = _visible(to_float(ready.images[rows]).to(fabric.device)[:, None])
             logits = classifier(before.expand_as(seen).flatten(0, 1), seen.flatten(0, 1), random)
             total = total + weights.concept * objective.concept_loss(logits, concept)
+            # Not rounded: images that round to the same would have nothing to lead them apart.
+            small = _halved(pictures)
             pairs = list(combinations(range(concepts), 2))
             total = total + weights.diversity * objective.diversity_loss(
-                torch.cat([seen[:, a] for a, _ in pairs]),
-                torch.cat([seen[:, b] for _, b in pairs]),
+                torch.cat([small[:, a] for a, _ in pairs]),
+                torch.cat([small[:, b] for _, b in pairs]),
                 config.diversity_margin,
             )
         return total
@@ -239,13 +241,18 @@ def _targets(scores: Tensor, random: torch.Generator) -> Tensor:
 
 
 def _visible(images: Tensor) -> Tensor:
-    """(N, K, C, H, W) images as R and the eye see them: RGB, 8 bit, at half the resolution.
+    """(N, K, C, H, W) images as R sees them: RGB, 8 bit, at half the resolution.
 
     Rounding lets the gradient through.
     """
-    flat = F.avg_pool2d(images.flatten(0, 1), 2).unflatten(0, images.shape[:2])
-    rounded = (flat * 255).round() / 255
-    return (flat + (rounded - flat).detach()).expand(-1, -1, 3, -1, -1)
+    half = _halved(images)
+    rounded = (half * 255).round() / 255
+    return (half + (rounded - half).detach()).expand(-1, -1, 3, -1, -1)
+
+
+def _halved(images: Tensor) -> Tensor:
+    """(N, K, C, H, W) images at half the resolution."""
+    return F.avg_pool2d(images.flatten(0, 1), 2).unflatten(0, images.shape[:2])
 
 
 def _comparable(config: LatentConfig) -> dict[str, object]:
