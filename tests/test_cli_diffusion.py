@@ -63,6 +63,7 @@ def test_images_are_explained_and_told_what_it_costs(
 ) -> None:
     assert explain(folders, *SMALL) == 0
     told = capsys.readouterr().out
+    assert "synthetic outliers.\n" in told, "nothing learned from them"
     assert "Each image takes 22 calls of the U-net" in told  # 2 for the mask, 4 there, 2 x 4 x 2
     explanation = Explanation.load(folders / "out")
     assert explanation.counterfactuals.shape == (3, 2, 3, SIDE, SIDE)
@@ -135,7 +136,11 @@ def broken_off(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("more", "left"), [((), 2), (("--fresh",), 4)], ids=["again", "fresh"])
 def test_a_training_that_was_broken_off_goes_on(
-    folders: Path, more: tuple[str, ...], left: int, monkeypatch: pytest.MonkeyPatch
+    folders: Path,
+    more: tuple[str, ...],
+    left: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     broken_off(folders, monkeypatch)
     step, done = stage._step, set()
@@ -147,6 +152,7 @@ def test_a_training_that_was_broken_off_goes_on(
     monkeypatch.setattr(stage, "_step", counted)
     assert explain(folders, *LATENT, *more, generator="latent") == 0
     assert len(done) == left
+    assert "outliers; the explainer learned from these." in capsys.readouterr().out
     assert Explanation.load(folders / "out").counterfactuals.shape == (3, 2, 3, SIDE, SIDE)
 
 

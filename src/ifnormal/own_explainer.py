@@ -37,6 +37,7 @@ TrainedExplainer: TypeAlias = "Explainer | LatentExplainer"
 LATENT_FORMAT = "ifnormal.latent-explainer"
 _FOOLED = 0.05  # share of edits about which the surrogate was wrong that is worth a warning
 _CHECKPOINTS = ("checkpoint", "latent generator")  # of the pixel generator, and of G′
+_UNTRAINED = ("inversion", "diffedit")  # generators
 _COMPARED = 64  # images in full size, against the user's own scores
 # What decides on the explainer; the other options may change from one call to the next.
 _DECISIVE = (
@@ -255,9 +256,11 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
             "whole images; a larger --size brings them nearer."
         )
     if synthetic := facts.get("synthetic_outliers"):
+        learned = facts.get("generator") not in _UNTRAINED
+        )
         notes.append(
             f"The detector flags {synthetic['flagged']:,} of {synthetic['made']:,} synthetic "
-            "outliers; the explainer learned from these."
+            + ("outliers; the explainer learned from these." if learned else "outliers.")
         )
     if surrogate := facts.get("surrogate"):
         fresh, used = surrogate["on_fresh_edits"], surrogate["queries"]["used"]
