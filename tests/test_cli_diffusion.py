@@ -75,11 +75,15 @@ def test_images_are_explained_and_told_what_it_costs(
     assert saved["backbone"] == str((folders / "backbone").resolve())
 
 
-def test_a_saved_explainer_is_used_again(folders: Path) -> None:
-    assert explain(folders, *SMALL) == 0
+def test_a_saved_explainer_is_used_again(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cost = "Each image takes 22 calls of the U-net"
+    for _ in range(2):
+        assert explain(folders, *SMALL) == 0
+        assert cost in capsys.readouterr().out
     again = folders / "again"
     arguments = ["explain", str(folders / "red"), "--explainer", str(folders / "out"), "--trust"]
     assert cli.main([*arguments, "--out", str(again)]) == 0
+    assert cost in capsys.readouterr().out
     first, second = Explanation.load(folders / "out"), Explanation.load(again)
     assert torch.equal(first.counterfactuals, second.counterfactuals)
 

@@ -69,7 +69,7 @@ def explainer_for(
         given = _of_a_fit(config, preprocessing, fit)
         given += ["diffusion"] if diffusion != DiffusionConfig() else []
         _refuse(given, "--explainer, which was fitted before")
-        return load_explainer(config.explainer, config.detector, config.trust)
+        return _loaded(config.explainer, config)
     if config.detector is None:
         raise UserError(
             "Name a detector with --detector, or an explainer that knows its own with --explainer; "
@@ -92,8 +92,16 @@ def explainer_for(
     folder = out / "explainer"
     _begin(config, preprocessing, fit, diffusion, out)
     if (folder / "explainer.json").exists():
-        return load_explainer(folder, config.detector, config.trust)
+        return _loaded(folder, config)
     return _fit(config, preprocessing, fit, diffusion, folder, files)
+
+
+def _loaded(folder: Path, config: ExplainConfig) -> TrainedExplainer:
+    """An explainer that was fitted before; tells again what its images cost."""
+    explainer = load_explainer(folder, config.detector, config.trust)
+    if not isinstance(explainer, Explainer):
+        print(explainer.cost())
+    return explainer
 
 
 def _of_a_fit(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig) -> list[str]:
@@ -257,7 +265,6 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
         )
     if synthetic := facts.get("synthetic_outliers"):
         learned = facts.get("generator") not in _UNTRAINED
-        )
         notes.append(
             f"The detector flags {synthetic['flagged']:,} of {synthetic['made']:,} synthetic "
             + ("outliers; the explainer learned from these." if learned else "outliers.")
