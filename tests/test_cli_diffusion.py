@@ -19,10 +19,8 @@ from ifnormal.pixels import png_bytes
 from ifnormal.storage import read_json, write_json
 from tiny_backbones import PROMPTS, SIDE, scheduler, tiny_backbone
 
-SMALL = (
-    *("--diffusion.inversion.steps", "4", "--diffusion.inversion.concepts", "2"),
-    *("--diffusion.inversion.mask.maps", "1"),
-)
+FAST = ("--diffusion.inversion.steps", "4", "--diffusion.inversion.mask.maps", "1")
+SMALL = (*FAST, "--diffusion.inversion.concepts", "2")
 LATENT = (
     *("--diffusion.latent.steps", "4", "--diffusion.latent.checkpoint-every", "2"),
     *("--diffusion.latent.batch-size", "2", "--diffusion.latent.width", "16"),
@@ -73,6 +71,13 @@ def test_images_are_explained_and_told_what_it_costs(
     assert (folders / "out" / "report.html").exists()
     saved = read_json(folders / "out" / "explainer" / "explainer.json")
     assert saved["backbone"] == str((folders / "backbone").resolve())
+
+
+def test_several_prompts_say_how_many_concepts_there_are(folders: Path) -> None:
+    for _ in range(2):
+        assert explain(folders, *FAST, "--prompt", "speed limit 30") == 0
+    head = read_document(folders / "out").head
+    assert (head.concepts, head.facts["prompts"]) == (2, ["a sign", "speed limit 30"])
 
 
 def test_a_saved_explainer_is_used_again(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:

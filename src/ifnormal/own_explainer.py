@@ -90,6 +90,7 @@ def explainer_for(
         if training is not None and not training.exists():
             raise UserError(f"{training} does not exist; correct the folder of --{name}.")
     folder = out / "explainer"
+    diffusion = _counted(diffusion, config)
     _begin(config, preprocessing, fit, diffusion, out)
     if (folder / "explainer.json").exists():
         return _loaded(folder, config)
@@ -102,6 +103,14 @@ def _loaded(folder: Path, config: ExplainConfig) -> TrainedExplainer:
     if not isinstance(explainer, Explainer):
         print(explainer.cost())
     return explainer
+
+
+def _counted(diffusion: DiffusionConfig, config: ExplainConfig) -> DiffusionConfig:
+    """With as many concepts of the method inversion as the prompts name, unless told otherwise."""
+    method, named = diffusion.inversion, len(config.prompt)
+    if named < 2 or method.concepts != DiffusionConfig().inversion.concepts:
+        return diffusion
+    return replace(diffusion, inversion=replace(method, concepts=named))
 
 
 def _of_a_fit(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig) -> list[str]:

@@ -22,8 +22,8 @@ class ExplainConfig:
             "diffedit" use a diffusion model as it is, "latent" is trained on top of it.
         backbone: of the last three, the diffusion model: a folder in diffusers' format, such as
             `ifnormal train-backbone` writes, or owner/name on the hub.
-        prompt: of these, what normal images are called; given as often as there are concepts, it
-            names these, of "inversion".
+        prompt: of these, what normal images are called; given several times, it names the concepts
+            of "inversion", as many as there shall be.
         source_prompt: of these, what the images to explain are called, if they have a name; without
             it, the diffusion model's own word for what is not normal, unless "" is given.
         tiny_decoder: of these, an AutoencoderTiny that the detector's gradients go through: a
