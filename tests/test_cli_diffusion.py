@@ -80,6 +80,16 @@ def test_several_prompts_say_how_many_concepts_there_are(folders: Path) -> None:
     assert (head.concepts, head.facts["prompts"]) == (2, ["a sign", "speed limit 30"])
 
 
+def test_a_detector_that_has_its_own_threshold_is_explained_too(folders: Path) -> None:
+    assert explain(folders, *SMALL) == 0
+    calibrated = folders / "out" / "explainer" / "detector"
+    again = folders / "again"
+    more = ("--detector", str(calibrated), "--out", str(again), "--trust")
+    assert explain(folders, *SMALL, *more) == 0
+    first, second = Explanation.load(folders / "out"), Explanation.load(again)
+    assert torch.equal(first.counterfactuals, second.counterfactuals)
+
+
 def test_a_saved_explainer_is_used_again(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cost = "Each image takes 22 calls of the U-net"
     for _ in range(2):

@@ -39,10 +39,11 @@ _FOOLED = 0.05  # share of edits about which the surrogate was wrong that is wor
 _CHECKPOINTS = ("checkpoint", "latent generator")  # of the pixel generator, and of G′
 _UNTRAINED = ("inversion", "diffedit")  # generators
 _COMPARED = 64  # images in full size, against the user's own scores
+_OF_GENERATOR = ("generator", "backbone", "prompt", "source_prompt", "tiny_decoder")
 # What decides on the explainer; the other options may change from one call to the next.
 _DECISIVE = (
     *("detector", "normal", "outliers", "black_box", "expect", "size", "channels"),
-    *("generator", "backbone", "prompt", "source_prompt", "tiny_decoder"),
+    *_OF_GENERATOR,
     *("threshold", "false_alarm_rate", "higher_is", "seed"),
 )
 
@@ -221,7 +222,9 @@ def _fit(
             _meet_expectations(detector, edited, config.expect, [*normal_files, *files])
         detector = detector.at(_shape(config, normal_files, detector.model.input_shape))
     else:
-        given = _of_a_fit(replace(config, normal=None, outliers=None), preprocessing, FitConfig())
+        usual = {name: getattr(ExplainConfig(), name) for name in _OF_GENERATOR}
+        of_calibration = replace(config, normal=None, outliers=None, **usual)
+        given = _of_a_fit(of_calibration, preprocessing, FitConfig())
         _refuse(given, f"{config.detector}, which has its own scores and threshold")
     normal, skipped = _read(normal_files, detector.shape, config)
     outliers = None

@@ -51,7 +51,7 @@ METHODS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
         {**_HARD, "diffusion.diffedit.mask.threshold": 1.5},
     ),
     "pipeline": ("DiffEdit of diffusers, threshold 3.0", "pipeline", {}),
-    "latent": ("latent generator G′", "latent", {}),
+    "latent": ("latent generator", "latent", {}),
     "inversion": ("inversion editor", "inversion", {}),
     "inversion-guided": (
         "inversion editor with the detector's guidance",
