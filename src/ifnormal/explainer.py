@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ifnormal.compute import channels_last, has_fast_bfloat16, make_fabric
 from ifnormal.config import FitConfig, adapted_to, fit_config
-from ifnormal.data.given import GivenImages, as_images
+from ifnormal.data.given import GivenImages
 from ifnormal.detectors.detector import (
     Detector,
     batch_size_for,
@@ -23,7 +23,7 @@ from ifnormal.detectors.detector import (
 from ifnormal.detectors.loading import saved_detector
 from ifnormal.detectors.surrogate import Surrogate
 from ifnormal.errors import UserError, one_line
-from ifnormal.explaining import ScoredEdits, explanation_of
+from ifnormal.explaining import ScoredEdits, anomalies_of, explanation_of
 from ifnormal.explanation import Explanation
 from ifnormal.fit import fit
 from ifnormal.generators.concept_classifier import (
@@ -183,9 +183,7 @@ class Explainer:
             UserError: there are no images, or not of the detector's shape.
         """
         self._trained()
-        images, known = as_images(anomalies, self.detector.shape)
-        if len(images) == 0:
-            raise UserError("There are no images to explain; give at least one.")
+        images, names = anomalies_of(anomalies, names, self.detector.shape)
         floats, concepts = to_float(images), range(self.config.concepts)
         edits = torch.stack([quantize(self.edit(floats, 0.0, k)) for k in concepts], 1)
         before, features = self._inspect(images)
@@ -202,7 +200,7 @@ class Explainer:
         return explanation_of(
             self.detector,
             ScoredEdits(images, edits, followed, shares, before, after, along, probabilities),
-            tuple(names) if names is not None else known,
+            names,
             self.facts,
             self.surrogate,
         )

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ifnormal.data.given import GivenImages
+from ifnormal.data.given import GivenImages, as_images
 from ifnormal.detectors.detector import (
     Detector,
     detector_facts,
@@ -18,6 +18,7 @@ from ifnormal.detectors.detector import (
     own_scores,
     own_threshold,
 )
+from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
 from ifnormal.heatmaps.shown import heatmap_source, heatmaps
 
@@ -50,6 +51,20 @@ class AnyExplainer(Protocol):
     def tensors(self) -> dict[str, Tensor]:
         """All weights that were trained for it, by name."""
         ...
+
+
+def anomalies_of(
+    given: GivenImages, names: Sequence[str] | None, shape: tuple[int, int, int]
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Images to explain, (N, C, H, W) uint8, and N names: those given, their paths or numbers.
+
+    Raises:
+        UserError: there are no images, or not of the detector's shape.
+    """
+    images, known = as_images(given, shape)
+    if len(images) == 0:
+        raise UserError("There are no images to explain; give at least one.")
+    return images, known if names is None else tuple(names)
 
 
 @dataclass(frozen=True, eq=False)

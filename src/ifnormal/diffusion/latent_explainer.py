@@ -17,7 +17,7 @@ from ifnormal.config.diffusion import (
     MethodConfig,
     method_config,
 )
-from ifnormal.data.given import GivenImages, as_images
+from ifnormal.data.given import GivenImages
 from ifnormal.detectors.detector import (
     Detector,
     device_of,
@@ -44,7 +44,7 @@ from ifnormal.diffusion.prompts import (
 )
 from ifnormal.diffusion.traversal import traversal
 from ifnormal.errors import UserError, one_line
-from ifnormal.explaining import ScoredEdits, explanation_of
+from ifnormal.explaining import ScoredEdits, anomalies_of, explanation_of
 from ifnormal.explanation import Explanation
 from ifnormal.pixels import quantize, to_float
 from ifnormal.preparation import prepare_given
@@ -261,9 +261,7 @@ class LatentExplainer:
         Raises:
             UserError: there are no images, or not of the detector's shape.
         """
-        images, known = as_images(anomalies, self.detector.shape)
-        if len(images) == 0:
-            raise UserError("There are no images to explain; give at least one.")
+        images, names = anomalies_of(anomalies, names, self.detector.shape)
         shares = torch.linspace(1, 0, traversal_steps)
         edits, ways, left = [], [], min(traversals, len(images))
         for part in images.split(self._settled().images):
@@ -280,9 +278,7 @@ class LatentExplainer:
         scored = ScoredEdits.by(
             self.detector, images, torch.cat(edits), torch.cat([none, *ways]), shares
         )
-        return explanation_of(
-            self.detector, scored, tuple(names) if names is not None else known, self.facts
-        )
+        return explanation_of(self.detector, scored, names, self.facts)
 
     def edit(self, images: Tensor) -> tuple[Canvas, LatentEdit]:
         """Edit (N, C, H, W) float images in [0, 1]; what to paint, and on what."""
