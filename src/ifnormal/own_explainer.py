@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -24,17 +24,16 @@ from ifnormal.detectors.adapted import AdaptedDetector
 from ifnormal.detectors.detector import Detector, detector_facts
 from ifnormal.detectors.expected import check_expected, match_expected, read_expected
 from ifnormal.detectors.loading import load_detector
+from ifnormal.diffusion.latent_explainer import FORMAT as LATENT_FORMAT
+from ifnormal.diffusion.latent_explainer import LatentExplainer
+from ifnormal.diffusion.loading import load_backbone, suited_precision
 from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.pixels import to_float
 from ifnormal.run_folder import CONFIG, begin, clear, difference, require_writable, update_config
 from ifnormal.storage import read_json
 
-if TYPE_CHECKING:
-    from ifnormal.diffusion.latent_explainer import LatentExplainer
-
-TrainedExplainer: TypeAlias = "Explainer | LatentExplainer"
-LATENT_FORMAT = "ifnormal.latent-explainer"
+TrainedExplainer: TypeAlias = Explainer | LatentExplainer
 _FOOLED = 0.05  # share of edits about which the surrogate was wrong that is worth a warning
 _CHECKPOINTS = ("checkpoint", "latent generator")  # of the pixel generator, and of G′
 _UNTRAINED = ("inversion", "diffedit")  # generators
@@ -149,8 +148,6 @@ def load_explainer(
     if given is None and not (folder / "detector").exists():
         given = folder.parent / "detector"  # of a run
     if read_json(folder / "explainer.json").get("format") == LATENT_FORMAT:
-        from ifnormal.diffusion.latent_explainer import LatentExplainer
-
         return LatentExplainer.load(folder, given, trust=trust)
     return Explainer.load(folder, given, trust=trust)
 
@@ -255,9 +252,6 @@ def _unfitted(
     if config.generator == "pixel":
         return Explainer(detector, fit)
     assert config.backbone is not None
-    from ifnormal.diffusion.latent_explainer import LatentExplainer
-    from ifnormal.diffusion.loading import load_backbone, suited_precision
-
     backbone = load_backbone(config.backbone, suited_precision(), tiny_decoder=config.tiny_decoder)
     method = getattr(diffusion, config.generator)
     words = config.prompt, config.source_prompt
