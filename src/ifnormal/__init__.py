@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ifnormal.version import __version__
+
 if TYPE_CHECKING:
     from ifnormal.config import (
         DataConfig,
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from ifnormal.explanation import Explanation
     from ifnormal.report import write_report
 
-__version__ = "0.1.0"
 
 __all__ = [
     "AnomalySetup",

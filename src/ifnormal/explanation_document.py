@@ -83,7 +83,7 @@ def write_document(
     Raises:
         ValueError: a number is NaN or infinite.
     """
-    from ifnormal import __version__
+    from ifnormal.version import __version__
 
     detector = {
         **head.detector,

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ifnormal import __version__
 from ifnormal.errors import UserError
 from ifnormal.generators.pixel import Generator
 from ifnormal.pixels import quantize, to_float
 from ifnormal.storage import write_atomic
+from ifnormal.version import __version__
 
 if TYPE_CHECKING:
     from ifnormal.explainer import Explainer

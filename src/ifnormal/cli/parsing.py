@@ -9,8 +9,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from ifnormal import __version__
 from ifnormal.cli.verb import Verb
+from ifnormal.version import __version__
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
