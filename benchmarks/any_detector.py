@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ifnormal.common.provenance import versions
+from ifnormal.common.storage import read_json, write_json
 from ifnormal.config import DataConfig, FitConfig
 from ifnormal.data import load_setup
 from ifnormal.detectors.adapted import adapt
@@ -30,8 +32,6 @@ from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.explainer import Explainer
 from ifnormal.metrics.evaluate import evaluate
 from ifnormal.metrics.normality_auroc import auroc
-from ifnormal.run_folder import versions
-from ifnormal.storage import read_json, write_json
 from trained_once import trained_detector, trained_judge
 
 RESULTS = Path(__file__).parent / "results" / "any-detector.json"

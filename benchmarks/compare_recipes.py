@@ -15,14 +15,14 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from ifnormal.common.provenance import versions
+from ifnormal.common.storage import read_json, write_json
 from ifnormal.config import DataConfig, FitConfig, Weights
 from ifnormal.data import load_setup
 from ifnormal.detectors.detector import in_batches
 from ifnormal.explainer import Explainer
 from ifnormal.metrics.evaluate import evaluate
 from ifnormal.metrics.normality_auroc import auroc
-from ifnormal.run_folder import versions
-from ifnormal.storage import read_json, write_json
 from trained_once import trained_detector, trained_judge
 
 RESULTS = Path(__file__).parent / "results" / "recipes.json"

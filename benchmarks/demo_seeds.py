@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from ifnormal.storage import read_json, write_json
+from ifnormal.common.storage import read_json, write_json
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -25,7 +25,7 @@ from ifnormal.benchmarks.provenance import origin_of
 from ifnormal.benchmarks.summary import summary
 from ifnormal.benchmarks.sweep import draw_figures
 from ifnormal.benchmarks.sweep_folder import Plan, finished, read_plan
-from ifnormal.storage import read_json, write_json
+from ifnormal.common.storage import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 # Of a picture in the documentation: enough to judge it by, at a third of the size.

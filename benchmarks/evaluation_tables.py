@@ -17,7 +17,7 @@ from typing import Any
 from ifnormal.benchmarks.experiment import Cell, Table
 from ifnormal.benchmarks.experiments.diffusion import COLUMNS
 from ifnormal.benchmarks.tables import Origin, number, render
-from ifnormal.storage import read_json, write_atomic
+from ifnormal.common.storage import read_json, write_atomic
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"

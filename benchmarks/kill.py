@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    from ifnormal.run_folder import provenance
-    from ifnormal.storage import write_json
+    from ifnormal.common.provenance import provenance
+    from ifnormal.common.storage import write_json
 
     with TemporaryDirectory() as folder:
         works = make_works(Path(folder))
@@ -106,9 +106,9 @@ def make_works(folder: Path) -> dict[str, Work]:
 
 def write_pictures(run: Path, folder: Path) -> None:
     """Test images of the run as files, and some that cannot be read."""
+    from ifnormal.common.pixels import png_bytes
     from ifnormal.config import data_config
     from ifnormal.data import load_setup
-    from ifnormal.pixels import png_bytes
     from ifnormal.run_folder import read_config
 
     config = read_config(run)
@@ -156,7 +156,7 @@ def try_kills(work: Work, folder: Path, kills: int, seed: int) -> dict[str, Any]
 
 def state(place: Path, content: Mapping[str, bytes], expected: Mapping[str, bytes]) -> str:
     """What a killed work left, in words; every file that would be read as good must be good."""
-    from ifnormal.storage import load_tensors
+    from ifnormal.common.storage import load_tensors
 
     halves = sum(bool(_HALF.fullmatch(path.name)) for path in place.rglob("*"))
     step = 0

@@ -21,8 +21,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ifnormal.common.storage import write_json
 from ifnormal.config import DataConfig, DetectorConfig, FitConfig, GeneratorConfig
-from ifnormal.storage import write_json
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 GOAL = 1.2
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if min(options.images) < 1:
         parser.error("--images must be at least 1.")
-    from ifnormal.run_folder import provenance
+    from ifnormal.common.provenance import provenance
 
     figures = {}
     with TemporaryDirectory() as folder:
@@ -79,8 +79,8 @@ def write_pictures(folder: Path, count: int) -> None:
     """Coloured digits over and over as PNG files, a thousand a folder."""
     import torch
 
+    from ifnormal.common.pixels import png_bytes
     from ifnormal.data import load_setup
-    from ifnormal.pixels import png_bytes
 
     setup = load_setup(DataConfig(drawings=1000, outliers=500), seed=0)
     known = [png_bytes(i) for i in torch.cat([setup.test_normal, setup.test_anomalies])]

@@ -22,6 +22,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ifnormal.common.pixels import to_pil
+from ifnormal.common.storage import write_json
 from ifnormal.config import DataConfig, RefineConfig, ThriftConfig
 from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
@@ -34,9 +36,7 @@ from ifnormal.metrics.fid import fid_n
 from ifnormal.metrics.judge import AttributeJudge
 from ifnormal.metrics.truth import truth
 from ifnormal.metrics.validity import validity
-from ifnormal.pixels import to_pil
 from ifnormal.refinement import refine
-from ifnormal.storage import write_json
 from ifnormal.thrift import thrift
 
 RESULTS = Path(__file__).parent / "results"

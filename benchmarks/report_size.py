@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ifnormal.common.provenance import versions
+from ifnormal.common.storage import write_json
 from ifnormal.explanation_document import picture_name, write_document
 from ifnormal.explanation_entries import Counterfactual, ExplainedImage, Head, Way
-from ifnormal.run_folder import versions
-from ifnormal.storage import write_json
 
 RESULTS = Path(__file__).parent / "results" / "report.json"
 CONCEPTS, STEPS, THRESHOLD = 2, 9, 0.5

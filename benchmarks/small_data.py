@@ -27,7 +27,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from ifnormal.compute import has_fast_bfloat16
+from ifnormal.common.compute import has_fast_bfloat16
+from ifnormal.common.pixels import to_float, to_pil
+from ifnormal.common.provenance import versions
+from ifnormal.common.storage import write_json
 from ifnormal.config import DetectorConfig, FitConfig, adapted_to
 from ifnormal.data.parquet import ParquetImages
 from ifnormal.data.sampling import generator
@@ -42,9 +45,6 @@ from ifnormal.metrics.distance import mse
 from ifnormal.metrics.fid import fid_n
 from ifnormal.metrics.normality_auroc import auroc, normality_auroc
 from ifnormal.metrics.validity import validity
-from ifnormal.pixels import to_float, to_pil
-from ifnormal.run_folder import versions
-from ifnormal.storage import write_json
 
 ROOT = Path(__file__).parent.parent
 _VISIBLE = 25  # of 255: a pixel that changed by less is not seen to have changed

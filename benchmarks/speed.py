@@ -31,16 +31,16 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from ifnormal.compute import has_fast_bfloat16
+from ifnormal.common.compute import has_fast_bfloat16
+from ifnormal.common.pixels import quantize, to_float
+from ifnormal.common.provenance import versions
+from ifnormal.common.storage import write_json
 from ifnormal.config import DetectorConfig, FitConfig
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.detector import Detector
 from ifnormal.detectors.training import train_detector
 from ifnormal.explainer import Explainer
 from ifnormal.fit import fit
-from ifnormal.pixels import quantize, to_float
-from ifnormal.run_folder import versions
-from ifnormal.storage import write_json
 from ifnormal.training_state import TrainingState, unwrapped
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"

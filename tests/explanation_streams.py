@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import ifnormal.explanation_stream
+from ifnormal.common.pixels import png_bytes
 from ifnormal.data.folder import find_images
 from ifnormal.explainer import Explainer
 from ifnormal.explanation_document import read_document
 from ifnormal.explanation_stream import Streaming, Summary, explain_images
-from ifnormal.pixels import png_bytes
 from known_detectors import KnownDetector, blue, mean_color, red, tiny
 
 SIZE = 8  # images a part, so that a few images are many parts

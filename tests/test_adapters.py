@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from ifnormal.cli import main
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import to_float
 from ifnormal.detectors.adapted import AdaptedDetector
 from ifnormal.detectors.adapters import ADAPTERS
 from ifnormal.detectors.contract import check_contract
 from ifnormal.detectors.detector import higher_is, in_batches, own_scores, own_threshold
 from ifnormal.detectors.loading import load_detector
 from ifnormal.detectors.saving import load_adapted
-from ifnormal.errors import UserError
-from ifnormal.pixels import to_float
 from known_detectors import blue, red
 from users_models import MAKERS, needs_adapters
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import users_models
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import to_float
 from ifnormal.detectors.adapted import AdaptedDetector, adapt
 from ifnormal.detectors.adapters import Adapter
 from ifnormal.detectors.contract import check_contract
 from ifnormal.detectors.loading import load_detector
-from ifnormal.errors import UserError
 from ifnormal.identity import detector_identity
-from ifnormal.pixels import to_float
 from known_detectors import COLOR, blue, red
 from users_models import Anomalib, RedNetwork, export_onnx, needs_adapters
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import users_models
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import to_float
 from ifnormal.detectors.adapted import adapt
 from ifnormal.detectors.contract import check_contract
 from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.loading import load_detector
-from ifnormal.errors import UserError
-from ifnormal.pixels import to_float
 from known_detectors import COLOR, blue, red
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from app_server import serving
 from chromium import chromium, needs_chromium
 from ifnormal.app.what_if import edit, scored
-from ifnormal.pixels import png_bytes, to_pil
+from ifnormal.common.pixels import png_bytes, to_pil
 from known_detectors import red
 from known_explainers import color_explainer
 

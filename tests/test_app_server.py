@@ -17,7 +17,7 @@ import pytest
 from app_server import free_port, serving
 from ifnormal.app.uploads import LARGEST_UPLOAD
 from ifnormal.cli import main
-from ifnormal.pixels import png_bytes
+from ifnormal.common.pixels import png_bytes
 from known_detectors import red
 
 pytest.importorskip("gradio")

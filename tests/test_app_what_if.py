@@ -24,8 +24,8 @@ from ifnormal.app.what_if import (
     scored,
     units,
 )
-from ifnormal.errors import UserError
-from ifnormal.pixels import png_bytes
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import png_bytes
 from known_detectors import blue, mean_color, red
 from known_explainers import color_explainer
 

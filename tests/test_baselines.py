@@ -15,7 +15,7 @@ from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.experiment import Finished, Selection, Workplace
 from ifnormal.benchmarks.experiments.baselines import EXPERIMENT
 from ifnormal.benchmarks.materials import setup_of
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 from ifnormal.heatmaps.autoencoder import train_autoencoder
 from known_detectors import blue, mean_color, red
 

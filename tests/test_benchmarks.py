@@ -8,9 +8,9 @@ from types import ModuleType
 import pytest
 import torch
 
+from ifnormal.common.storage import read_json
 from ifnormal.config import FitConfig, GeneratorConfig
 from ifnormal.fit import fit
-from ifnormal.storage import read_json
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TINY = FitConfig(

@@ -28,8 +28,8 @@ from ifnormal.benchmarks.engines.ray import on_ray
 from ifnormal.benchmarks.experiment import Selection, Workplace
 from ifnormal.benchmarks.sweep import Engine, planned, sweep
 from ifnormal.benchmarks.sweep_folder import LOCKS, Outcome
-from ifnormal.errors import UserError
-from ifnormal.storage import read_json, write_atomic
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import read_json, write_atomic
 
 BOTH = Selection(seeds=(0, 1))
 _PATIENCE = 300.0

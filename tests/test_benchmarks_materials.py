@@ -19,9 +19,9 @@ from ifnormal.benchmarks.experiment import Workplace
 from ifnormal.benchmarks.materials import fitted, trained_detector
 from ifnormal.benchmarks.options import configs_of, with_options
 from ifnormal.benchmarks.preview import write_preview
+from ifnormal.common.errors import UserError
 from ifnormal.config import DetectorConfig, FitConfig, GeneratorConfig
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
 

@@ -40,8 +40,8 @@ from ifnormal.benchmarks.planted.figures import heat_figures
 from ifnormal.benchmarks.planted.kinds import KINDS
 from ifnormal.benchmarks.planted.planted_run import MATERIAL
 from ifnormal.benchmarks.planted.watermark import mark, watermark_region
-from ifnormal.errors import UserError
-from ifnormal.storage import write_json
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import write_json
 from known_detectors import KnownDetector
 
 DATA = os.environ.get("IFNORMAL_DATA")

@@ -26,9 +26,9 @@ from ifnormal.benchmarks.experiments import EXPERIMENTS, experiment_named
 from ifnormal.benchmarks.options import spelled_out
 from ifnormal.benchmarks.sweep import Shard, Swept, planned, sweep
 from ifnormal.benchmarks.sweep_folder import LOCKS, Outcome, read_plan, remember_plan
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import read_json
 from ifnormal.config import FitConfig
-from ifnormal.errors import UserError
-from ifnormal.storage import read_json
 
 BOTH = Selection(seeds=(0, 1))
 

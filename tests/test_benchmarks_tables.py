@@ -16,8 +16,8 @@ from ifnormal.benchmarks.paper_figures import paper_figure
 from ifnormal.benchmarks.sweep import planned, tables_of, write_tables
 from ifnormal.benchmarks.sweep_folder import remember_plan, write_failure
 from ifnormal.benchmarks.tables import Format, Origin, number, render
-from ifnormal.errors import UserError
-from ifnormal.storage import write_json
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import write_json
 
 CELLS = {
     "whole": Cell(55.23, 3.14159, runs=7, expected=7, paper=55.6),

@@ -18,6 +18,7 @@ from ifnormal import cli
 from ifnormal.cli import main, parsing
 from ifnormal.cli.figures import show_figures
 from ifnormal.cli.verb import Verb
+from ifnormal.common.errors import DivergenceError
 from ifnormal.config import (
     DataConfig,
     DemoConfig,
@@ -26,7 +27,6 @@ from ifnormal.config import (
     data_config,
     fit_config,
 )
-from ifnormal.errors import DivergenceError
 
 VERBS = ["demo", "train-detector", "fit", "explain", "evaluate", "report"]
 

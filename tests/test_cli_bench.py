@@ -18,7 +18,7 @@ from ifnormal.benchmarks.experiment import Selection, Workplace
 from ifnormal.benchmarks.sweep import Shard, Swept, planned
 from ifnormal.benchmarks.sweep_folder import Outcome, remember_plan
 from ifnormal.cli import main
-from ifnormal.storage import write_json
+from ifnormal.common.storage import write_json
 
 
 @pytest.fixture(autouse=True)

@@ -9,14 +9,14 @@ import torch
 pytest.importorskip("diffusers")
 
 from ifnormal import cli
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import png_bytes
+from ifnormal.common.storage import read_json, write_json
 from ifnormal.config import ExplainConfig
 from ifnormal.diffusion import stage
 from ifnormal.diffusion.loading import save_backbone
-from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
 from ifnormal.explanation_document import read_document
-from ifnormal.pixels import png_bytes
-from ifnormal.storage import read_json, write_json
 from tiny_backbones import PROMPTS, SIDE, scheduler, tiny_backbone
 
 FAST = ("--diffusion.inversion.steps", "4", "--diffusion.inversion.mask.maps", "1")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ifnormal import compute
-from ifnormal.compute import channels_last, has_fast_bfloat16, make_fabric
+from ifnormal.common import compute
+from ifnormal.common.compute import channels_last, has_fast_bfloat16, make_fabric
 
 
 def product_type(precision: str) -> torch.dtype:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import pytest
 
 from ifnormal import config
+from ifnormal.common.errors import UserError
 from ifnormal.config import (
     DataConfig,
     DemoConfig,
@@ -22,7 +23,6 @@ from ifnormal.config import (
     Weights,
     adapted_to,
 )
-from ifnormal.errors import UserError
 
 CONFIGS = [
     value

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from ifnormal.benchmarks.listing import listing
+from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
 from ifnormal.data import BUILDERS, load_setup
 from ifnormal.data.cards import FOLDER, VARIABLE, Builder, Card, all_cards, card
-from ifnormal.errors import UserError
 
 CARD = """
 family: mine

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ifnormal.common.errors import UserError
 from ifnormal.data import digits
 from ifnormal.data.digits import EmbeddedDigits
-from ifnormal.errors import UserError
 
 
 def test_every_digit_is_split_four_hundred_to_one_hundred() -> None:

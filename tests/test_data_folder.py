@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ifnormal.common.errors import UserError
 from ifnormal.data import reading
 from ifnormal.data.folder import ImageFolder, read_images
 from ifnormal.data.reading import decode
-from ifnormal.errors import UserError
 
 
 def save(path: Path, value: int = 0, size: tuple[int, int] = (4, 4)) -> Path:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ifnormal.cli import main
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import to_pil
 from ifnormal.config import DataConfig, data_config
 from ifnormal.data import load_setup
-from ifnormal.errors import UserError
-from ifnormal.pixels import to_pil
 
 
 def stripes(count: int, seed: int, level: int = 120) -> Tensor:

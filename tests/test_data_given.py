@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from ifnormal.common.errors import UserError
 from ifnormal.data.given import as_images, default_shape
-from ifnormal.errors import UserError
 
 RED = (255, 0, 0)
 

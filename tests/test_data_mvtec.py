@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
 from ifnormal.data import load_setup
 from ifnormal.data.mvtec import evenly_exposed
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.errors import UserError
 from test_data_parquet import png
 
 SIDE = 32

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ifnormal.common.errors import UserError
 from ifnormal.data import decoded_cache
 from ifnormal.data.cards import Source
 from ifnormal.data.decoded_cache import VARIABLE, cached
@@ -14,7 +15,6 @@ from ifnormal.data.listed import ListedImages
 from ifnormal.data.named_source import open_source
 from ifnormal.data.parquet import ParquetImages
 from ifnormal.data.whereabouts import how_to_get, locate
-from ifnormal.errors import UserError
 from test_data_parquet import grey, png, write
 
 SIZE = (4, 4)

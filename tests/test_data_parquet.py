@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ifnormal.common.errors import UserError
 from ifnormal.data.parquet import ParquetImages
-from ifnormal.errors import UserError
 
 
 def png(array: np.ndarray) -> bytes:

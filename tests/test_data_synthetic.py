@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.data.synthetic import KINDS, synthetic_outliers, synthetic_pairs
 from ifnormal.data.synthetic.colours import hue_turned
 from ifnormal.data.synthetic.geometry import turned
-from ifnormal.errors import UserError
 
 LOCAL = tuple(name for name, kind in KINDS.items() if not kind.whole and name != "grain")
 

@@ -21,14 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from ifnormal.common.errors import UserError, printable
 from ifnormal.data import opening, reading
 from ifnormal.data.checking import BadImage, iterate_images, read_good_images
 from ifnormal.data.folder import READ, SUFFIXES, ImageFolder, find_images, read_images
 from ifnormal.data.given import natural_shape
 from ifnormal.data.opening import UnreadableImageError
 from ifnormal.data.reading import decode, image_facts
-from ifnormal.errors import UserError
-from ifnormal.printable import printable
 from wild_corpus import BOMBS, CASES, MODES, PLACES, Bad, Case, Good, write
 from wild_files import RED, encoded, picture
 

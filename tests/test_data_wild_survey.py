@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ifnormal.cli import main
+from ifnormal.common.errors import printable
 from ifnormal.data.folder import find_images
 from ifnormal.data.survey import survey
-from ifnormal.printable import printable
 from wild_corpus import BOMBS, CASES, NAMES, Bad, Good, write
 from wild_files import encoded, picture
 

@@ -15,11 +15,11 @@ import pytest
 
 import ifnormal.stages
 from ifnormal.cli import main
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import read_json
 from ifnormal.config import DataConfig, DemoConfig
 from ifnormal.demo import budgeted, demo
-from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
-from ifnormal.storage import read_json
 from ifnormal.training_state import TrainingState
 from tiny_runs import SMALL, files, shrink, touch
 

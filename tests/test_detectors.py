@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn, tensor
 
+from ifnormal.common.errors import DivergenceError, UserError
+from ifnormal.common.pixels import to_float
 from ifnormal.config import DetectorConfig
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors import OBJECTIVES
@@ -19,8 +21,6 @@ from ifnormal.detectors.calibration import Calibration, calibrate, threshold_at
 from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.detectors.training import train_detector
-from ifnormal.errors import DivergenceError, UserError
-from ifnormal.pixels import to_float
 from known_detectors import squares
 
 HELD_OUT = 40

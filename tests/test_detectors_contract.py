@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapted import adapt
 from ifnormal.detectors.contract import check_contract
-from ifnormal.errors import UserError
 from known_detectors import COLOR, blue, red
 from users_models import Anomalib, RedNetwork, redness
 

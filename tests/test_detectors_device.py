@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from ifnormal.app.what_if import scored
+from ifnormal.common.pixels import to_float
 from ifnormal.detectors import adapted, detector
 from ifnormal.detectors.adapted import adapt
 from ifnormal.detectors.contract import check_contract
 from ifnormal.detectors.queries import Queries
-from ifnormal.pixels import to_float
 from known_detectors import COLOR, KnownDetector, blue, mean_color, red
 from users_models import RedNetwork, redness
 

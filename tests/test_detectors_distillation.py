@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from black_boxes import QUICK, BlackBox
-from ifnormal.compute import make_fabric
+from ifnormal.common.compute import make_fabric
+from ifnormal.common.errors import DivergenceError, UserError
+from ifnormal.common.pixels import to_float
 from ifnormal.config import SurrogateConfig
 from ifnormal.detectors.between import images_between
 from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.distillation import BudgetPlan, Distillation
 from ifnormal.detectors.surrogate import Surrogate
-from ifnormal.errors import DivergenceError, UserError
-from ifnormal.pixels import to_float
 from known_detectors import COLOR, blue, mean_color, red
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from ifnormal.common.errors import UserError
 from ifnormal.detectors.expected import check_expected, match_expected, read_expected
-from ifnormal.errors import UserError
 
 
 def write(folder: Path, text: str) -> Path:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from ifnormal.common.errors import UserError
 from ifnormal.config import Preprocessing, preprocessing_config
 from ifnormal.detectors.preprocessing import output_size, preprocess
-from ifnormal.errors import UserError
 
 
 def test_nothing_is_done_by_default() -> None:

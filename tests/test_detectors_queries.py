@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from black_boxes import BlackBox
+from ifnormal.common.errors import UserError
 from ifnormal.detectors.queries import LatestAnswers, Queries, forget_answers
-from ifnormal.errors import UserError
 from known_detectors import red
 
 SHAPE = (1, 2, 2)

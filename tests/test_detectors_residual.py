@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ifnormal.common.pixels import to_float
 from ifnormal.config import DetectorConfig, Objective
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors import OBJECTIVES
@@ -22,7 +23,6 @@ from ifnormal.detectors.networks import suited
 from ifnormal.detectors.residual import ResidualBackbone
 from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.detectors.training import train_detector
-from ifnormal.pixels import to_float
 from known_detectors import squares
 
 SHAPE = (3, 32, 32)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.config import DetectorConfig
 from ifnormal.detectors.augmentation import is_wanted, vary
 from ifnormal.detectors.backbone import Backbone
-from ifnormal.errors import UserError
 
 STILL = DetectorConfig(turn=0, resize=0, brightness=0)
 

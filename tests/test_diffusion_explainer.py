@@ -9,6 +9,8 @@ import torch
 
 pytest.importorskip("diffusers")
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import read_json, write_json
 from ifnormal.config.diffusion import (
     DiffEditConfig,
     InversionConfig,
@@ -21,8 +23,6 @@ from ifnormal.diffusion.canvas import Canvas
 from ifnormal.diffusion.diffedit import LatentEdit
 from ifnormal.diffusion.latent_explainer import LatentExplainer
 from ifnormal.diffusion.loading import load_backbone, save_backbone
-from ifnormal.errors import UserError
-from ifnormal.storage import read_json, write_json
 from tiny_backbones import SIDE, scheduler, tiny_backbone
 
 INVERSION = InversionConfig(concepts=3, steps=4, mask=MaskConfig(maps=1))

@@ -9,9 +9,9 @@ import torch
 
 pytest.importorskip("diffusers")
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import write_json
 from ifnormal.diffusion.loading import load_backbone, save_backbone
-from ifnormal.errors import UserError
-from ifnormal.storage import write_json
 from tiny_backbones import SIDE, scheduler, tiny_backbone
 
 hub = pytest.importorskip("huggingface_hub")

@@ -10,8 +10,8 @@ import torch
 
 pytest.importorskip("diffusers")
 
+from ifnormal.common.errors import UserError
 from ifnormal.diffusion.loading import load_backbone, save_backbone
-from ifnormal.errors import UserError
 from tiny_backbones import SIDE, scheduler, tiny_backbone
 
 

@@ -10,6 +10,7 @@ import torch
 
 pytest.importorskip("diffusers")
 
+from ifnormal.common.errors import UserError
 from ifnormal.config.diffusion import DiffEditConfig, InversionConfig, LatentConfig, MaskConfig
 from ifnormal.diffusion.cost import cost_of, work_of
 from ifnormal.diffusion.latent_backbone import LatentBackbone
@@ -24,7 +25,6 @@ from ifnormal.diffusion.memory import (
 )
 from ifnormal.diffusion.memory_plan import ROUND, Room, Work, make_do, place
 from ifnormal.diffusion.noise_schedule import NoiseSchedule
-from ifnormal.errors import UserError
 from tiny_backbones import SIDE, tiny_backbone
 
 GIGABYTE = 2**30

@@ -9,6 +9,7 @@ import torch
 
 pytest.importorskip("diffusers")
 
+from ifnormal.common.errors import UserError
 from ifnormal.config.diffusion import DiffEditConfig, InversionConfig, MaskConfig
 from ifnormal.diffusion import latent_explainer
 from ifnormal.diffusion.canvas import Canvas
@@ -18,7 +19,6 @@ from ifnormal.diffusion.latent_backbone import LatentBackbone
 from ifnormal.diffusion.latent_explainer import LatentExplainer
 from ifnormal.diffusion.memory_plan import MemoryPlan, make_do
 from ifnormal.diffusion.prompts import class_names, most_accepted, prompts_of, source_of
-from ifnormal.errors import UserError
 from test_diffusion_explainer import Brightness, pictures
 from tiny_backbones import SIDE, tiny_backbone
 

@@ -9,11 +9,11 @@ import torch
 
 pytest.importorskip("diffusers")
 
+from ifnormal.common.errors import UserError
 from ifnormal.diffusion.canvas import Canvas
 from ifnormal.diffusion.latent_backbone import LatentBackbone
 from ifnormal.diffusion.loading import load_backbone, save_backbone
 from ifnormal.diffusion.tiny_decoder import attach_tiny_decoder
-from ifnormal.errors import UserError
 from tiny_backbones import SIDE, scheduler, tiny_backbone
 
 

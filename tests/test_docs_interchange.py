@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from ifnormal import cli
+from ifnormal.common.pixels import to_pil
 from ifnormal.explainer import Explainer
-from ifnormal.pixels import to_pil
 from known_explainers import built_in_explainer
 
 ROOT = Path(__file__).parents[1]

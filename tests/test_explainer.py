@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import to_float
 from ifnormal.detectors.detector import in_batches
-from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
-from ifnormal.pixels import to_float
 from known_detectors import KnownDetector, blue, mean_color, red, tiny
 
 CONFIGS = {

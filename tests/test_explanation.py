@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import png_bytes, quantize, to_float
+from ifnormal.common.storage import read_json, write_json
 from ifnormal.explanation import Explanation
-from ifnormal.pixels import png_bytes, quantize, to_float
-from ifnormal.storage import read_json, write_json
 
 Maker = Callable[..., Explanation]
 

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from explanation_streams import Stream, with_detector
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import png_bytes, to_float
 from ifnormal.data.folder import find_images
-from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
 from ifnormal.explanation_document import read_document
 from ifnormal.explanation_entries import Counts
 from ifnormal.explanation_stream import Streaming, explain_images
 from ifnormal.improvement_totals import REFINED, ImprovementTotals
-from ifnormal.pixels import png_bytes, to_float
 from known_detectors import KnownDetector, blue, mean_color, red
 
 pytestmark = pytest.mark.usefixtures("small_parts")

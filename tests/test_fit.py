@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import to_float
 from ifnormal.config import Weights
-from ifnormal.errors import UserError
 from ifnormal.fit import fit
-from ifnormal.pixels import to_float
 from ifnormal.training_state import TrainingState
 from known_detectors import EVERY_TERM, TINY, blue, bright_patch, mean_color, red, squares, tiny
 from tiny_fits import differing, losses, train, weights

@@ -16,15 +16,15 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
 from black_boxes import QUICK, BlackBox, quick
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import load_tensors
 from ifnormal.config import DataConfig, FitConfig, SurrogateConfig, Weights
 from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.calibration import Calibration, calibrate, threshold_at
 from ifnormal.detectors.detector import in_batches
-from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.fit import fit
-from ifnormal.storage import load_tensors
 from ifnormal.training_state import TrainingState
 from known_detectors import EVERY_TERM, blue, mean_color, red
 from tiny_fits import InterruptedAtError, interrupt

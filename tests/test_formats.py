@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from ifnormal import Explainer, Explanation, LatentExplainer, TrainedDetector, write_report
+from ifnormal.common.storage import read_json
 from ifnormal.diffusion.loading import save_backbone
 from ifnormal.own_explainer import load_explainer
-from ifnormal.storage import read_json
 from test_diffusion_explainer import Brightness, pictures
 from test_own_images import MODULE
 from tiny_backbones import scheduler, tiny_backbone

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ifnormal.common.pixels import to_float
 from ifnormal.detectors.detector import in_batches
 from ifnormal.gradient import gradient_counterfactuals
-from ifnormal.pixels import to_float
 from known_detectors import PATCH, bright_patch, mean_color, red
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ifnormal.common.errors import UserError
 from ifnormal.config import DetectorConfig
 from ifnormal.detectors import OBJECTIVES
 from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.trained import TrainedDetector
-from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.heatmaps import HEATMAPS, HeatFunction, Heatmap, autoencoder
 from ifnormal.heatmaps.autoencoder import Autoencoder, residual, train_autoencoder

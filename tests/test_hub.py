@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
+from ifnormal.common.hub import FILES, load_from_hub, model_card, push_to_hub
+from ifnormal.common.storage import read_json, write_json
 from ifnormal.explainer import Explainer
-from ifnormal.hub import FILES, load_from_hub, model_card, push_to_hub
-from ifnormal.storage import read_json, write_json
 from known_detectors import mean_color, red, tiny
 from known_explainers import built_in_explainer, color_explainer
 

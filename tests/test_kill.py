@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from ifnormal.storage import read_json
+from ifnormal.common.storage import read_json
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Generator
 
+from ifnormal.common.errors import UserError
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
 from ifnormal.metrics import METRICS
 from ifnormal.metrics import evaluate as module

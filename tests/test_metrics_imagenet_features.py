@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Generator, nn
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 from ifnormal.metrics import imagenet_features as module
 from ifnormal.metrics.imagenet_features import ImageNetFeatures, imagenet_features
 

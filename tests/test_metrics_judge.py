@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Generator
 
+from ifnormal.common.errors import DivergenceError, UserError
 from ifnormal.config import DataConfig
 from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.errors import DivergenceError, UserError
 from ifnormal.metrics.judge import AttributeJudge, judge_accuracy
 from ifnormal.metrics.judge_images import IGNORE, JUNK, JUNK_KINDS, half_plane, vary
 from ifnormal.metrics.judge_network import JudgeNetwork

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Generator
 
+from ifnormal.common.errors import UserError
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.errors import UserError
 from ifnormal.metrics.judge import AttributeJudge, judge_accuracy
 from ifnormal.metrics.judge_images import IGNORE, JUNK, JudgeBatch
 from ifnormal.metrics.judge_network import JudgeNetwork

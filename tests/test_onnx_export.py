@@ -15,13 +15,13 @@ from torch import Tensor
 
 from ifnormal import onnx_export
 from ifnormal.cli import main
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import to_float, to_pil
 from ifnormal.config import GeneratorConfig
 from ifnormal.data.parquet import ParquetImages
-from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.generators.pixel import Generator
 from ifnormal.onnx_export import OPSET, TOLERANCE, Exported, export_generator
-from ifnormal.pixels import to_float, to_pil
 from known_detectors import mean_color, red, tiny
 from known_explainers import built_in_explainer, color_explainer
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from ifnormal.cli import main
+from ifnormal.common.pixels import to_float, to_pil
+from ifnormal.common.storage import write_json
 from ifnormal.detectors.adapted import adapt
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
-from ifnormal.pixels import to_float, to_pil
 from ifnormal.run_folder import update_config
-from ifnormal.storage import write_json
 from known_detectors import blue, red
 
 MODULE = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ifnormal.progress import Progress
+from ifnormal.common.progress import Progress
 
 
 def lines(log: Path) -> list[dict[str, float]]:

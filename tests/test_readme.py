@@ -18,11 +18,11 @@ import torch
 import ifnormal
 from ifnormal import cli
 from ifnormal.cli.parsing import make_parser, underscored
+from ifnormal.common.pixels import to_pil
 from ifnormal.config import DataConfig, DetectorConfig, FitConfig, GeneratorConfig
 from ifnormal.explanation import Explanation
 from ifnormal.explanation_document import read_document
 from ifnormal.metrics import METRICS
-from ifnormal.pixels import to_pil
 from tiny_runs import SMALL, shrink
 
 ROOT = Path(__file__).parents[1]

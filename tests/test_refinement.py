@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.config import GeneratorConfig, RefineConfig
 from ifnormal.detectors.detector import in_batches
-from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
 from ifnormal.generators.pixel import Generator

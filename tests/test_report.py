@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from explanation_folders import random_explanation, save_picture
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 from ifnormal.explanation import Explanation
 from ifnormal.report import write_report
 

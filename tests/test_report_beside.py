@@ -13,7 +13,7 @@ import pytest
 from chromium import find, needs_chromium, open_page, resize
 from explanation_folders import random_explanation, write_explanation
 from ifnormal.cli import main
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 from ifnormal.report import write_report
 from ifnormal.report.run import read_run
 from ifnormal.report.side_by_side import SideBySide, make_side_by_side

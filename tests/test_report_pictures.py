@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from explanation_folders import random_explanation, write_explanation
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 from ifnormal.report.cards import make_cards
 from ifnormal.report.colour_change import BRIGHTER, DARKER, RECOLOURED, difference
 from ifnormal.report.concept_cards import make_concept_cards

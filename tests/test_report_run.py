@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from explanation_folders import random_explanation, write_explanation
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 from ifnormal.explanation import Explanation
 from ifnormal.report.curves import POINTS, WIDTH, make_curves
 from ifnormal.report.listing import read_listing

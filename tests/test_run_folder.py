@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ifnormal import run_folder
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import read_json, write_json
 from ifnormal.run_folder import clear, difference
-from ifnormal.storage import read_json, write_json
 from tiny_runs import files, touch
 
 OURS = [

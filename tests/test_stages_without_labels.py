@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ifnormal.common.pixels import png_bytes
+from ifnormal.common.storage import read_json
 from ifnormal.config import DataConfig, DetectorConfig, FitConfig, GeneratorConfig
-from ifnormal.pixels import png_bytes
 from ifnormal.stages import (
     evaluate_stage,
     explain_stage,
@@ -16,7 +17,6 @@ from ifnormal.stages import (
     report_stage,
     train_detector_stage,
 )
-from ifnormal.storage import read_json
 from tiny_runs import shrink
 
 DETECTOR = DetectorConfig(steps=10, batch_size=16, width=4)

@@ -13,9 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ifnormal import storage
-from ifnormal.errors import UserError
-from ifnormal.storage import load_tensors, read_json, save_tensors, write_atomic, write_json
+from ifnormal.common import storage
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import load_tensors, read_json, save_tensors, write_atomic, write_json
 
 json_values = st.recursive(
     st.none()

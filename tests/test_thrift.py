@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.config import GeneratorConfig, ThriftConfig
 from ifnormal.detectors.detector import in_batches
-from ifnormal.errors import UserError
 from ifnormal.generators.pixel import Generator
 from ifnormal.thrift import connected, region_masks, revert, thrift
 from known_detectors import COLOR, GREY, PATCH, KnownDetector, bright_patch, mean_color

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ifnormal.version import __version__
 
 if TYPE_CHECKING:
+    from ifnormal.common.errors import DivergenceError, UserError
     from ifnormal.config import (
         DataConfig,
         DetectorConfig,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from ifnormal.detectors.training import train_detector
     from ifnormal.diffusion.latent_explainer import LatentExplainer
     from ifnormal.diffusion.loading import load_backbone
-    from ifnormal.errors import DivergenceError, UserError
     from ifnormal.explainer import Explainer
     from ifnormal.explanation import Explanation
     from ifnormal.report import write_report

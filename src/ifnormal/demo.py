@@ -7,8 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import write_json
 from ifnormal.config import Budget, DataConfig, DemoConfig, DetectorConfig, FitConfig
-from ifnormal.errors import UserError
 from ifnormal.run_folder import difference, read_config
 from ifnormal.stages import (
     evaluate_stage,
@@ -17,7 +18,6 @@ from ifnormal.stages import (
     report_stage,
     train_detector_stage,
 )
-from ifnormal.storage import write_json
 
 # Steps of the judge where a budget has its own; None is the judge's default.
 _JUDGE_STEPS: dict[Budget, int | None] = {"smoke": 60, "small": None, "paper": None}

@@ -11,7 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ifnormal.compute import channels_last, has_fast_bfloat16, make_fabric
+from ifnormal.common.compute import channels_last, has_fast_bfloat16, make_fabric
+from ifnormal.common.errors import UserError, one_line
+from ifnormal.common.pixels import quantize, to_float
+from ifnormal.common.storage import load_tensors, save_tensors
 from ifnormal.config import FitConfig, adapted_to, fit_config
 from ifnormal.data.given import GivenImages
 from ifnormal.detectors.detector import (
@@ -22,7 +25,6 @@ from ifnormal.detectors.detector import (
 )
 from ifnormal.detectors.loading import saved_detector
 from ifnormal.detectors.surrogate import Surrogate
-from ifnormal.errors import UserError, one_line
 from ifnormal.explaining import ScoredEdits, anomalies_of, explanation_of
 from ifnormal.explanation import Explanation
 from ifnormal.fit import fit
@@ -32,9 +34,7 @@ from ifnormal.generators.concept_classifier import (
     PixelConceptClassifier,
 )
 from ifnormal.generators.pixel import Generator
-from ifnormal.pixels import quantize, to_float
 from ifnormal.preparation import prepare_given
-from ifnormal.storage import load_tensors, save_tensors
 from ifnormal.training_state import unwrapped
 
 _BATCH = 128
@@ -304,13 +304,13 @@ class Explainer:
     @classmethod
     def from_pretrained(cls, name: str | Path, *arguments: Any, **options: Any) -> Explainer:
         """Load from a folder or the Hugging Face hub; see `ifnormal.hub.load_from_hub`."""
-        from ifnormal.hub import load_from_hub
+        from ifnormal.common.hub import load_from_hub
 
         return load_from_hub(name, *arguments, **options)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Publish on the Hugging Face hub; see `ifnormal.hub.push_to_hub`."""
-        from ifnormal.hub import push_to_hub
+        from ifnormal.common.hub import push_to_hub
 
         return push_to_hub(self, repo_id, **options)
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.data.given import GivenImages, as_images
 from ifnormal.detectors.detector import (
     Detector,
@@ -18,7 +19,6 @@ from ifnormal.detectors.detector import (
     own_scores,
     own_threshold,
 )
-from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
 from ifnormal.heatmaps.shown import heatmap_source, heatmaps
 

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import png_bytes, read_png
+from ifnormal.common.storage import write_atomic
 from ifnormal.explanation_document import (
     DOCUMENT,
     PICTURE,
@@ -22,8 +24,6 @@ from ifnormal.explanation_document import (
     write_document,
 )
 from ifnormal.explanation_entries import Counterfactual, ExplainedImage, Head, HigherIs, Way
-from ifnormal.pixels import png_bytes, read_png
-from ifnormal.storage import write_atomic
 
 
 @dataclass(frozen=True, eq=False)

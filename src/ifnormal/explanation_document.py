@@ -14,7 +14,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
+from ifnormal.common.json_reading import (
+    a_list,
+    a_number,
+    an_object,
+    json_events,
+    numbers,
+    text,
+    truth,
+)
+from ifnormal.common.storage import open_atomic, plain
 from ifnormal.explanation_entries import (
     Counterfactual,
     Counts,
@@ -23,9 +33,6 @@ from ifnormal.explanation_entries import (
     SkippedImage,
     Way,
 )
-from ifnormal.json_stream import json_events
-from ifnormal.json_values import a_list, a_number, an_object, numbers, text, truth
-from ifnormal.storage import open_atomic, plain
 
 DOCUMENT = "explanation.json"
 FORMAT = "ifnormal.explanation"

@@ -20,7 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import HALF_WRITTEN, read_json, write_atomic, write_json
 from ifnormal.explanation_document import (
     DOCUMENT,
     FORMAT,
@@ -31,7 +32,6 @@ from ifnormal.explanation_document import (
 )
 from ifnormal.explanation_entries import ExplainedImage, Head, SkippedImage
 from ifnormal.identity import same_scores
-from ifnormal.storage import HALF_WRITTEN, read_json, write_atomic, write_json
 
 PART_SIZE = 64
 REPORT = "report.html"

@@ -11,6 +11,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError, printable
+from ifnormal.common.progress import Progress
+from ifnormal.common.provenance import versions
 from ifnormal.data.checking import OnBadImage, read_good_images
 from ifnormal.detectors.detector import (
     Detector,
@@ -21,7 +24,6 @@ from ifnormal.detectors.detector import (
     own_scores,
     own_threshold,
 )
-from ifnormal.errors import UserError
 from ifnormal.explaining import AnyExplainer
 from ifnormal.explanation import Explanation
 from ifnormal.explanation_document import write_document
@@ -39,10 +41,8 @@ from ifnormal.explanation_parts import (
 )
 from ifnormal.identity import detector_identity, digest, probe
 from ifnormal.improvement_totals import ImprovementTotals
-from ifnormal.printable import printable
-from ifnormal.progress import Progress
 from ifnormal.report import write_report
-from ifnormal.run_folder import require_writable, versions
+from ifnormal.run_folder import require_writable
 
 Improve = Callable[[Explanation], Explanation]
 Which = Literal["flagged", "all"]

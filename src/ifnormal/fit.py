@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ifnormal import objective
-from ifnormal.compute import channels_last, make_fabric
+from ifnormal.common.compute import channels_last, make_fabric
+from ifnormal.common.errors import DivergenceError
+from ifnormal.common.pixels import quantize, to_float
+from ifnormal.common.progress import Progress
 from ifnormal.config import FitConfig
 from ifnormal.detectors.detector import Detector, is_black_box
 from ifnormal.detectors.distillation import Distillation
-from ifnormal.errors import DivergenceError
 from ifnormal.generators.augmentation import augment
-from ifnormal.pixels import quantize, to_float
-from ifnormal.progress import Progress
 from ifnormal.training_batch import TrainingBatch, draw_batch
 from ifnormal.training_images import TrainingImages
 from ifnormal.training_state import Checkpoint, TrainingState, fit_material

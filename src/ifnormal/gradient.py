@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ifnormal.common.pixels import quantize, to_float
 from ifnormal.detectors.detector import Detector
 from ifnormal.explaining import ScoredEdits, explanation_of
 from ifnormal.explanation import Explanation
-from ifnormal.pixels import quantize, to_float
 
 
 def gradient_counterfactuals(

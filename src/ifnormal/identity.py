@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ifnormal.common.pixels import quantize
 from ifnormal.detectors.detector import (
     Detector,
     detector_facts,
@@ -18,7 +19,6 @@ from ifnormal.detectors.detector import (
     own_scores,
     own_threshold,
 )
-from ifnormal.pixels import quantize
 
 # Other machines differ in the last digits of a score, other detectors in more: in a share of the
 # scores' spread, and of their size, which bounds what float32 can tell.

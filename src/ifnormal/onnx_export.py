@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import quantize, to_float
+from ifnormal.common.storage import write_atomic
 from ifnormal.generators.pixel import Generator
-from ifnormal.pixels import quantize, to_float
-from ifnormal.storage import write_atomic
 from ifnormal.version import __version__
 
 if TYPE_CHECKING:

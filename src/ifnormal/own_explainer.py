@@ -16,6 +16,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import to_float
+from ifnormal.common.storage import read_json
 from ifnormal.config import DiffusionConfig, ExplainConfig, FitConfig, Preprocessing
 from ifnormal.data.checking import BadImage, read_good_images
 from ifnormal.data.folder import find_images
@@ -27,11 +30,8 @@ from ifnormal.detectors.loading import load_detector
 from ifnormal.diffusion.latent_explainer import FORMAT as LATENT_FORMAT
 from ifnormal.diffusion.latent_explainer import LatentExplainer
 from ifnormal.diffusion.loading import load_backbone, suited_precision
-from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
-from ifnormal.pixels import to_float
 from ifnormal.run_folder import CONFIG, begin, clear, difference, require_writable, update_config
-from ifnormal.storage import read_json
 
 TrainedExplainer: TypeAlias = Explainer | LatentExplainer
 _FOOLED = 0.05  # share of edits about which the surrogate was wrong that is worth a warning

@@ -13,6 +13,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ifnormal.common.errors import UserError
 from ifnormal.config import (
     DiffusionConfig,
     ExplainConfig,
@@ -22,7 +23,6 @@ from ifnormal.config import (
     ThriftConfig,
 )
 from ifnormal.data.folder import find_images
-from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.explanation_stream import Streaming, Summary, explain_images
 from ifnormal.improvement import improver

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.data.given import GivenImages, as_images, default_shape
 from ifnormal.data.synthetic import synthetic_pairs
 from ifnormal.detectors.adapted import AdaptedDetector, adapt
 from ifnormal.detectors.contract import check_contract
 from ifnormal.detectors.detector import Detector, is_black_box, is_detector, log_odds_of
 from ifnormal.detectors.loading import load_detector
-from ifnormal.errors import UserError
 
 _HELD_OUT, _MOST_HELD_OUT = 0.2, 2000
 _CHECKED = 16

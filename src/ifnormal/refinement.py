@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ifnormal.compute import channels_last
+from ifnormal.common.compute import channels_last
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import quantize, to_float
 from ifnormal.config import RefineConfig
 from ifnormal.detectors.detector import (
     Detector,
@@ -27,10 +29,8 @@ from ifnormal.detectors.detector import (
     in_batches,
     is_black_box,
 )
-from ifnormal.errors import UserError
 from ifnormal.generators.pixel import Generator
 from ifnormal.objective import overshoot_loss
-from ifnormal.pixels import quantize, to_float
 
 # Below the aim there is no gradient; a little beyond it, 8-bit rounding does no harm.
 _BEYOND = 0.1

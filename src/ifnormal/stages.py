@@ -27,6 +27,8 @@ from typing import Any, Literal
 
 import torch
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import write_json
 from ifnormal.config import (
     DATA_PATHS,
     DataConfig,
@@ -41,7 +43,6 @@ from ifnormal.data.words import anomaly_names, words
 from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.detectors.training import train_detector
-from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
 from ifnormal.gradient import gradient_counterfactuals
@@ -69,7 +70,6 @@ from ifnormal.run_folder import (
     timed,
     update_config,
 )
-from ifnormal.storage import write_json
 
 FeaturesName = Literal["own", "imagenet"]
 

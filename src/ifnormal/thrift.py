@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ifnormal.compute import channels_last
+from ifnormal.common.compute import channels_last
+from ifnormal.common.pixels import to_float
 from ifnormal.config import ThriftConfig
 from ifnormal.detectors.detector import Detector, batch_size_for, device_of, in_batches
 from ifnormal.generators.pixel import Generator
-from ifnormal.pixels import to_float
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ifnormal.compute import channels_last
+from ifnormal.common.compute import channels_last
+from ifnormal.common.pixels import to_float
 from ifnormal.generators.augmentation import is_wanted
-from ifnormal.pixels import to_float
 from ifnormal.training_images import TrainingImages
 from ifnormal.training_state import TrainingState
 

@@ -8,9 +8,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import to_float
 from ifnormal.detectors.detector import Detector
-from ifnormal.errors import UserError
-from ifnormal.pixels import to_float
 
 _BATCH = 512
 

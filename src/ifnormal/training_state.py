@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ifnormal.common.checkpoint import optimizer_tensors, restore_optimizer
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import to_float
+from ifnormal.common.storage import load_tensors, save_tensors
 from ifnormal.config import FitConfig
 from ifnormal.detectors.detector import Detector, is_black_box
 from ifnormal.detectors.distillation import Distillation
 from ifnormal.detectors.queries import forget_answers
 from ifnormal.detectors.surrogate import Surrogate
-from ifnormal.errors import UserError
 from ifnormal.generators.concept_classifier import (
     ConceptClassifier,
     FeatureConceptClassifier,
@@ -26,9 +29,6 @@ from ifnormal.generators.discriminator import Discriminator
 from ifnormal.generators.pixel import Generator
 from ifnormal.identity import detector_identity, digest, probe, same_scores
 from ifnormal.modes import NormalModes
-from ifnormal.optimizer_state import optimizer_tensors, restore_optimizer
-from ifnormal.pixels import to_float
-from ifnormal.storage import load_tensors, save_tensors
 from ifnormal.training_images import TrainingImages
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ifnormal.app.what_if import Scored, Units
-from ifnormal.pixels import png_bytes
+from ifnormal.common.pixels import png_bytes
 from ifnormal.report.colour_change import difference
 from ifnormal.report.wording import concept_name
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ifnormal.app import figures
 from ifnormal.app.uploads import read_upload, take_contents
 from ifnormal.app.what_if import edit, edit_every_way, scored, units
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.report.wording import concept_name
 

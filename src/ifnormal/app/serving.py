@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 from ifnormal.explainer import Explainer
 
 HOST = "127.0.0.1"

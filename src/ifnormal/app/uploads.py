@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.data.reading import decode
-from ifnormal.errors import UserError
 
 LARGEST_UPLOAD = 32 * 2**20
 

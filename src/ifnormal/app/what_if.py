@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import quantize, to_float
 from ifnormal.detectors.detector import Detector, higher_is, log_odds_of, own_scores, own_threshold
-from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
-from ifnormal.pixels import quantize, to_float
 
 
 @dataclass(frozen=True)

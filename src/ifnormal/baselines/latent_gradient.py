@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ifnormal.baselines.answer import answer
+from ifnormal.common.pixels import quantize, to_float
 from ifnormal.detectors.detector import Detector, batch_size_for, in_batches
 from ifnormal.explanation import Explanation
 from ifnormal.heatmaps.autoencoder import Autoencoder, train_autoencoder
-from ifnormal.pixels import quantize, to_float
 
 _RATE = 0.1
 _DISTANCE = 0.01

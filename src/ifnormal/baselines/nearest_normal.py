@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from ifnormal.baselines.answer import answer
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import to_float
 from ifnormal.detectors.detector import Detector, batch_size_for, device_of
-from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
-from ifnormal.pixels import to_float
 
 _AT_ONCE = 256
 

@@ -24,9 +24,9 @@ from ifnormal.benchmarks.sweep_folder import (
     note_attempt,
     write_failure,
 )
-from ifnormal.errors import UserError, one_line
+from ifnormal.common.errors import UserError, one_line
+from ifnormal.common.storage import read_json, write_json
 from ifnormal.run_folder import CONFIG, update_config
-from ifnormal.storage import read_json, write_json
 
 _KEPT: tuple[str, ...] = ("seconds", "images_per_s")
 _DATA = "IFNORMAL_DATA"

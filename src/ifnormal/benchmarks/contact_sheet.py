@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ifnormal.benchmarks.sheet import Sheet, heat_picture, mask_picture
-from ifnormal.pixels import to_pil
+from ifnormal.common.pixels import to_pil
 
 _SIDE, _GAP, _MARGIN, _TITLE = 80, 4, 12, 18
 

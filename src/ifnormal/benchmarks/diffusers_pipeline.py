@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import quantize, to_float
 from ifnormal.config.diffusion import DiffEditConfig
 from ifnormal.detectors.detector import Detector
 from ifnormal.diffusion.canvas import Canvas
 from ifnormal.diffusion.latent_backbone import LatentBackbone
 from ifnormal.diffusion.small_backbone import NOISE
-from ifnormal.errors import UserError
 from ifnormal.explaining import ScoredEdits, explanation_of
 from ifnormal.explanation import Explanation
-from ifnormal.pixels import quantize, to_float
 
 _BATCH = 32
 

@@ -20,6 +20,7 @@ from ifnormal.benchmarks.materials import (
     trained_judge,
 )
 from ifnormal.benchmarks.preview import write_preview
+from ifnormal.common.storage import read_json, write_json
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.data.words import anomaly_names, words
 from ifnormal.explanation import Explanation
@@ -27,7 +28,6 @@ from ifnormal.metrics.evaluate import explanation_truth
 from ifnormal.metrics.judge import AttributeJudge
 from ifnormal.report import write_report
 from ifnormal.run_folder import CONFIG, seconds, timed, update_config
-from ifnormal.storage import read_json, write_json
 
 # Anomalies that are kept as pictures; all of them are measured.
 _KEPT = 24

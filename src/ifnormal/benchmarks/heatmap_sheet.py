@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from ifnormal.benchmarks.sheet import Sheet, heat_picture, mask_picture
-from ifnormal.pixels import to_pil
+from ifnormal.common.pixels import to_pil
 
 _SIDE, _GAP, _LABEL, _TOP = 96, 4, 130, 4
 # The share of the shown pixels of a method that are as hot as it gets.

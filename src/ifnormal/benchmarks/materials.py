@@ -21,13 +21,14 @@ from torch import Tensor
 from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.experiment import Workplace
 from ifnormal.benchmarks.options import Configs, configs_of
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import read_json, write_json
 from ifnormal.config import BackboneConfig, DetectorConfig, FitConfig
 from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.detectors.training import train_detector
-from ifnormal.errors import UserError
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
 from ifnormal.identity import detector_identity, digest
@@ -42,7 +43,6 @@ from ifnormal.metrics.second_opinion import (
     second_config,
     second_opinion,
 )
-from ifnormal.storage import read_json, write_json
 
 # No run's seed: nobody who trains shall choose the judge.
 JUDGE_SEED = 1_234_567

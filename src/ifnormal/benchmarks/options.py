@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.common.errors import UserError
 from ifnormal.config import (
     BackboneConfig,
     DataConfig,
@@ -18,7 +19,6 @@ from ifnormal.config import (
     FitConfig,
     Objective,
 )
-from ifnormal.errors import UserError
 
 _JUDGE_STEPS = 900
 _HASHED = 16

@@ -10,8 +10,8 @@ from typing import Any
 from ifnormal.benchmarks.experiment import Experiment, Finished
 from ifnormal.benchmarks.sweep_folder import Plan, failures
 from ifnormal.benchmarks.tables import Origin
+from ifnormal.common.storage import read_json
 from ifnormal.run_folder import CONFIG
-from ifnormal.storage import read_json
 
 _PACKAGES = ("ifnormal", "torch", "numpy", "python")
 

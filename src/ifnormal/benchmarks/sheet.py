@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ifnormal.pixels import to_pil
-from ifnormal.storage import open_atomic
+from ifnormal.common.pixels import to_pil
+from ifnormal.common.storage import open_atomic
 
 PAPER, INK = (250, 250, 248), (40, 40, 44)
 # Of what the detector says of an image.

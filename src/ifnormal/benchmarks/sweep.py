@@ -22,9 +22,9 @@ from ifnormal.benchmarks.sweep_folder import (
 )
 from ifnormal.benchmarks.sweep_view import SweepView
 from ifnormal.benchmarks.tables import Format, render
+from ifnormal.common.errors import UserError
 from ifnormal.config import Objective
 from ifnormal.config.checks import require, require_seed
-from ifnormal.errors import UserError
 
 Engine = Callable[
     [

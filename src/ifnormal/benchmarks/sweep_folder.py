@@ -22,8 +22,8 @@ from typing import Any, Literal
 
 from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.experiment import Finished
-from ifnormal.errors import UserError
-from ifnormal.storage import read_json, write_atomic, write_json
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import read_json, write_atomic, write_json
 
 PLAN, ATTEMPTS, LOCKS = "plan.json", "attempts.jsonl", "locks"
 METRICS_FILE, FAILURE, TRACEBACK, LOG = "metrics.json", "failure.json", "traceback.txt", "log.txt"

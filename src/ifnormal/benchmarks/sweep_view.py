@@ -15,8 +15,8 @@ from ifnormal.benchmarks.experiment import Experiment
 from ifnormal.benchmarks.summary import value
 from ifnormal.benchmarks.sweep_folder import METRICS_FILE, Outcome
 from ifnormal.benchmarks.tables import number
-from ifnormal.printable import printable
-from ifnormal.storage import read_json
+from ifnormal.common.errors import printable
+from ifnormal.common.storage import read_json
 
 _SHOWN, _FLYING = 3, 8
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor

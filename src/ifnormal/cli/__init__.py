@@ -17,8 +17,7 @@ from typing import Any
 from ifnormal.cli.parsing import make_parser, sentence, underscored
 from ifnormal.cli.verb import Options
 from ifnormal.cli.verbs import VERBS
-from ifnormal.errors import UserError
-from ifnormal.printable import printable
+from ifnormal.common.errors import UserError, printable
 
 _FAILED, _INTERRUPTED, _BROKEN_PIPE = 2, 130, 1
 

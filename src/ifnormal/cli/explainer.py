@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 from ifnormal.cli.verb import RUN, Options
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 if TYPE_CHECKING:
     from ifnormal.explainer import Explainer

@@ -11,7 +11,7 @@ from typing import Any
 from docstring_parser import parse
 from jsonargparse import ArgumentParser
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 RUN = Path("runs/demo")
 _DATA = "IFNORMAL_DATA"

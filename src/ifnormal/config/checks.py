@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 
 def require(condition: bool, message: str) -> None:

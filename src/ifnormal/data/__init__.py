@@ -6,8 +6,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
-from ifnormal.errors import UserError
 
 if TYPE_CHECKING:
     from ifnormal.data.cards import Card

@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 import yaml
 
+from ifnormal.common.errors import UserError, one_line
 from ifnormal.data.cards import SOURCES, Builder, Card, Exposure, Group, Source
-from ifnormal.errors import UserError, one_line
 
 _REQUIRED = ("family", "title", "builder", "source", "size", "channels", "exposure", "setups")
 _OPTIONAL = {

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "setups"
 VARIABLE = "IFNORMAL_CARDS"

@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.data.opening import UnreadableImageError
 from ifnormal.data.reading import decode
-from ifnormal.errors import UserError
 
 OnBadImage = Literal["skip", "error"]
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
 from ifnormal.data.cards import Card, Source
 from ifnormal.data.digits import DIGITS, EmbeddedDigits
@@ -16,7 +17,6 @@ from ifnormal.data.images import LabelledImages, Split
 from ifnormal.data.named_source import open_source
 from ifnormal.data.sampling import generator, shuffled_share, stratified
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.errors import UserError
 
 COLORS = {
     "red": (1, 0, 0),

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ifnormal.common.errors import UserError
 from ifnormal.data.images import LabelledImages, Split
 from ifnormal.data.sampling import generator, stratified
-from ifnormal.errors import UserError
 
 DIGITS = tuple(str(digit) for digit in range(10))
 

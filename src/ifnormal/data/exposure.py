@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.data.images import LabelledImages
 from ifnormal.data.letters import rendered_letters
 from ifnormal.data.lookalikes import is_stroke, letters_like
 from ifnormal.data.parquet import ParquetImages
 from ifnormal.data.sampling import generator, stratified
 from ifnormal.data.strokes import font_names
-from ifnormal.errors import UserError
 
 _HELD_OUT = 0.1
 _EMNIST = "emnist_letters"

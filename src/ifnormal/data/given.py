@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import quantize
 from ifnormal.data.checking import read_good_images
 from ifnormal.data.folder import find_images
 from ifnormal.data.opening import UnreadableImageError
 from ifnormal.data.reading import decode, decode_with_facts
-from ifnormal.errors import UserError
-from ifnormal.pixels import quantize
 
 Shape: TypeAlias = tuple[int, int, int]
 GivenImages: TypeAlias = (

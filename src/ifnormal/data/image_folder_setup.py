@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
 from ifnormal.data.folder import find_images, read_images
 from ifnormal.data.sampling import generator
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.data.synthetic import synthetic_outliers
-from ifnormal.errors import UserError
 
 _LEAST = 30
 _HELD_OUT = 0.15

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
 from ifnormal.data.cards import Card
 from ifnormal.data.images import Split
@@ -17,7 +18,6 @@ from ifnormal.data.named_source import NamedImages, open_source
 from ifnormal.data.outlier_sources import Normal, card_outliers, padded
 from ifnormal.data.sampling import evenly, generator, shuffled_share, stratified
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.errors import UserError
 
 _HELD_OUT = 0.1
 _JUDGE_IMAGES = 30_000

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
 from ifnormal.data.cards import Card
 from ifnormal.data.folder import find_images
@@ -23,7 +24,6 @@ from ifnormal.data.sampling import evenly, generator, shuffled_share
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.data.synthetic import changed_places, synthetic_outliers, synthetic_pairs
 from ifnormal.data.whereabouts import GOOD, find_category, how_to_get_category, parquet_folder
-from ifnormal.errors import UserError
 
 _HELD_OUT = 8  # one in so many normal images
 _LEAST_HELD_OUT = 20

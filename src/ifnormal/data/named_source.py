@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from ifnormal.common.errors import UserError, one_line
 from ifnormal.data.cards import Source
 from ifnormal.data.decoded_cache import cached
 from ifnormal.data.folder import find_images
@@ -17,7 +18,6 @@ from ifnormal.data.listed import ListedImages, stacked
 from ifnormal.data.parquet import ParquetImages
 from ifnormal.data.reading import Array, decode
 from ifnormal.data.whereabouts import fetched, how_to_get, locate, offline, parquet_folder
-from ifnormal.errors import UserError, one_line
 
 _TEST_FOLDERS = ("test", "val", "validation", "valid")
 

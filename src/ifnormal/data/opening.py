@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 # Enough for 8 bytes a pixel, uncompressed, of the largest image that is read.
 MAX_BYTES = 2**29

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ifnormal.common.errors import UserError
 from ifnormal.data.altered import altered_images
 from ifnormal.data.cards import Card, Source
 from ifnormal.data.exposure import judge_letters, outlier_letters
@@ -18,7 +19,6 @@ from ifnormal.data.named_source import open_source
 from ifnormal.data.sampling import generator, stratified
 from ifnormal.data.synthetic import synthetic_outliers
 from ifnormal.data.whereabouts import ALTERED, LETTERS, REST, SYNTHETIC, how_to_get, is_there
-from ifnormal.errors import UserError
 
 _HELD_OUT = 0.1
 _JUDGE_OUTLIERS = 4000

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import torch
 
+from ifnormal.common.errors import UserError
 from ifnormal.data.images import LabelledImages, Split
 from ifnormal.data.listed import ListedImages, stacked
 from ifnormal.data.reading import Array, decode
-from ifnormal.errors import UserError
 
 _IMAGE_COLUMNS = ("image", "img")
 

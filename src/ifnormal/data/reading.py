@@ -15,11 +15,10 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from PIL import Image, ImageFile
 
+from ifnormal.common.errors import UserError, printable
 from ifnormal.data.opening import RefusedError, UnreadableImageError, open_file
 from ifnormal.data.png import require_sound
 from ifnormal.data.tiff import count_pieces, sixteen_bits, stored_size, tile_pixels
-from ifnormal.errors import UserError
-from ifnormal.printable import printable
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 

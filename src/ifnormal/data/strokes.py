@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 from torch import Tensor
 from torch.nn import functional
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 GRID, GLYPH = 80, 48
 REACH = 16

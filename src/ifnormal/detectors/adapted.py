@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ifnormal.common.errors import UserError
 from ifnormal.config import Preprocessing
 from ifnormal.detectors.adapters import AdapterOptions, Features, adapter_of, named
 from ifnormal.detectors.adapters.features import described
@@ -22,7 +23,6 @@ from ifnormal.detectors.score_map import (
     to_score,
 )
 from ifnormal.detectors.score_model import HigherIs, ScoreModel
-from ifnormal.errors import UserError
 
 # How many numbers go through a model at once where no gradient is asked for.
 _NUMBERS = 2**22

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ifnormal.common.pixels import to_float
 from ifnormal.config import DetectorConfig
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.data.synthetic.confetti import throw_confetti
 from ifnormal.detectors.augmentation import is_wanted, move, vary
 from ifnormal.detectors.objective import DetectorObjective
-from ifnormal.pixels import to_float
 
 _SHIFT = 2
 _LABELLED = 0.25  # of the outliers in a batch, where there are labelled anomalies

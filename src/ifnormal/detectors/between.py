@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ifnormal.pixels import quantize, to_float
+from ifnormal.common.pixels import quantize, to_float
 
 _BATCH = 1024
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import to_float
 from ifnormal.detectors.adapted import AdaptedDetector
 from ifnormal.detectors.adapters.failure import first_line
 from ifnormal.detectors.expected import check_expected
-from ifnormal.errors import UserError
-from ifnormal.pixels import to_float
 
 # Scores may differ by this share of their spread over the images, and by float32's own noise.
 _OF_SPREAD, _OF_SIZE = 0.01, 1e-4

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from ifnormal.pixels import to_float
+from ifnormal.common.pixels import to_float
 
 
 class Detector(Protocol):

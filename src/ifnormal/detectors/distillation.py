@@ -16,17 +16,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ifnormal.compute import channels_last
+from ifnormal.common.checkpoint import optimizer_tensors, restore_optimizer
+from ifnormal.common.compute import channels_last
+from ifnormal.common.errors import DivergenceError, UserError
+from ifnormal.common.pixels import to_float
+from ifnormal.common.progress import Progress
 from ifnormal.config import SurrogateConfig
 from ifnormal.detectors.between import images_between
 from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.detectors.fidelity import fidelity
 from ifnormal.detectors.queries import LatestAnswers, Queries
 from ifnormal.detectors.surrogate import Surrogate
-from ifnormal.errors import DivergenceError, UserError
-from ifnormal.optimizer_state import optimizer_tensors, restore_optimizer
-from ifnormal.pixels import to_float
-from ifnormal.progress import Progress
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 _OF_SPREAD, _OF_SIZE = 0.05, 1e-3
 _CAUSES = (

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import read_json
 from ifnormal.config import Preprocessing
 from ifnormal.detectors.adapted import AdaptedDetector, adapt
 from ifnormal.detectors.adapters import AdapterOptions, Features, adapter_of_spec, named
@@ -12,8 +14,6 @@ from ifnormal.detectors.detector import Detector, is_detector
 from ifnormal.detectors.saving import FORMAT, load_adapted
 from ifnormal.detectors.score_model import HigherIs
 from ifnormal.detectors.trained import TrainedDetector
-from ifnormal.errors import UserError
-from ifnormal.storage import read_json
 
 
 def load_detector(

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ifnormal.common.errors import UserError
 from ifnormal.config import Preprocessing
-from ifnormal.errors import UserError
 
 __all__ = ["Preprocessing", "preprocess"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import load_tensors, save_tensors
 from ifnormal.detectors.detector import Detector, log_odds_of
-from ifnormal.errors import UserError
-from ifnormal.storage import load_tensors, save_tensors
 
 # Log-odds beyond these differ in no score that anyone could tell from 0 or 1.
 _EXTREME = 15.0

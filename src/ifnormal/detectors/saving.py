@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import read_json, write_json
 from ifnormal.config import preprocessing_config
 from ifnormal.detectors.adapted import AdaptedDetector
 from ifnormal.detectors.adapters import (
@@ -20,8 +22,6 @@ from ifnormal.detectors.adapters import (
 )
 from ifnormal.detectors.score_map import ScoreMap
 from ifnormal.detectors.score_model import ScoreModel
-from ifnormal.errors import UserError
-from ifnormal.storage import read_json, write_json
 
 FORMAT = "ifnormal.adapted-detector"
 _VERSION = 1

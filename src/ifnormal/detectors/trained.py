@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ifnormal.common.storage import load_tensors, save_tensors
 from ifnormal.config import DetectorConfig
 from ifnormal.detectors.calibration import Calibration
 from ifnormal.detectors.fully_convolutional import FullyConvolutional
 from ifnormal.detectors.networks import network_of
 from ifnormal.detectors.objective import DetectorObjective
 from ifnormal.detectors.residual import ResidualBackbone
-from ifnormal.storage import load_tensors, save_tensors
 
 
 class TrainedDetector(nn.Module):

@@ -7,7 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ifnormal.compute import channels_last, make_fabric
+from ifnormal.common.compute import channels_last, make_fabric
+from ifnormal.common.errors import DivergenceError
+from ifnormal.common.pixels import to_float
+from ifnormal.common.progress import Progress
 from ifnormal.config import DetectorConfig
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.batch import Batch, draw_batch
@@ -15,9 +18,6 @@ from ifnormal.detectors.calibration import calibrate, threshold_at
 from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.networks import suited
 from ifnormal.detectors.trained import TrainedDetector
-from ifnormal.errors import DivergenceError
-from ifnormal.pixels import to_float
-from ifnormal.progress import Progress
 
 _REPORT_EVERY = 25
 _BY_PIXELS = 0.1

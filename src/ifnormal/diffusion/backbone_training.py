@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ifnormal.compute import channels_last, make_fabric
+from ifnormal.common.compute import channels_last, make_fabric
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import to_float
+from ifnormal.common.progress import logged_seconds
 from ifnormal.config.backbone import BackboneConfig
 from ifnormal.diffusion.bounds import in_parts
 from ifnormal.diffusion.latent_backbone import LatentBackbone, token_embeddings, tokens_of
@@ -28,9 +31,6 @@ from ifnormal.diffusion.small_backbone import (
 )
 from ifnormal.diffusion.stage import Player, Stage, train
 from ifnormal.diffusion.training_material import TrainingMaterial
-from ifnormal.errors import UserError
-from ifnormal.pixels import to_float
-from ifnormal.progress import logged_seconds
 
 _STAGES = ("autoencoder", "noise predictor")
 _ENCODED = 512

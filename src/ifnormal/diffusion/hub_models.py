@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.hub import understood
+from ifnormal.common.storage import read_json
 from ifnormal.diffusion.latent_backbone import Precision
-from ifnormal.errors import UserError
-from ifnormal.hub import understood
-from ifnormal.storage import read_json
 
 
 def is_hub_name(name: Path | str) -> bool:

@@ -10,6 +10,9 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from ifnormal.common.errors import UserError, one_line
+from ifnormal.common.pixels import quantize, to_float
+from ifnormal.common.storage import load_tensors, save_tensors
 from ifnormal.config.diffusion import (
     DiffEditConfig,
     InversionConfig,
@@ -43,12 +46,9 @@ from ifnormal.diffusion.prompts import (
     source_of,
 )
 from ifnormal.diffusion.traversal import traversal
-from ifnormal.errors import UserError, one_line
 from ifnormal.explaining import ScoredEdits, anomalies_of, explanation_of
 from ifnormal.explanation import Explanation
-from ifnormal.pixels import quantize, to_float
 from ifnormal.preparation import prepare_given
-from ifnormal.storage import load_tensors, save_tensors
 
 Method = Literal["inversion", "diffedit", "latent"]
 _METHODS: Mapping[type, Method] = {

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ifnormal import objective
-from ifnormal.compute import channels_last, make_fabric
+from ifnormal.common.compute import channels_last, make_fabric
+from ifnormal.common.pixels import to_float
 from ifnormal.config.diffusion import LatentConfig
 from ifnormal.detectors.detector import Detector, device_of
 from ifnormal.diffusion.canvas import Canvas
@@ -30,7 +31,6 @@ from ifnormal.diffusion.stage import Player, Stage, train
 from ifnormal.generators.concept_classifier import PixelConceptClassifier
 from ifnormal.generators.discriminator import Discriminator
 from ifnormal.identity import digest
-from ifnormal.pixels import to_float
 
 _ENCODED = 128
 

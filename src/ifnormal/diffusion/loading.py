@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from ifnormal.compute import has_fast_bfloat16
+from ifnormal.common.compute import has_fast_bfloat16
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import read_json, write_json
 from ifnormal.diffusion.hub_models import fetch_json, fetch_pipeline, is_hub_name
 from ifnormal.diffusion.latent_backbone import LatentBackbone, Precision
 from ifnormal.diffusion.noise_schedule import NoiseSchedule, Prediction
 from ifnormal.diffusion.reading import quiet, reading
 from ifnormal.diffusion.tiny_decoder import attach_tiny_decoder
-from ifnormal.errors import UserError
-from ifnormal.storage import read_json, write_json
 
 FACTS = "ifnormal.json"
 _INDEX = "model_index.json"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from ifnormal.common.errors import UserError
 from ifnormal.diffusion.bounds import UNBOUNDED, Bounds
 from ifnormal.diffusion.latent_backbone import LatentBackbone
 from ifnormal.diffusion.memory import (
@@ -18,7 +19,6 @@ from ifnormal.diffusion.memory import (
     unet_bytes,
     weight_bytes,
 )
-from ifnormal.errors import UserError
 
 GIGABYTE = 2**30
 ROUND = 32

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle, islice
 
+from ifnormal.common.errors import UserError
 from ifnormal.config.diffusion import InversionConfig, MethodConfig
 from ifnormal.diffusion.latent_backbone import LatentBackbone
 from ifnormal.diffusion.training_material import UNKNOWN
-from ifnormal.errors import UserError
 
 
 def class_names(backbone: LatentBackbone) -> list[str]:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ifnormal.errors import UserError, one_line
+from ifnormal.common.errors import UserError, one_line
 
 _EXTRA = "install the extra with pip install 'ifnormal[diffusion]'"
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ifnormal.errors import DivergenceError, UserError
-from ifnormal.optimizer_state import optimizer_tensors, restore_optimizer
-from ifnormal.progress import Progress
-from ifnormal.storage import load_tensors, save_tensors
+from ifnormal.common.checkpoint import optimizer_tensors, restore_optimizer
+from ifnormal.common.errors import DivergenceError, UserError
+from ifnormal.common.progress import Progress
+from ifnormal.common.storage import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import read_json
 from ifnormal.diffusion.hub_models import fetch_json, is_hub_name
 from ifnormal.diffusion.latent_backbone import LatentBackbone
 from ifnormal.diffusion.reading import reading
-from ifnormal.errors import UserError
-from ifnormal.storage import read_json
 
 _CONFIG = "config.json"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ifnormal.common.pixels import quantize
 from ifnormal.detectors.detector import Detector, log_odds_of
 from ifnormal.diffusion.canvas import Canvas
-from ifnormal.pixels import quantize
 
 _LEVELS = 17
 

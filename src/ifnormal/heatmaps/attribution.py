@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import to_float
 from ifnormal.detectors.detector import Detector, device_of, is_black_box
-from ifnormal.errors import UserError
 from ifnormal.heatmaps.blur import blurred
 from ifnormal.heatmaps.heatmap import HeatFunction, Heatmap
-from ifnormal.pixels import to_float
 
 _AT_ONCE = 32
 _STEPS = 32  # of the path

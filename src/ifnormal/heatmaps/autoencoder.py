@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifnormal.compute import channels_last, make_fabric
+from ifnormal.common.compute import channels_last, make_fabric
+from ifnormal.common.errors import DivergenceError
+from ifnormal.common.pixels import to_float
+from ifnormal.common.progress import Progress
 from ifnormal.detectors.detector import Detector, in_batches
-from ifnormal.errors import DivergenceError
 from ifnormal.heatmaps.blur import blurred
 from ifnormal.heatmaps.heatmap import HeatFunction, Heatmap
-from ifnormal.pixels import to_float
-from ifnormal.progress import Progress
 
 _STEPS, _BATCH, _RATE, _STEEPEST = 600, 32, 1e-3, 1.0
 _WIDTH, _CODE, _GRID, _COARSE = 32, 64, 4, 96

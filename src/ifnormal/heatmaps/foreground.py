@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ifnormal.common.pixels import to_float
 from ifnormal.detectors.detector import Detector
 from ifnormal.heatmaps.blur import blurred
 from ifnormal.heatmaps.heatmap import Heatmap
-from ifnormal.pixels import to_float
 
 
 def _heat(detector: Detector, images: Tensor) -> Tensor:

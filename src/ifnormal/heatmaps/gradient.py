@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import to_float
 from ifnormal.detectors.detector import Detector, batch_size_for, device_of, is_black_box
-from ifnormal.errors import UserError
 from ifnormal.heatmaps.blur import blurred
 from ifnormal.heatmaps.heatmap import Heatmap
-from ifnormal.pixels import to_float
 
 
 def input_gradients(detector: Detector, images: Tensor) -> Tensor | None:

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.errors import UserError
 from ifnormal.explanation import Explanation
 from ifnormal.metrics import METRICS
 from ifnormal.metrics.concept_accuracy import concept_accuracy, fresh_concept_accuracy

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 EXTRACTOR = "efficientnet-lite0"
 

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import load_tensors, save_tensors
 from ifnormal.metrics.judge_images import JUNK
 from ifnormal.metrics.judge_network import JudgeNetwork
-from ifnormal.storage import load_tensors, save_tensors
 
 FORMAT_VERSION = 2
 BATCH = 512

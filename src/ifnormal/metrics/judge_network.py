@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 Pictures = Literal["drawings", "photographs"]
 

@@ -10,9 +10,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from ifnormal.compute import channels_last, make_fabric
+from ifnormal.common.compute import channels_last, make_fabric
+from ifnormal.common.errors import DivergenceError, UserError
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.errors import DivergenceError, UserError
 from ifnormal.metrics.judge import AttributeJudge
 from ifnormal.metrics.judge_images import (
     COLOR,

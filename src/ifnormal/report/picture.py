@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 from ifnormal.report.colour_change import BRIGHTER, difference
 
 Pixels = NDArray[np.uint8]

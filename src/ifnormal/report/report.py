@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import ifnormal
+from ifnormal.common.storage import open_atomic
 from ifnormal.report.cards import make_cards
 from ifnormal.report.concept_cards import make_concept_cards
 from ifnormal.report.concept_effects import measure_effects
@@ -23,7 +24,6 @@ from ifnormal.report.score_writing import ScoreWriting, score_writing
 from ifnormal.report.side_by_side import make_side_by_side
 from ifnormal.report.verdict import make_verdict
 from ifnormal.report.wording import concept_name, duration, listing, short_line
-from ifnormal.storage import open_atomic
 
 FILE = "report.html"
 CARDS = 24

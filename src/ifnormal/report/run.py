@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
+from ifnormal.common.storage import read_json
 from ifnormal.report.listing import SHOWN, Entry, Listing, read_listing
 from ifnormal.report.wording import short_line
-from ifnormal.storage import read_json
 
 LOSSES = {"detector": "Detector", "explainer": "Explainer"}
 

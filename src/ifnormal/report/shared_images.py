@@ -8,7 +8,7 @@ from math import isclose
 
 import numpy as np
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 from ifnormal.report.listing import Entry
 from ifnormal.report.picture import Pixels, read_pixels
 from ifnormal.report.run import Run

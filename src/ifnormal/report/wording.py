@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from ifnormal.printable import printable
+from ifnormal.common.errors import printable
 
 NOT_MEASURED = "–"
 LONGEST = 240

@@ -27,8 +27,8 @@ from ifnormal.benchmarks.sweep_folder import (
     is_done,
     write_failure,
 )
-from ifnormal.errors import UserError, one_line
-from ifnormal.storage import write_atomic
+from ifnormal.common.errors import UserError, one_line
+from ifnormal.common.storage import write_atomic
 
 if TYPE_CHECKING:
     from ifnormal.benchmarks.sweep import Engine

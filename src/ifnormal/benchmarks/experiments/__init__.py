@@ -17,7 +17,7 @@ from ifnormal.benchmarks.experiments import (
     sensitivity,
     theory,
 )
-from ifnormal.errors import UserError, one_line
+from ifnormal.common.errors import UserError, one_line
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment

@@ -10,7 +10,7 @@ from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
 from ifnormal.benchmarks.line_chart import Chart, draw
 from ifnormal.benchmarks.summary import summary
-from ifnormal.storage import write_atomic
+from ifnormal.common.storage import write_atomic
 
 NAME = "theory"
 _SETUP, _DETECTOR = "two-clouds", "none"

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ifnormal.benchmarks.planted.material import TEST_ANOMALIES, Planted, traffic_signs
+from ifnormal.common.pixels import to_float
 from ifnormal.data.sampling import generator
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.pixels import to_float
 
 Kind = Literal["patch", "red"]
 Shape = tuple[int, int, int]

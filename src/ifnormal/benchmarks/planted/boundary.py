@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ifnormal.common.pixels import quantize, to_float
 from ifnormal.detectors.detector import log_odds_of
 from ifnormal.explainer import Explainer
-from ifnormal.pixels import quantize, to_float
 
 _STEPS = 8
 

@@ -13,12 +13,12 @@ from ifnormal.benchmarks.planted.analytic import AnalyticDetector
 from ifnormal.benchmarks.planted.boundary import least_edits
 from ifnormal.benchmarks.planted.kinds import PlantedKind
 from ifnormal.benchmarks.planted.material import Planted
+from ifnormal.common.pixels import to_float
 from ifnormal.detectors.detector import Detector, in_batches, log_odds_of
 from ifnormal.explainer import Explainer
 from ifnormal.explanation import Explanation
 from ifnormal.metrics.judge import AttributeJudge
 from ifnormal.metrics.normality_auroc import auroc
-from ifnormal.pixels import to_float
 from ifnormal.thrift import thrift
 
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from ifnormal.benchmarks.planted.kinds import SIGNS
+from ifnormal.common.errors import UserError
 from ifnormal.data.digits import EmbeddedDigits
 from ifnormal.data.images import ImageSource, LabelledImages
 from ifnormal.data.parquet import ParquetImages
 from ifnormal.data.sampling import generator, stratified
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.detector import Detector
-from ifnormal.errors import UserError
 
 TEST_ANOMALIES = 200
 _HELD_OUT = 0.1

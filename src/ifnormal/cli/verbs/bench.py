@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 
 from ifnormal.cli.parsing import subparser
 from ifnormal.cli.verb import Options, Verb, default_data_root, require_data_root
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 if TYPE_CHECKING:
     from ifnormal.benchmarks.sweep import Engine, Swept
@@ -99,7 +99,7 @@ def _tell(swept: Swept, out: Path, name: str) -> None:
 
 def _table(options: Options) -> None:
     from ifnormal.benchmarks.sweep import draw_figures, write_tables
-    from ifnormal.storage import write_atomic
+    from ifnormal.common.storage import write_atomic
 
     out = _folder(options["where"])
     text = write_tables(out, options["format"])

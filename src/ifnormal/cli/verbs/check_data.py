@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import ArgumentParser
 
 from ifnormal.cli.verb import Options, Verb
-from ifnormal.errors import UserError
-from ifnormal.printable import printable
+from ifnormal.common.errors import UserError, printable
 
 if TYPE_CHECKING:
     from ifnormal.data.survey import Survey
@@ -29,10 +28,10 @@ _SHOWN = 5
 
 
 def _check_data(options: Options) -> None:
+    from ifnormal.common.progress import Progress
+    from ifnormal.common.storage import write_json
     from ifnormal.data.folder import find_images
     from ifnormal.data.survey import survey
-    from ifnormal.progress import Progress
-    from ifnormal.storage import write_json
 
     size = None if options["size"] is None else _sides(options["size"])
     files = find_images(options["images"])

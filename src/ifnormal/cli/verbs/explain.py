@@ -8,6 +8,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from ifnormal.cli.verb import Options, Verb, add_config, add_images, add_run
+from ifnormal.common.errors import UserError
 from ifnormal.config import (
     DiffusionConfig,
     ExplainConfig,
@@ -17,7 +18,6 @@ from ifnormal.config import (
     fit_config,
     preprocessing_config,
 )
-from ifnormal.errors import UserError
 from ifnormal.run_folder import OWN_IMAGES
 
 _OUT = Path("runs/explanation")

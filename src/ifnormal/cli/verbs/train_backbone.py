@@ -7,8 +7,8 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from ifnormal.cli.verb import Options, Verb, add_resume, default_data_root, require_data_root
+from ifnormal.common.errors import UserError
 from ifnormal.config import BackboneConfig
-from ifnormal.errors import UserError
 
 _OUT = Path("backbone")
 _OUTLIERS = 4000

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ifnormal.common.errors import UserError
+from ifnormal.common.pixels import quantize, to_float
 from ifnormal.data.sampling import generator
 from ifnormal.data.synthetic import shapes
 from ifnormal.data.synthetic.colours import recolour, stain
@@ -20,8 +22,6 @@ from ifnormal.data.synthetic.confetti import confetti
 from ifnormal.data.synthetic.geometry import erase, turn, warp
 from ifnormal.data.synthetic.noise import grain
 from ifnormal.data.synthetic.patches import blob, cut_paste, scar, swap
-from ifnormal.errors import UserError
-from ifnormal.pixels import quantize, to_float
 
 
 @dataclass(frozen=True)

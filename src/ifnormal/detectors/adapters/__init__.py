@@ -5,6 +5,7 @@ The order is the order of trying: the more special before the more general.
 
 from typing import Any
 
+from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapters import (
     anomalib_model,
     estimator,
@@ -16,7 +17,6 @@ from ifnormal.detectors.adapters import (
     torchscript,
 )
 from ifnormal.detectors.adapters.adapter import FUNCTION, Adapter, AdapterOptions, Features, named
-from ifnormal.errors import UserError
 
 ADAPTERS: tuple[Adapter, ...] = (
     onnx_file.ADAPTER,

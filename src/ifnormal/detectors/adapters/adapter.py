@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.detectors.score_model import ScoreModel
-from ifnormal.errors import UserError
 
 Features = Callable[[Tensor], Any] | str
 

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 Kind = Literal["exported program", "torchscript", "pickle"]
 

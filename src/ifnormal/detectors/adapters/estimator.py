@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions, no_spec
 from ifnormal.detectors.adapters.failure import first_line
 from ifnormal.detectors.adapters.features import pooled
 from ifnormal.detectors.adapters.output import scores_of
 from ifnormal.detectors.score_model import HigherIs, ScoreModel
-from ifnormal.errors import UserError
 
 _NAME = "estimator"
 _METHODS = ("decision_function", "score_samples")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions
 from ifnormal.detectors.adapters.archive import kind_of, refuse_pickle, require_trust
 from ifnormal.detectors.adapters.batching import in_batches_of
@@ -19,7 +20,6 @@ from ifnormal.detectors.adapters.failure import first_line
 from ifnormal.detectors.adapters.features import LayerInput, from_function
 from ifnormal.detectors.adapters.output import scores_of
 from ifnormal.detectors.score_model import ScoreModel
-from ifnormal.errors import UserError
 
 _NAME = "exported program"
 _TAP = "ifnormal_tap"

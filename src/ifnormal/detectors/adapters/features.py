@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 _LAYERS = (nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 # What onnx2torch makes of linear layers whose weights it does not recognise as such.

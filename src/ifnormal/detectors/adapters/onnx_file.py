@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions
 from ifnormal.detectors.adapters.batching import in_batches_of, takes_batches
 from ifnormal.detectors.adapters.failure import first_line
@@ -28,7 +29,6 @@ from ifnormal.detectors.adapters.onnx_graph import (
 )
 from ifnormal.detectors.adapters.output import scores_of
 from ifnormal.detectors.score_model import ScoreModel, Scoring
-from ifnormal.errors import UserError
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapters.output import MAPS, SCORES
 from ifnormal.detectors.ending import Ending
-from ifnormal.errors import UserError
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, NodeProto

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 # In order of preference; the first are anomalib's.
 SCORES = ("pred_score", "pred_scores", "anomaly_score", "anomaly_scores", "score", "scores")

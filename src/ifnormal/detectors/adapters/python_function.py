@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions, no_spec
 from ifnormal.detectors.adapters.features import from_function
 from ifnormal.detectors.adapters.output import scores_of
 from ifnormal.detectors.score_model import ScoreModel
-from ifnormal.errors import UserError
 
 _NAME = "python function"
 

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions
 from ifnormal.detectors.score_model import ScoreModel
-from ifnormal.errors import UserError
 
 _FORM = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapters.adapter import Adapter, AdapterOptions
 from ifnormal.detectors.adapters.archive import PICKLES, kind_of, refuse_pickle, require_trust
 from ifnormal.detectors.adapters.exported_program import load_program
@@ -16,7 +17,6 @@ from ifnormal.detectors.adapters.failure import first_line
 from ifnormal.detectors.adapters.features import from_function
 from ifnormal.detectors.adapters.output import scores_of
 from ifnormal.detectors.score_model import ScoreModel
-from ifnormal.errors import UserError
 
 _NAME = "torchscript"
 _WHY = "a TorchScript file is a program, which runs when it is loaded and at every image"

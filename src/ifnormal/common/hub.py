@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ifnormal.common.errors import UserError, one_line
+from ifnormal.common.storage import read_json, write_atomic, write_json
 from ifnormal.detectors.detector import detector_facts, higher_is, own_threshold
-from ifnormal.errors import UserError, one_line
-from ifnormal.storage import read_json, write_atomic, write_json
 from ifnormal.version import __version__
 
 if TYPE_CHECKING:

@@ -1,13 +1,14 @@
-"""A large JSON object read piece by piece, so that memory does not grow with it."""
+"""JSON read piece by piece, in bounded memory, and values checked to be of the expected kind."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from ifnormal.errors import UserError, one_line
+from ifnormal.common.errors import UserError, one_line
 
 
 def json_events(path: Path, streamed: Sequence[str] = ()) -> Iterator[tuple[str, int | None, Any]]:
@@ -108,3 +109,51 @@ class _Stream:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"it holds the number {name}")
+
+
+def an_object(value: Any, name: str) -> dict[str, Any]:
+    """A JSON object."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is no JSON object")
+    return value
+
+
+def a_list(value: Any, name: str) -> list[Any]:
+    """A JSON list."""
+    if not isinstance(value, list):
+        raise ValueError(f"{name} is no list")
+    return value
+
+
+def text(entry: Mapping[str, Any], name: str) -> str:
+    """A text of an object."""
+    if not isinstance(entry.get(name), str):
+        raise ValueError(f"{name} is no text")
+    return entry[name]
+
+
+def truth(entry: Mapping[str, Any], name: str) -> bool:
+    """True or false of an object."""
+    if not isinstance(entry.get(name), bool):
+        raise ValueError(f"{name} is neither true nor false")
+    return entry[name]
+
+
+def a_number(entry: Mapping[str, Any], name: str) -> float:
+    """A finite number of an object."""
+    return finite(entry.get(name), name)
+
+
+def numbers(entry: Mapping[str, Any], name: str, count: int) -> tuple[float, ...]:
+    """A list of `count` finite numbers of an object."""
+    values = a_list(entry.get(name), name)
+    if len(values) != count:
+        raise ValueError(f"{name} has {len(values)} numbers instead of {count}")
+    return tuple(finite(value, name) for value in values)
+
+
+def finite(value: Any, name: str) -> float:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} is no number")
+    return float(value)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 # Twice as fast as Pillow's default of 6, in 2 % larger files.
 _COMPRESSION = 4

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ifnormal.storage import write_atomic
+from ifnormal.common.storage import write_atomic
 
 _EVERY = 30.0  # seconds between two lines where there is no terminal
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ifnormal.errors import UserError
+from ifnormal.common.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
