@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ifnormal import run_folder
+from ifnormal.common import provenance
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.run_folder import clear, difference
@@ -144,9 +145,9 @@ class TestDifference:
 class TestCommit:
     @pytest.fixture(autouse=True)
     def _forget(self) -> Iterator[None]:
-        run_folder._checkout.cache_clear()
+        provenance._checkout.cache_clear()
         yield
-        run_folder._checkout.cache_clear()
+        provenance._checkout.cache_clear()
 
     def repository(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A repository with a package in it, taken for ours."""
@@ -154,8 +155,8 @@ class TestCommit:
             pytest.skip("there is no git")
         package = folder / "src" / "package"
         package.mkdir(parents=True)
-        (package / "run_folder.py").write_text("")
-        monkeypatch.setattr(run_folder, "__file__", str(package / "run_folder.py"))
+        (package / "__init__.py").write_text("")
+        monkeypatch.setattr(provenance, "_PACKAGE", package)
         self.git(folder, "init", "-q")
 
     def git(self, folder: Path, *arguments: str) -> str:
@@ -169,7 +170,7 @@ class TestCommit:
         self.git(tmp_path, "add", ".")
         self.git(tmp_path, "commit", "-qm", "first")
         monkeypatch.setenv("GIT_DIR", "/nowhere")  # as in a hook of another repository
-        facts = run_folder._checkout()
+        facts = provenance._checkout()
         monkeypatch.delenv("GIT_DIR")
         head = self.git(tmp_path, "rev-parse", "HEAD")
         assert facts == {"commit": head, "uncommitted_changes": False}
@@ -178,16 +179,16 @@ class TestCommit:
         self.repository(tmp_path, monkeypatch)
         self.git(tmp_path, "add", ".")
         self.git(tmp_path, "commit", "-qm", "first")
-        (tmp_path / "src" / "package" / "run_folder.py").write_text("changed")
-        assert run_folder._checkout()["uncommitted_changes"] is True
+        (tmp_path / "src" / "package" / "__init__.py").write_text("changed")
+        assert provenance._checkout()["uncommitted_changes"] is True
 
     def test_a_checkout_of_another_project_is_not_ours(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.repository(tmp_path, monkeypatch)
         self.git(tmp_path, "commit", "-qm", "first", "--allow-empty")
-        assert run_folder._checkout()["commit"] is None
+        assert provenance._checkout()["commit"] is None
 
     def test_without_git(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "")
-        assert run_folder._checkout()["commit"] is None
+        assert provenance._checkout()["commit"] is None
