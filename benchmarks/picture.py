@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from ifnormal.common.pixels import to_pil
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 
 _SCALE, _GAP, _LABEL = 2, 6, 150
 _INK, _PAPER = (40, 40, 40), (255, 255, 255)

@@ -30,8 +30,8 @@ from PIL import Image
 
 from ifnormal.common.provenance import versions
 from ifnormal.common.storage import write_json
-from ifnormal.explanation_document import picture_name, write_document
-from ifnormal.explanation_entries import Counterfactual, ExplainedImage, Head, Way
+from ifnormal.explanation.document import picture_name, write_document
+from ifnormal.explanation.entries import Counterfactual, ExplainedImage, Head, Way
 
 RESULTS = Path(__file__).parent / "results" / "report.json"
 CONCEPTS, STEPS, THRESHOLD = 2, 9, 0.5

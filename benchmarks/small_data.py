@@ -40,7 +40,7 @@ from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.detectors.training import train_detector
 from ifnormal.explainer import Explainer
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.metrics.distance import mse
 from ifnormal.metrics.fid import fid_n
 from ifnormal.metrics.normality_auroc import auroc, normality_auroc

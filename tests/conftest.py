@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 
 pytest_plugins = ["chromium", "explanation_streams", "report_pages"]  # for their fixtures
 

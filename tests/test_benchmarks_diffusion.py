@@ -19,7 +19,7 @@ from ifnormal.benchmarks.methods_sheet import write_methods_sheet
 from ifnormal.benchmarks.sheet import ACCEPTED, FLAGGED
 from ifnormal.benchmarks.sweep import planned
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 
 ROOT = Path(__file__).parents[1]
 

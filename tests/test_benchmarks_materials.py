@@ -23,7 +23,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.config import DetectorConfig, FitConfig, GeneratorConfig
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.explainer import Explainer
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 
 DETECTOR = DetectorConfig(steps=4, batch_size=8, width=4)
 FIT = FitConfig(

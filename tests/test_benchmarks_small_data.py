@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 
 
 @pytest.fixture(scope="module")

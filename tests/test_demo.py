@@ -19,7 +19,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json
 from ifnormal.config import DataConfig, DemoConfig
 from ifnormal.demo import budgeted, demo
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.training_state import TrainingState
 from tiny_runs import SMALL, files, shrink, touch
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import png_bytes, quantize, to_float
 from ifnormal.common.storage import read_json, write_json
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 
 Maker = Callable[..., Explanation]
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json
-from ifnormal.explanation import Explanation
-from ifnormal.explanation_document import read_document, write_document
-from ifnormal.explanation_entries import Counts, ExplainedImage, Head, SkippedImage
+from ifnormal.explanation.document import read_document, write_document
+from ifnormal.explanation.entries import ExplainedImage, Head, SkippedImage
+from ifnormal.explanation.explanation import Explanation
+from ifnormal.explanation.totals import Counts
 
 HEAD = Head(concepts=2, shape=(1, 4, 4), threshold=3.5, calibrated_threshold=0.5)
 

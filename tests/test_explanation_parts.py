@@ -14,8 +14,8 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json
 from ifnormal.data.folder import find_images
 from ifnormal.explainer import Explainer
-from ifnormal.explanation import Explanation
-from ifnormal.explanation_document import read_document
+from ifnormal.explanation.document import read_document
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.explanation_stream import Streaming, explain_images
 from known_detectors import blue, mean_color, red, tiny
 from tiny_runs import files as files_in

@@ -15,12 +15,14 @@ from jsonschema import Draft202012Validator
 from ifnormal.common.pixels import png_bytes
 from ifnormal.common.storage import read_json
 from ifnormal.explainer import Explainer
-from ifnormal.explanation import Explanation
-from ifnormal.explanation_document import SCHEMA_VERSION
+from ifnormal.explanation.document import SCHEMA_VERSION
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.explanation_stream import explain_images
 from known_detectors import blue, mean_color, red, tiny
 
-SCHEMA = json.loads((files("ifnormal") / "explanation.schema.json").read_text("utf-8"))
+SCHEMA = json.loads(
+    (files("ifnormal") / "explanation" / "explanation.schema.json").read_text("utf-8")
+)
 ROOT = Path(__file__).parents[1]
 
 

@@ -14,11 +14,10 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import png_bytes, to_float
 from ifnormal.data.folder import find_images
 from ifnormal.explainer import Explainer
-from ifnormal.explanation import Explanation
-from ifnormal.explanation_document import read_document
-from ifnormal.explanation_entries import Counts
+from ifnormal.explanation.document import read_document
+from ifnormal.explanation.explanation import Explanation
+from ifnormal.explanation.totals import REFINED, Counts, ImprovementTotals
 from ifnormal.explanation_stream import Streaming, explain_images
-from ifnormal.improvement_totals import REFINED, ImprovementTotals
 from known_detectors import KnownDetector, blue, mean_color, red
 
 pytestmark = pytest.mark.usefixtures("small_parts")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ifnormal.explanation_entries import Counterfactual, ExplainedImage
-from ifnormal.improvement_totals import REFINED, THRIFTY, ImprovementTotals
+from ifnormal.explanation.entries import Counterfactual, ExplainedImage
+from ifnormal.explanation.totals import REFINED, THRIFTY, ImprovementTotals
 
 
 def image(*edits: tuple[bool, dict[str, Any] | None]) -> ExplainedImage:

@@ -8,7 +8,7 @@ from torch import Generator
 
 from ifnormal.common.errors import UserError
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.metrics import METRICS
 from ifnormal.metrics import evaluate as module
 from ifnormal.metrics.evaluate import evaluate, explanation_truth

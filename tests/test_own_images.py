@@ -14,7 +14,7 @@ from ifnormal.common.pixels import to_float, to_pil
 from ifnormal.common.storage import write_json
 from ifnormal.detectors.adapted import adapt
 from ifnormal.explainer import Explainer
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.run_folder import update_config
 from known_detectors import blue, red
 

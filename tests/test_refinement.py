@@ -10,7 +10,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.config import GeneratorConfig, RefineConfig
 from ifnormal.detectors.detector import in_batches
 from ifnormal.explainer import Explainer
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.generators.pixel import Generator
 from ifnormal.refinement import refine
 from known_detectors import COLOR, KnownDetector, mean_color, red

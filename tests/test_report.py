@@ -17,7 +17,7 @@ from PIL import Image
 
 from explanation_folders import random_explanation, save_picture
 from ifnormal.common.errors import UserError
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.report import write_report
 
 MakeExplanation = Callable[..., Explanation]

@@ -8,7 +8,7 @@ import pytest
 
 from explanation_folders import random_explanation, write_explanation
 from ifnormal.common.errors import UserError
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.report.curves import POINTS, WIDTH, make_curves
 from ifnormal.report.listing import read_listing
 from ifnormal.report.making import make_groups

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ifnormal.diffusion.latent_explainer import LatentExplainer
     from ifnormal.diffusion.loading import load_backbone
     from ifnormal.explainer import Explainer
-    from ifnormal.explanation import Explanation
+    from ifnormal.explanation.explanation import Explanation
     from ifnormal.report import write_report
 
 

@@ -26,7 +26,7 @@ from ifnormal.detectors.detector import (
 from ifnormal.detectors.loading import saved_detector
 from ifnormal.detectors.surrogate import Surrogate
 from ifnormal.explaining import ScoredEdits, anomalies_of, explanation_of
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.fit import fit
 from ifnormal.generators.concept_classifier import (
     ConceptClassifier,

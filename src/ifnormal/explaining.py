@@ -19,7 +19,7 @@ from ifnormal.detectors.detector import (
     own_scores,
     own_threshold,
 )
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.heatmaps.shown import heatmap_source, heatmaps
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import HALF_WRITTEN, read_json, write_atomic, write_json
-from ifnormal.explanation_document import (
+from ifnormal.explanation.document import (
     DOCUMENT,
     FORMAT,
     PICTURE,
@@ -30,7 +30,7 @@ from ifnormal.explanation_document import (
     parse_skipped,
     pictures_of,
 )
-from ifnormal.explanation_entries import ExplainedImage, Head, SkippedImage
+from ifnormal.explanation.entries import ExplainedImage, Head, SkippedImage
 from ifnormal.identity import same_scores
 
 PART_SIZE = 64

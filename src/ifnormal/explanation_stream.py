@@ -25,9 +25,10 @@ from ifnormal.detectors.detector import (
     own_threshold,
 )
 from ifnormal.explaining import AnyExplainer
-from ifnormal.explanation import Explanation
-from ifnormal.explanation_document import write_document
-from ifnormal.explanation_entries import Counts, ExplainedImage, Head, SkippedImage
+from ifnormal.explanation.document import write_document
+from ifnormal.explanation.entries import ExplainedImage, Head, SkippedImage
+from ifnormal.explanation.explanation import Explanation
+from ifnormal.explanation.totals import Counts, ImprovementTotals
 from ifnormal.explanation_parts import (
     PART_SIZE,
     Job,
@@ -40,7 +41,6 @@ from ifnormal.explanation_parts import (
     write_part,
 )
 from ifnormal.identity import detector_identity, digest, probe
-from ifnormal.improvement_totals import ImprovementTotals
 from ifnormal.report import write_report
 from ifnormal.run_folder import require_writable
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from ifnormal.common.pixels import quantize, to_float
 from ifnormal.detectors.detector import Detector
 from ifnormal.explaining import ScoredEdits, explanation_of
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 
 
 def gradient_counterfactuals(

@@ -11,8 +11,8 @@ from torch import Tensor
 from ifnormal.config import RefineConfig, ThriftConfig
 from ifnormal.detectors.detector import is_black_box, own_scores
 from ifnormal.explainer import Explainer
-from ifnormal.explanation import Explanation
-from ifnormal.improvement_totals import REFINED, THRIFTY
+from ifnormal.explanation.explanation import Explanation
+from ifnormal.explanation.totals import REFINED, THRIFTY
 from ifnormal.metrics.distance import mse
 from ifnormal.metrics.fid import fid
 from ifnormal.metrics.validity import validity

@@ -44,7 +44,7 @@ from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.detectors.training import train_detector
 from ifnormal.explainer import Explainer
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.gradient import gradient_counterfactuals
 from ifnormal.metrics.evaluate import evaluate, explanation_truth
 from ifnormal.metrics.imagenet_features import imagenet_features

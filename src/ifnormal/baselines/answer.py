@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ifnormal.detectors.detector import Detector
 from ifnormal.explaining import ScoredEdits, explanation_of
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 
 
 def answer(

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ifnormal.baselines.answer import answer
 from ifnormal.common.pixels import quantize, to_float
 from ifnormal.detectors.detector import Detector, batch_size_for, in_batches
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.heatmaps.autoencoder import Autoencoder, train_autoencoder
 
 _RATE = 0.1

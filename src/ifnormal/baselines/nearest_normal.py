@@ -11,7 +11,7 @@ from ifnormal.baselines.answer import answer
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.detectors.detector import Detector, batch_size_for, device_of
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 
 _AT_ONCE = 256
 

@@ -17,7 +17,7 @@ from ifnormal.diffusion.canvas import Canvas
 from ifnormal.diffusion.latent_backbone import LatentBackbone
 from ifnormal.diffusion.small_backbone import NOISE
 from ifnormal.explaining import ScoredEdits, explanation_of
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 
 _BATCH = 32
 

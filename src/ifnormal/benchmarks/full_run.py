@@ -23,7 +23,7 @@ from ifnormal.benchmarks.preview import write_preview
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.data.words import anomaly_names, words
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.metrics.evaluate import explanation_truth
 from ifnormal.metrics.judge import AttributeJudge
 from ifnormal.report import write_report

@@ -30,7 +30,7 @@ from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.detectors.training import train_detector
 from ifnormal.explainer import Explainer
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.identity import detector_identity, digest
 from ifnormal.metrics import METRICS
 from ifnormal.metrics.evaluate import evaluate

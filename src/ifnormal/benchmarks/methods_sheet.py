@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from ifnormal.benchmarks.sheet import ACCEPTED, FLAGGED, Sheet, square_picture
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 
 _SIDE, _GAP, _MARGIN, _BETWEEN, _LINE = 64, 2, 10, 12, 12
 # Stripes under an edit: what the detector says, and the width of a heading's letter.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ifnormal.benchmarks.sheet import ACCEPTED, FLAGGED, Sheet, square_picture
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 
 _SIDE, _CAPTION, _GAP, _MARGIN = 96, 14, 4, 14
 

@@ -47,7 +47,7 @@ from ifnormal.diffusion.prompts import (
 )
 from ifnormal.diffusion.traversal import traversal
 from ifnormal.explaining import ScoredEdits, anomalies_of, explanation_of
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.preparation import prepare_given
 
 Method = Literal["inversion", "diffedit", "latent"]

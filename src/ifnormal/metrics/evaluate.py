@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.metrics import METRICS
 from ifnormal.metrics.concept_accuracy import concept_accuracy, fresh_concept_accuracy
 from ifnormal.metrics.cost import IMAGES_PER_S, WALL_CLOCK_S

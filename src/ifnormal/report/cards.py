@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ifnormal.explanation_entries import Counterfactual
-from ifnormal.improvement_totals import figure
+from ifnormal.explanation.entries import Counterfactual
+from ifnormal.explanation.totals import figure
 from ifnormal.report.listing import Entry, Listing
 from ifnormal.report.picture import (
     Picture,

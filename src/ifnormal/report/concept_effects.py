@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ifnormal.explanation_entries import Counterfactual
+from ifnormal.explanation.entries import Counterfactual
 from ifnormal.report.colour_change import change_parts, largest
 from ifnormal.report.listing import Entry, Listing
 from ifnormal.report.picture import Pixels, read_pixels

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ifnormal.improvement_totals import figure
+from ifnormal.explanation.totals import figure
 from ifnormal.report.wording import percent
 
 # From here on the generator has learned to please the surrogate rather than the detector.

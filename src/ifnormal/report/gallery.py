@@ -10,8 +10,8 @@ from itertools import repeat
 from typing import Any
 from urllib.parse import quote
 
-from ifnormal.explanation_entries import Counterfactual
-from ifnormal.improvement_totals import figure
+from ifnormal.explanation.entries import Counterfactual
+from ifnormal.explanation.totals import figure
 from ifnormal.report.colour_change import difference
 from ifnormal.report.listing import Entry, Listing
 from ifnormal.report.making import written

@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from ifnormal.explanation_document import Document, read_document
-from ifnormal.explanation_entries import Counterfactual, Counts, ExplainedImage, Head, SkippedImage
-from ifnormal.improvement_totals import ImprovementTotals
+from ifnormal.explanation.document import Document, read_document
+from ifnormal.explanation.entries import Counterfactual, ExplainedImage, Head, SkippedImage
+from ifnormal.explanation.totals import Counts, ImprovementTotals
 
 # More would be no page but an archive; explanation.json lists them all.
 SHOWN = 2_000

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ifnormal.data.setup import AnomalySetup
     from ifnormal.detectors.trained import TrainedDetector
-    from ifnormal.explanation import Explanation
+    from ifnormal.explanation.explanation import Explanation
 
 NAME = "baselines"
 # The first so many test anomalies, the same for every method.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ifnormal.data.setup import AnomalySetup
     from ifnormal.detectors.trained import TrainedDetector
     from ifnormal.diffusion.latent_backbone import LatentBackbone
-    from ifnormal.explanation import Explanation
+    from ifnormal.explanation.explanation import Explanation
 
 NAME = "diffusion"
 # The first so many test anomalies, the same for every method.
@@ -280,7 +280,7 @@ def _table(setup: str, plan: Sequence[BenchRun], finished: Sequence[Finished]) -
 def _figures(finished: Sequence[Finished], folder: Path) -> list[Path]:
     """One sheet a setup and seed: the first anomalies and what each method makes of them."""
     from ifnormal.benchmarks.methods_sheet import write_methods_sheet
-    from ifnormal.explanation import Explanation
+    from ifnormal.explanation.explanation import Explanation
 
     sheets = []
     for setup, seed in dict.fromkeys((one.run.setup, one.run.seed) for one in finished):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ifnormal.data.setup import AnomalySetup
-    from ifnormal.explanation import Explanation
+    from ifnormal.explanation.explanation import Explanation
     from ifnormal.metrics.judge import AttributeJudge
 
 _SETUP = "cmnist/one+cyan"

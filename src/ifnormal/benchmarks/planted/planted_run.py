@@ -27,7 +27,7 @@ from ifnormal.benchmarks.planted.watermark import unmarked_signs, watermarked_si
 from ifnormal.benchmarks.usable_heatmaps import usable_heatmaps
 from ifnormal.data.words import anomaly_names
 from ifnormal.detectors.detector import Detector, in_batches
-from ifnormal.explanation import Explanation
+from ifnormal.explanation.explanation import Explanation
 from ifnormal.report import write_report
 from ifnormal.report.wording import concept_name
 from ifnormal.run_folder import update_config

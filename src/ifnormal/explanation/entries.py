@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -103,33 +103,3 @@ class Head:
     traversal_targets: Sequence[float] = ()
     detector: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many images were read, flagged, explained, skipped; and edits: all, and valid ones."""
-
-    images: int = 0
-    flagged: int = 0
-    explained: int = 0
-    counterfactuals: int = 0
-    valid: int = 0
-    skipped: int = 0
-
-    @classmethod
-    def of(cls, images: Iterable[ExplainedImage], skipped: Iterable[SkippedImage]) -> Counts:
-        """Count entries."""
-        counts = dict.fromkeys(cls.__dataclass_fields__, 0)
-        for image in images:
-            counts["images"] += 1
-            counts["flagged"] += image.flagged
-            counts["explained"] += image.file is not None
-            counts["counterfactuals"] += len(image.counterfactuals)
-            counts["valid"] += sum(edit.valid for edit in image.counterfactuals)
-        counts["skipped"] = sum(1 for _ in skipped)
-        return cls(**counts)
-
-    def __add__(self, other: Counts) -> Counts:
-        """The counts of both together."""
-        names = self.__dataclass_fields__
-        return Counts(**{name: getattr(self, name) + getattr(other, name) for name in names})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from ifnormal.explanation_entries import ExplainedImage
+from ifnormal.explanation.entries import ExplainedImage, SkippedImage
 
 # How a note begins to say why a counterfactual is another one than the generator's.
 REFINED = "refined, as the generator's own answer was still flagged"
@@ -100,3 +100,33 @@ def figure(note: Mapping[str, Any], key: str) -> float | None:
     value = note.get(key)
     known = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     return value if known else None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many images were read, flagged, explained, skipped; and edits: all, and valid ones."""
+
+    images: int = 0
+    flagged: int = 0
+    explained: int = 0
+    counterfactuals: int = 0
+    valid: int = 0
+    skipped: int = 0
+
+    @classmethod
+    def of(cls, images: Iterable[ExplainedImage], skipped: Iterable[SkippedImage]) -> Counts:
+        """Count entries."""
+        counts = dict.fromkeys(cls.__dataclass_fields__, 0)
+        for image in images:
+            counts["images"] += 1
+            counts["flagged"] += image.flagged
+            counts["explained"] += image.file is not None
+            counts["counterfactuals"] += len(image.counterfactuals)
+            counts["valid"] += sum(edit.valid for edit in image.counterfactuals)
+        counts["skipped"] = sum(1 for _ in skipped)
+        return cls(**counts)
+
+    def __add__(self, other: Counts) -> Counts:
+        """The counts of both together."""
+        names = self.__dataclass_fields__
+        return Counts(**{name: getattr(self, name) + getattr(other, name) for name in names})

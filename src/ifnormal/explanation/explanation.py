@@ -14,7 +14,7 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import png_bytes, read_png
 from ifnormal.common.storage import write_atomic
-from ifnormal.explanation_document import (
+from ifnormal.explanation.document import (
     DOCUMENT,
     PICTURE,
     heatmap_name,
@@ -23,7 +23,7 @@ from ifnormal.explanation_document import (
     read_document,
     write_document,
 )
-from ifnormal.explanation_entries import Counterfactual, ExplainedImage, Head, HigherIs, Way
+from ifnormal.explanation.entries import Counterfactual, ExplainedImage, Head, HigherIs, Way
 
 
 @dataclass(frozen=True, eq=False)
