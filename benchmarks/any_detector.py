@@ -25,10 +25,10 @@ from ifnormal.common.provenance import versions
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.config import DataConfig, FitConfig
 from ifnormal.data import load_setup
-from ifnormal.detectors.adapted import adapt
+from ifnormal.detectors.adapted.detector import adapt
+from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.detectors.loading import load_detector
-from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.explainer import Explainer
 from ifnormal.metrics.evaluate import evaluate
 from ifnormal.metrics.normality_auroc import auroc

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def fit(folder: Path) -> None:
     """A small detector and explainer, which know a coloured digit but are not good at it."""
     from ifnormal.data import load_setup
-    from ifnormal.detectors.training import train_detector
+    from ifnormal.detectors.builtin.training import train_detector
     from ifnormal.explainer import Explainer
 
     setup = load_setup(DataConfig(drawings=1000, outliers=500), seed=0)

@@ -27,8 +27,8 @@ from ifnormal.common.storage import write_json
 from ifnormal.config import DataConfig, RefineConfig, ThriftConfig
 from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
+from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.detector import in_batches
-from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.explainer import Explainer
 from ifnormal.gradient import gradient_counterfactuals
 from ifnormal.metrics.distance import mse

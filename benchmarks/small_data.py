@@ -36,9 +36,9 @@ from ifnormal.data.parquet import ParquetImages
 from ifnormal.data.sampling import generator
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.data.synthetic import synthetic_outliers
+from ifnormal.detectors.builtin.trained import TrainedDetector
+from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import in_batches
-from ifnormal.detectors.trained import TrainedDetector
-from ifnormal.detectors.training import train_detector
 from ifnormal.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.metrics.distance import mse

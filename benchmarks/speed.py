@@ -37,8 +37,8 @@ from ifnormal.common.provenance import versions
 from ifnormal.common.storage import write_json
 from ifnormal.config import DetectorConfig, FitConfig
 from ifnormal.data.setup import AnomalySetup
+from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import Detector
-from ifnormal.detectors.training import train_detector
 from ifnormal.explainer import Explainer
 from ifnormal.fit import fit
 from ifnormal.training_state import TrainingState, unwrapped

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ifnormal.config import DetectorConfig
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.detectors.trained import TrainedDetector
-from ifnormal.detectors.training import train_detector
+from ifnormal.detectors.builtin.trained import TrainedDetector
+from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.metrics.judge import AttributeJudge
 from ifnormal.metrics.judge_training import train_judge
 

@@ -8,8 +8,8 @@ import torch
 
 from ifnormal.config import DetectorConfig
 from ifnormal.detectors import OBJECTIVES
+from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.detector import in_batches
-from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.explainer import Explainer
 from known_detectors import COLOR, blue, mean_color, red, tiny
 

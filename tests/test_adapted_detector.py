@@ -12,10 +12,9 @@ import users_models
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.config import Preprocessing
-from ifnormal.detectors.adapted import adapt
+from ifnormal.detectors.adapted.detector import adapt
 from ifnormal.detectors.detector import in_batches
-from ifnormal.detectors.loading import load_detector
-from ifnormal.detectors.saving import load_adapted
+from ifnormal.detectors.loading import load_adapted, load_detector
 from known_detectors import COLOR, blue, red
 from users_models import RedNetwork, export_onnx, export_program, needs_adapters, script
 

@@ -10,12 +10,11 @@ import torch
 from ifnormal.cli import main
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
-from ifnormal.detectors.adapted import AdaptedDetector
-from ifnormal.detectors.adapters import ADAPTERS
-from ifnormal.detectors.contract import check_contract
+from ifnormal.detectors.adapted.adapters import ADAPTERS
+from ifnormal.detectors.adapted.contract import check_contract
+from ifnormal.detectors.adapted.detector import AdaptedDetector
 from ifnormal.detectors.detector import higher_is, in_batches, own_scores, own_threshold
-from ifnormal.detectors.loading import load_detector
-from ifnormal.detectors.saving import load_adapted
+from ifnormal.detectors.loading import load_adapted, load_detector
 from known_detectors import blue, red
 from users_models import MAKERS, needs_adapters
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifnormal.detectors.adapted import AdaptedDetector
-from ifnormal.detectors.adapters.output import scores_of
-from ifnormal.detectors.contract import check_contract
+from ifnormal.detectors.adapted.adapters.output import scores_of
+from ifnormal.detectors.adapted.contract import check_contract
+from ifnormal.detectors.adapted.detector import AdaptedDetector
 from ifnormal.detectors.loading import load_detector
 from users_models import export_program, needs_adapters
 

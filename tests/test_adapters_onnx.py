@@ -13,11 +13,11 @@ import torch
 import users_models
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
-from ifnormal.detectors.adapted import AdaptedDetector, adapt
-from ifnormal.detectors.adapters import Adapter
-from ifnormal.detectors.contract import check_contract
+from ifnormal.detectors.adapted.adapters import Adapter
+from ifnormal.detectors.adapted.contract import check_contract
+from ifnormal.detectors.adapted.detector import AdaptedDetector, adapt
+from ifnormal.detectors.identity import detector_identity
 from ifnormal.detectors.loading import load_detector
-from ifnormal.identity import detector_identity
 from known_detectors import COLOR, blue, red
 from users_models import Anomalib, RedNetwork, export_onnx, needs_adapters
 

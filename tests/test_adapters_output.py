@@ -8,9 +8,9 @@ import torch
 import users_models
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
-from ifnormal.detectors.adapted import adapt
-from ifnormal.detectors.adapters.features import described, narrowed, pooled
-from ifnormal.detectors.adapters.output import scores_of
+from ifnormal.detectors.adapted.adapters.features import described, narrowed, pooled
+from ifnormal.detectors.adapted.adapters.output import scores_of
+from ifnormal.detectors.adapted.detector import adapt
 from known_detectors import COLOR, blue
 from users_models import RedNetwork
 

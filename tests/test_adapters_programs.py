@@ -11,8 +11,8 @@ from torch import Tensor, nn
 import users_models
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
-from ifnormal.detectors.adapted import AdaptedDetector, adapt
-from ifnormal.detectors.contract import check_contract
+from ifnormal.detectors.adapted.contract import check_contract
+from ifnormal.detectors.adapted.detector import AdaptedDetector, adapt
 from ifnormal.detectors.loading import load_detector
 from known_detectors import COLOR, blue, red
 from users_models import Anomalib, RedNetwork, export_program, script

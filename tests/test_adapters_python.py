@@ -11,8 +11,8 @@ import torch
 import users_models
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
-from ifnormal.detectors.adapted import adapt
-from ifnormal.detectors.contract import check_contract
+from ifnormal.detectors.adapted.contract import check_contract
+from ifnormal.detectors.adapted.detector import adapt
 from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.loading import load_detector
 from known_detectors import COLOR, blue, red

@@ -17,10 +17,10 @@ from ifnormal.common.pixels import to_float
 from ifnormal.config import DetectorConfig
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors import OBJECTIVES
-from ifnormal.detectors.calibration import Calibration, calibrate, threshold_at
+from ifnormal.detectors.builtin.calibration import Calibration, calibrate, threshold_at
+from ifnormal.detectors.builtin.trained import TrainedDetector
+from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import in_batches
-from ifnormal.detectors.trained import TrainedDetector
-from ifnormal.detectors.training import train_detector
 from known_detectors import squares
 
 HELD_OUT = 40

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ifnormal.common.errors import UserError
-from ifnormal.detectors.adapted import adapt
-from ifnormal.detectors.contract import check_contract
+from ifnormal.detectors.adapted.contract import check_contract
+from ifnormal.detectors.adapted.detector import adapt
 from known_detectors import COLOR, blue, red
 from users_models import Anomalib, RedNetwork, redness
 

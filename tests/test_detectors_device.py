@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from ifnormal.app.what_if import scored
 from ifnormal.common.pixels import to_float
-from ifnormal.detectors import adapted, detector
-from ifnormal.detectors.adapted import adapt
-from ifnormal.detectors.contract import check_contract
-from ifnormal.detectors.queries import Queries
+from ifnormal.detectors import detector
+from ifnormal.detectors.adapted import detector as adapted
+from ifnormal.detectors.adapted.contract import check_contract
+from ifnormal.detectors.adapted.detector import adapt
+from ifnormal.detectors.black_box.queries import Queries
 from known_detectors import COLOR, KnownDetector, blue, mean_color, red
 from users_models import RedNetwork, redness
 

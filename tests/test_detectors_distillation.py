@@ -15,10 +15,10 @@ from ifnormal.common.compute import make_fabric
 from ifnormal.common.errors import DivergenceError, UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.config import SurrogateConfig
-from ifnormal.detectors.between import images_between
+from ifnormal.detectors.black_box.between import images_between
+from ifnormal.detectors.black_box.distillation import BudgetPlan, Distillation
+from ifnormal.detectors.black_box.surrogate import Surrogate
 from ifnormal.detectors.detector import in_batches
-from ifnormal.detectors.distillation import BudgetPlan, Distillation
-from ifnormal.detectors.surrogate import Surrogate
 from known_detectors import COLOR, blue, mean_color, red
 
 

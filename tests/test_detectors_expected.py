@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ifnormal.common.errors import UserError
-from ifnormal.detectors.expected import check_expected, match_expected, read_expected
+from ifnormal.detectors.adapted.expected import check_expected, match_expected, read_expected
 
 
 def write(folder: Path, text: str) -> Path:

@@ -14,12 +14,12 @@ from torch import Tensor, nn, tensor
 from ifnormal.config import DetectorConfig
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors import OBJECTIVES
-from ifnormal.detectors.batch import Batch, draw_batch
+from ifnormal.detectors.builtin.batch import Batch, draw_batch
+from ifnormal.detectors.builtin.fcdd import FCDD, anomaly_map, pixel_loss
+from ifnormal.detectors.builtin.fully_convolutional import FullyConvolutional
+from ifnormal.detectors.builtin.trained import TrainedDetector
+from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import in_batches
-from ifnormal.detectors.fcdd import FCDD, anomaly_map, pixel_loss
-from ifnormal.detectors.fully_convolutional import FullyConvolutional
-from ifnormal.detectors.trained import TrainedDetector
-from ifnormal.detectors.training import train_detector
 from ifnormal.metrics.pixel_auroc import pixel_auroc
 
 NOTHING = torch.zeros(0)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from ifnormal.detectors.fidelity import fidelity, spearman
+from ifnormal.detectors.black_box.fidelity import fidelity, spearman
 
 
 def test_all_figures_of_a_small_case() -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ifnormal.common.errors import UserError
 from ifnormal.config import Preprocessing, preprocessing_config
-from ifnormal.detectors.preprocessing import output_size, preprocess
+from ifnormal.detectors.adapted.preprocessing import output_size, preprocess
 
 
 def test_nothing_is_done_by_default() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from black_boxes import BlackBox
 from ifnormal.common.errors import UserError
-from ifnormal.detectors.queries import LatestAnswers, Queries, forget_answers
+from ifnormal.detectors.black_box.queries import LatestAnswers, Queries, forget_answers
 from known_detectors import red
 
 SHAPE = (1, 2, 2)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifnormal.detectors.receptive_field import ReceptiveField, receptive_fields
-from ifnormal.detectors.upsampling import gaussian, upsample
+from ifnormal.detectors.builtin.fully_convolutional import gaussian, upsample
+from ifnormal.detectors.builtin.receptive_field import ReceptiveField, receptive_fields
 
 SIZE = (37, 33)
 

@@ -15,14 +15,14 @@ from ifnormal.common.pixels import to_float
 from ifnormal.config import DetectorConfig, Objective
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors import OBJECTIVES
-from ifnormal.detectors.augmentation import move
-from ifnormal.detectors.backbone import Backbone
-from ifnormal.detectors.batch import draw_batch
+from ifnormal.detectors.builtin.augmentation import move
+from ifnormal.detectors.builtin.backbone import Backbone
+from ifnormal.detectors.builtin.batch import draw_batch
+from ifnormal.detectors.builtin.networks import suited
+from ifnormal.detectors.builtin.residual import ResidualBackbone
+from ifnormal.detectors.builtin.trained import TrainedDetector
+from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import in_batches
-from ifnormal.detectors.networks import suited
-from ifnormal.detectors.residual import ResidualBackbone
-from ifnormal.detectors.trained import TrainedDetector
-from ifnormal.detectors.training import train_detector
 from known_detectors import squares
 
 SHAPE = (3, 32, 32)

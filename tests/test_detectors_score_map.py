@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, tensor
 
-from ifnormal.detectors.ending import Ending
-from ifnormal.detectors.score_map import ScoreMap, fit_score_map, look_like_probabilities
+from ifnormal.detectors.adapted.score_map import ScoreMap, fit_score_map, look_like_probabilities
+from ifnormal.detectors.adapted.score_model import Ending
 
 HIGHER = st.sampled_from(["anomalous", "normal"])
 SCORES = st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=20)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.config import DetectorConfig
-from ifnormal.detectors.augmentation import is_wanted, vary
-from ifnormal.detectors.backbone import Backbone
+from ifnormal.detectors.builtin.augmentation import is_wanted, vary
+from ifnormal.detectors.builtin.backbone import Backbone
 
 STILL = DetectorConfig(turn=0, resize=0, brightness=0)
 

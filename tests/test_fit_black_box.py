@@ -21,7 +21,7 @@ from ifnormal.common.storage import load_tensors
 from ifnormal.config import DataConfig, FitConfig, SurrogateConfig, Weights
 from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.detectors.calibration import Calibration, calibrate, threshold_at
+from ifnormal.detectors.builtin.calibration import Calibration, calibrate, threshold_at
 from ifnormal.detectors.detector import in_batches
 from ifnormal.explainer import Explainer
 from ifnormal.fit import fit

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from ifnormal.common.errors import UserError
 from ifnormal.config import DetectorConfig
 from ifnormal.detectors import OBJECTIVES
+from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.detector import in_batches
-from ifnormal.detectors.trained import TrainedDetector
 from ifnormal.explainer import Explainer
 from ifnormal.heatmaps import HEATMAPS, HeatFunction, Heatmap, autoencoder
 from ifnormal.heatmaps.autoencoder import Autoencoder, residual, train_autoencoder

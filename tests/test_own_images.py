@@ -12,7 +12,7 @@ import torch
 from ifnormal.cli import main
 from ifnormal.common.pixels import to_float, to_pil
 from ifnormal.common.storage import write_json
-from ifnormal.detectors.adapted import adapt
+from ifnormal.detectors.adapted.detector import adapt
 from ifnormal.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.run_folder import update_config

@@ -12,7 +12,7 @@ from torch import Tensor
 from black_boxes import BlackBox
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_pil
-from ifnormal.detectors.adapted import AdaptedDetector, adapt
+from ifnormal.detectors.adapted.detector import AdaptedDetector, adapt
 from ifnormal.detectors.detector import in_batches
 from ifnormal.preparation import as_detector, prepare
 from known_detectors import COLOR, blue, mean_color, red

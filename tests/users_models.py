@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifnormal.detectors.adapted import AdaptedDetector, adapt
-from ifnormal.detectors.adapters import ADAPTERS
+from ifnormal.detectors.adapted.adapters import ADAPTERS
+from ifnormal.detectors.adapted.detector import AdaptedDetector, adapt
 from ifnormal.detectors.loading import load_detector
 from known_detectors import COLOR, blue
 

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from ifnormal.data import load_setup
     from ifnormal.data.folder import read_images
     from ifnormal.data.setup import AnomalySetup
-    from ifnormal.detectors.adapted import adapt
+    from ifnormal.detectors.adapted.detector import adapt
+    from ifnormal.detectors.builtin.trained import TrainedDetector
+    from ifnormal.detectors.builtin.training import train_detector
     from ifnormal.detectors.detector import Detector
     from ifnormal.detectors.loading import load_detector
-    from ifnormal.detectors.trained import TrainedDetector
-    from ifnormal.detectors.training import train_detector
     from ifnormal.diffusion.latent_explainer import LatentExplainer
     from ifnormal.diffusion.loading import load_backbone
     from ifnormal.explainer import Explainer

@@ -17,6 +17,7 @@ from ifnormal.common.pixels import quantize, to_float
 from ifnormal.common.storage import load_tensors, save_tensors
 from ifnormal.config import FitConfig, adapted_to, fit_config
 from ifnormal.data.given import GivenImages
+from ifnormal.detectors.black_box.surrogate import Surrogate
 from ifnormal.detectors.detector import (
     Detector,
     batch_size_for,
@@ -24,7 +25,6 @@ from ifnormal.detectors.detector import (
     is_detector,
 )
 from ifnormal.detectors.loading import saved_detector
-from ifnormal.detectors.surrogate import Surrogate
 from ifnormal.explaining import ScoredEdits, anomalies_of, explanation_of
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.fit import fit

@@ -22,6 +22,7 @@ from typing import Any
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import HALF_WRITTEN, read_json, write_atomic, write_json
+from ifnormal.detectors.identity import same_scores
 from ifnormal.explanation.document import (
     DOCUMENT,
     FORMAT,
@@ -31,7 +32,6 @@ from ifnormal.explanation.document import (
     pictures_of,
 )
 from ifnormal.explanation.entries import ExplainedImage, Head, SkippedImage
-from ifnormal.identity import same_scores
 
 PART_SIZE = 64
 REPORT = "report.html"

@@ -24,6 +24,7 @@ from ifnormal.detectors.detector import (
     own_scores,
     own_threshold,
 )
+from ifnormal.detectors.identity import detector_identity, digest, probe
 from ifnormal.explaining import AnyExplainer
 from ifnormal.explanation.document import write_document
 from ifnormal.explanation.entries import ExplainedImage, Head, SkippedImage
@@ -40,7 +41,6 @@ from ifnormal.explanation_parts import (
     read_part,
     write_part,
 )
-from ifnormal.identity import detector_identity, digest, probe
 from ifnormal.report import write_report
 from ifnormal.run_folder import require_writable
 

@@ -24,8 +24,8 @@ from ifnormal.common.errors import DivergenceError
 from ifnormal.common.pixels import quantize, to_float
 from ifnormal.common.progress import Progress
 from ifnormal.config import FitConfig
+from ifnormal.detectors.black_box.distillation import Distillation
 from ifnormal.detectors.detector import Detector, is_black_box
-from ifnormal.detectors.distillation import Distillation
 from ifnormal.generators.augmentation import augment
 from ifnormal.training_batch import TrainingBatch, draw_batch
 from ifnormal.training_images import TrainingImages

@@ -13,19 +13,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
 from torch import Tensor
 
 from ifnormal.common.errors import UserError
-from ifnormal.common.pixels import to_float
 from ifnormal.common.storage import read_json
 from ifnormal.config import DiffusionConfig, ExplainConfig, FitConfig, Preprocessing
 from ifnormal.data.checking import BadImage, read_good_images
 from ifnormal.data.folder import find_images
-from ifnormal.data.given import Shape, default_shape, natural_shape
-from ifnormal.detectors.adapted import AdaptedDetector
+from ifnormal.data.given import Shape, default_shape
+from ifnormal.detectors.adapted.detector import AdaptedDetector
+from ifnormal.detectors.adapted.expected import (
+    _meet_expectations,
+)
 from ifnormal.detectors.detector import Detector, detector_facts
-from ifnormal.detectors.expected import check_expected, match_expected, read_expected
 from ifnormal.detectors.loading import load_detector
 from ifnormal.diffusion.latent_explainer import FORMAT as LATENT_FORMAT
 from ifnormal.diffusion.latent_explainer import LatentExplainer
@@ -37,7 +37,6 @@ TrainedExplainer: TypeAlias = Explainer | LatentExplainer
 _FOOLED = 0.05  # share of edits about which the surrogate was wrong that is worth a warning
 _CHECKPOINTS = ("checkpoint", "latent generator")  # of the pixel generator, and of G′
 _UNTRAINED = ("inversion", "diffedit")  # generators
-_COMPARED = 64  # images in full size, against the user's own scores
 _OF_GENERATOR = ("generator", "backbone", "prompt", "source_prompt", "tiny_decoder")
 # What decides on the explainer; the other options may change from one call to the next.
 _DECISIVE = (
@@ -287,41 +286,6 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
                 "normal: fit longer, or with more queries (--fit.surrogate.query-budget)."
             )
     return notes
-
-
-def _meet_expectations(
-    detector: AdaptedDetector, edited: Shape, expect: Path, files: list[Path]
-) -> None:
-    """Compare the detector's scores of whole images with the user's own.
-
-    How far they are from that at the size at which images are `edited` is noted as well: what is
-    explained is what the detector sees there.
-
-    Raises:
-        UserError: there are no scores of these files, or they differ; says by how much.
-    """
-    expected = read_expected(expect)
-    names = [file.as_posix() for file in files]
-    places = list(match_expected(expected, names))[:_COMPARED]
-    nothing = torch.zeros(0, dtype=torch.float64)
-    whole, small, known = [nothing], [nothing], []
-    for place in places:
-        natural = (detector.shape[0], *natural_shape([files[place]])[1:])
-        read = read_good_images([files[place]], natural), read_good_images([files[place]], edited)
-        if all(map(len, read)):
-            for scores, images in zip((whole, small), read, strict=True):
-                at = detector.at((images.images.shape[1], *images.images.shape[2:]))
-                scores.append(at.own(to_float(images.images)).detach().double())
-            known.append(names[place])
-    found = known or [names[place] for place in places] or names[:1]
-    facts = check_expected(torch.cat(whole), found, expected, detector.model.spec)
-    apart = (torch.cat(small) - torch.cat(whole)).abs()
-    detector.checks["expected"] = {
-        **facts,
-        "edited_at": list(edited[1:]),
-        "largest_there": float(apart.max()),
-        "mean_there": float(apart.mean()),
-    }
 
 
 def _shape(

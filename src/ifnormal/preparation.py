@@ -13,8 +13,8 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.data.given import GivenImages, as_images, default_shape
 from ifnormal.data.synthetic import synthetic_pairs
-from ifnormal.detectors.adapted import AdaptedDetector, adapt
-from ifnormal.detectors.contract import check_contract
+from ifnormal.detectors.adapted.contract import check_contract
+from ifnormal.detectors.adapted.detector import AdaptedDetector, adapt
 from ifnormal.detectors.detector import Detector, is_black_box, is_detector, log_odds_of
 from ifnormal.detectors.loading import load_detector
 

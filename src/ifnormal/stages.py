@@ -40,9 +40,9 @@ from ifnormal.config import (
 from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.data.words import anomaly_names, words
+from ifnormal.detectors.builtin.trained import TrainedDetector
+from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import in_batches
-from ifnormal.detectors.trained import TrainedDetector
-from ifnormal.detectors.training import train_detector
 from ifnormal.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.gradient import gradient_counterfactuals

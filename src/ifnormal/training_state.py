@@ -16,10 +16,11 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.common.storage import load_tensors, save_tensors
 from ifnormal.config import FitConfig
+from ifnormal.detectors.black_box.distillation import Distillation
+from ifnormal.detectors.black_box.queries import forget_answers
+from ifnormal.detectors.black_box.surrogate import Surrogate
 from ifnormal.detectors.detector import Detector, is_black_box
-from ifnormal.detectors.distillation import Distillation
-from ifnormal.detectors.queries import forget_answers
-from ifnormal.detectors.surrogate import Surrogate
+from ifnormal.detectors.identity import detector_identity, digest, probe, same_scores
 from ifnormal.generators.concept_classifier import (
     ConceptClassifier,
     FeatureConceptClassifier,
@@ -27,7 +28,6 @@ from ifnormal.generators.concept_classifier import (
 )
 from ifnormal.generators.discriminator import Discriminator
 from ifnormal.generators.pixel import Generator
-from ifnormal.identity import detector_identity, digest, probe, same_scores
 from ifnormal.modes import NormalModes
 from ifnormal.training_images import TrainingImages
 

@@ -26,12 +26,12 @@ from ifnormal.common.storage import read_json, write_json
 from ifnormal.config import BackboneConfig, DetectorConfig, FitConfig
 from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
+from ifnormal.detectors.builtin.trained import TrainedDetector
+from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import Detector, in_batches
-from ifnormal.detectors.trained import TrainedDetector
-from ifnormal.detectors.training import train_detector
+from ifnormal.detectors.identity import detector_identity, digest
 from ifnormal.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.identity import detector_identity, digest
 from ifnormal.metrics import METRICS
 from ifnormal.metrics.evaluate import evaluate
 from ifnormal.metrics.judge import AttributeJudge

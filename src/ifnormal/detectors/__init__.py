@@ -1,10 +1,10 @@
 """Detectors: the protocol, the built-in objectives and their training."""
 
-from ifnormal.detectors.bce import BCE
-from ifnormal.detectors.dsvdd import DSVDD
-from ifnormal.detectors.fcdd import FCDD
-from ifnormal.detectors.hsc import HSC
-from ifnormal.detectors.objective import DetectorObjective
+from ifnormal.detectors.builtin.bce import BCE
+from ifnormal.detectors.builtin.dsvdd import DSVDD
+from ifnormal.detectors.builtin.fcdd import FCDD
+from ifnormal.detectors.builtin.hsc import HSC
+from ifnormal.detectors.builtin.objective import DetectorObjective
 
 OBJECTIVES: dict[str, DetectorObjective] = {
     objective.name: objective for objective in (BCE, HSC, DSVDD, FCDD)

@@ -23,6 +23,7 @@ from ifnormal.common.compute import channels_last, make_fabric
 from ifnormal.common.pixels import to_float
 from ifnormal.config.diffusion import LatentConfig
 from ifnormal.detectors.detector import Detector, device_of
+from ifnormal.detectors.identity import digest
 from ifnormal.diffusion.canvas import Canvas
 from ifnormal.diffusion.diffedit import diffedit
 from ifnormal.diffusion.latent_backbone import LatentBackbone
@@ -30,7 +31,6 @@ from ifnormal.diffusion.latent_generator import LatentGenerator
 from ifnormal.diffusion.stage import Player, Stage, train
 from ifnormal.generators.concept_classifier import PixelConceptClassifier
 from ifnormal.generators.discriminator import Discriminator
-from ifnormal.identity import digest
 
 _ENCODED = 128
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ifnormal.data.given import as_images
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.identity import digest
+from ifnormal.detectors.identity import digest
 
 UNKNOWN = "something else"
 

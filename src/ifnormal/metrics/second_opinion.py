@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from ifnormal.common.pixels import to_float
 from ifnormal.config import DetectorConfig
 from ifnormal.data.setup import AnomalySetup
+from ifnormal.detectors.builtin.trained import TrainedDetector
+from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import Detector, device_of, in_batches
-from ifnormal.detectors.trained import TrainedDetector
-from ifnormal.detectors.training import train_detector
 
 OTHER_SEED = 100
 

@@ -13,7 +13,7 @@ from ifnormal.benchmarks.summary import summary
 
 if TYPE_CHECKING:
     from ifnormal.data.setup import AnomalySetup
-    from ifnormal.detectors.trained import TrainedDetector
+    from ifnormal.detectors.builtin.trained import TrainedDetector
     from ifnormal.diffusion.latent_backbone import LatentBackbone
     from ifnormal.explanation.explanation import Explanation
 

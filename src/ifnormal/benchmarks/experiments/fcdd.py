@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ifnormal.data.setup import AnomalySetup
-    from ifnormal.detectors.trained import TrainedDetector
+    from ifnormal.detectors.builtin.trained import TrainedDetector
 
 NAME = "fcdd"
 _INDUSTRIAL = ("mvtec/screw", "mvtec/bottle")

@@ -9,13 +9,13 @@ from jsonargparse import ArgumentParser
 from ifnormal.cli.verb import Options, Verb
 
 if TYPE_CHECKING:
-    from ifnormal.detectors.adapters import Adapter
+    from ifnormal.detectors.adapted.adapters import Adapter
 
 _IN_PYTHON = "(in Python, or by its name)"
 
 
 def _detectors(options: Options) -> None:
-    from ifnormal.detectors.adapters import ADAPTERS
+    from ifnormal.detectors.adapted.adapters import ADAPTERS
 
     rows = [(adapter.spec or _IN_PYTHON, _told(adapter)) for adapter in ADAPTERS]
     rows.append(("FOLDER", ["trained detector: what train-detector wrote, or an explainer saved"]))

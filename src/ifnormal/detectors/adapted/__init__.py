@@ -1,0 +1,1 @@
+"""Detectors of users, adapted to the Detector interface."""

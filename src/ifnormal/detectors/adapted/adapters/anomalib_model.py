@@ -1,0 +1,70 @@
+"""anomalib's Lightning models, by what they offer; anomalib itself is not imported."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor, nn
+
+from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions, no_spec
+from ifnormal.detectors.adapted.adapters.features import LayerInput, from_function
+from ifnormal.detectors.adapted.adapters.output import scores_of
+from ifnormal.detectors.adapted.score_model import ScoreModel
+
+_NAME = "anomalib"
+
+
+def wrap_anomalib(model: nn.Module, options: AdapterOptions) -> ScoreModel:
+    """A model with `model`, `pre_processor` and `post_processor`, as anomalib 2 has.
+
+    Scores are the raw ones, before the post-processor: that one clips to [0, 1], where there is no
+    gradient left. The threshold is its `image_threshold`, in the same raw units. Its pre-processor
+    resizes and normalises, so the images need no preprocessing of their own.
+    """
+    pre, inner = getattr(model, "pre_processor", None), model.get_submodule("model")
+    features = options.features
+    layer = None if callable(features) else LayerInput(inner, features)
+
+    def scoring(images: Tensor) -> tuple[Tensor, Tensor | None]:
+        prepared = images if pre is None else pre(images)
+        scores = scores_of(inner(prepared), len(images), "The anomalib model")
+        if callable(features):
+            return scores, from_function(features, images)
+        return scores, layer.take(len(images)) if layer is not None else None
+
+    return ScoreModel(
+        scoring,
+        _NAME,
+        module=model,
+        black_box=bool(options.black_box),
+        threshold=_threshold(model.post_processor),
+        input_shape=(3, None, None),
+        facts={"model": type(model).__name__},
+    )
+
+
+def _threshold(post_processor: Any) -> float | None:
+    value = getattr(post_processor, "image_threshold", None)
+    if value is None or math.isnan(float(value)):
+        return None
+    return float(value)
+
+
+def _is_anomalib(value: Any) -> bool:
+    return (
+        isinstance(value, nn.Module)
+        and isinstance(getattr(value, "model", None), nn.Module)
+        and hasattr(value, "post_processor")
+    )
+
+
+ADAPTER = Adapter(
+    name=_NAME,
+    spec="",
+    meaning="a trained anomalib model; exported, it is a model.onnx or model.pt2 like any other",
+    takes_spec=lambda spec: False,
+    load=no_spec,
+    takes=_is_anomalib,
+    wrap=wrap_anomalib,
+)

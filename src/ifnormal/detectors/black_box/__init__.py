@@ -1,0 +1,1 @@
+"""Detectors without a gradient: queries, and the surrogate distilled from them."""

@@ -1,0 +1,360 @@
+"""Distillation: how a surrogate learns from a black box, before a generator's fit and during it.
+
+Before: real scores of training images and of images between them (`begin`). During: the generator's
+own outputs are scored every few steps and learned at once (`refresh`), because a generator finds
+whatever its surrogate got wrong. After: how far the surrogate can be believed (`report`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ifnormal.common.checkpoint import optimizer_tensors, restore_optimizer
+from ifnormal.common.compute import channels_last
+from ifnormal.common.errors import DivergenceError, UserError
+from ifnormal.common.pixels import to_float
+from ifnormal.common.progress import Progress
+from ifnormal.config import SurrogateConfig
+from ifnormal.detectors.black_box.between import images_between
+from ifnormal.detectors.black_box.fidelity import fidelity
+from ifnormal.detectors.black_box.queries import LatestAnswers, Queries
+from ifnormal.detectors.black_box.surrogate import Surrogate
+from ifnormal.detectors.detector import Detector, in_batches
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_PREFIX = "surrogate/"
+# Answers in memory: as many images as fit, up to a number that is several hundred refreshes.
+_BYTES, _LATEST = 2**29, 20_000
+_HELD_OUT, _BETWEEN, _FRESH = 512, 20_000, 1024
+# Fewer queries at once are not worth a lesson; they are saved up.
+_LEAST = 16
+_ASKED, _REPORT_EVERY = 512, 25
+
+
+@dataclass(frozen=True)
+class BudgetPlan:
+    """What the queries are for; what is left of the budget is for the generator's outputs.
+
+    Attributes:
+        normal, outliers: training images to learn from.
+        between: images between them to learn from.
+        held_out: images of each kind to compare with only.
+        fresh: outputs of the finished generator to compare with only.
+    """
+
+    normal: int
+    outliers: int
+    between: int
+    held_out: int
+    fresh: int
+
+    @classmethod
+    def make(cls, budget: int, normal: int, outliers: int, image_bytes: int) -> BudgetPlan:
+        """Share out `budget` queries; at least half is left for the generator's outputs."""
+        held_out = min(_HELD_OUT, budget // 40, normal // 10, outliers // 10)
+        normal, outliers, training = normal - held_out, outliers - held_out, budget * 3 // 10
+        if normal + outliers > training:
+            few = min(normal, outliers, training // 2)
+            normal, outliers = min(normal, training - few), min(outliers, training - few)
+        return cls(
+            normal,
+            outliers,
+            between=min(_BETWEEN, budget // 10, _BYTES // image_bytes),
+            held_out=held_out,
+            fresh=min(_FRESH, budget // 20),
+        )
+
+    @property
+    def before(self) -> int:
+        """Queries before the fit."""
+        return self.normal + self.outliers + self.between + 2 * self.held_out
+
+
+@dataclass
+class _Answered:
+    """Some of the (N, C, H, W) uint8 images, by `rows` (n,), with the black box's log-odds (n,)."""
+
+    images: Tensor
+    rows: Tensor
+    log_odds: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def ask(self, queries: Queries) -> Iterator[int]:
+        """Fill `log_odds`, yielding how many there are while it goes on."""
+        for rows in self.rows.split(_ASKED):
+            answers = queries.ask(self.images[rows.to(self.images.device)])
+            self.log_odds = torch.cat([self.log_odds, answers])
+            yield len(self.log_odds)
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        chosen = torch.randint(len(self.rows), (count,), generator=generator)
+        rows = self.rows[chosen].to(self.images.device)
+        return self.images[rows].cpu(), self.log_odds[chosen]
+
+
+class Distillation:
+    """A surrogate, what it learns from, and the account of its queries.
+
+    Attributes:
+        surrogate: the detector's stand-in; always frozen but inside a lesson.
+        queries: the black box, counted.
+        figures: of the last refresh, before its lesson: mean absolute `surrogate_error` of the
+            scores, and the share of outputs called normal that were not (`surrogate_fooled`).
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        normal: Tensor,
+        outliers: Tensor,
+        config: SurrogateConfig,
+        seed: int,
+        fabric: Fabric,
+    ) -> None:
+        if fabric.world_size > 1:
+            raise UserError(
+                "A detector without a gradient is explained on one device; fit with one process."
+            )
+        self.config, self._fabric, self.figures = config, fabric, dict[str, Tensor]()
+        self.queries = Queries(detector, config.query_budget)
+        self.refreshes, self.last_refresh = 0, 0
+        torch.manual_seed(seed)
+        shape, threshold = detector.shape, float(detector.threshold)
+        self.surrogate = Surrogate.create(shape, config.width, threshold).to(fabric.device)
+        size = normal[0].numel()
+        self.plan = plan = BudgetPlan.make(config.query_budget, len(normal), len(outliers), size)
+        self._random = torch.Generator().manual_seed(seed)
+        self._known: dict[str, _Answered] = {}
+        for name, images, count in (
+            ("normal", normal, plan.normal),
+            ("outliers", outliers, plan.outliers),
+        ):
+            rows = torch.randperm(len(images), generator=self._random)
+            self._known[name] = _Answered(images, rows[plan.held_out :][:count])
+            self._known[f"{name} held out"] = _Answered(images, rows[: plan.held_out])
+        both = torch.cat(
+            [self._known[name].images[self._known[name].rows] for name in ("normal", "outliers")]
+        )
+        between = images_between(both, plan.between, self._random)
+        self._known["between"] = _Answered(between, torch.arange(len(between)))
+        left = config.query_budget - plan.before - plan.fresh
+        self._latest = LatestAnswers(shape, max(1, min(_LATEST, _BYTES // size, left)))
+        self._optimizer = self._new_optimizer(config.refresh_learning_rate)
+
+    def begin(self) -> None:
+        """Ask for what is to be known beforehand, and learn it; features are fixed from here on.
+
+        Raises:
+            DivergenceError: the surrogate's loss became NaN or infinite.
+            UserError: the black box, or else the surrogate, does not tell normal from outlier.
+        """
+        with Progress("asking the detector", self.plan.before) as progress:
+            for answered in self._known.values():
+                for _ in answered.ask(self.queries):
+                    progress.report(self.queries.used, {})
+        optimizer = self._new_optimizer(self.config.learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.config.learning_rate, total_steps=self.config.steps
+        )
+        with Progress("surrogate", self.config.steps) as progress:
+            for step in range(1, self.config.steps + 1):
+                loss = self._learn(optimizer, latest=False)
+                schedule.step()
+                if step % _REPORT_EVERY == 0:
+                    progress.report(step, {"loss": loss})
+        self._require_told_apart()
+        self.surrogate.keep_reader()
+
+    def refresh(self, edited: Tensor, step: int, steps: int) -> None:
+        """After generator step `step` of `steps`: ask about some of its outputs, and learn.
+
+        The share of the budget that is spent is never ahead of the share of the steps done. When
+        there are more outputs than queries due, half of those asked about are the ones that the
+        surrogate calls most normal, where an error does harm; the others are drawn at random.
+
+        Args:
+            edited: (N, C, H, W) uint8, the outputs as they would be saved.
+            step: 1-based.
+            steps: of the whole fit.
+        """
+        if step % self.config.refresh_every:
+            return
+        due = min(self._allowed(step / steps) - self.queries.used, len(edited))
+        if due < min(_LEAST, len(edited)):
+            return
+        predicted = self._log_odds(edited)
+        chosen = self._worth_asking(predicted, due)
+        images, expected = edited.cpu()[chosen], predicted[chosen].sigmoid()
+        answers = self.queries.ask(images)
+        here = fidelity(expected, answers.sigmoid(), self.surrogate.threshold)
+        self.figures = {
+            "surrogate_error": torch.tensor(here["error"]),
+            "surrogate_fooled": torch.tensor(here["fooled"] or 0.0),
+        }
+        self._latest.add(images, answers)
+        self.refreshes, self.last_refresh = self.refreshes + 1, step
+        for _ in range(self.config.refresh_steps):
+            self._learn(self._optimizer, latest=True)
+
+    def report(self, fresh: Tensor) -> dict[str, Any]:
+        """How far the surrogate can be believed; JSON-compatible.
+
+        Args:
+            fresh: (N, C, H, W) uint8 outputs of the finished generator; as many are asked about as
+                the plan holds queries back for.
+        """
+        fresh = fresh[: self.plan.fresh]
+        answers = self.queries.ask(fresh)
+        threshold, plan = self.surrogate.threshold, self.plan
+        held_out = [self._known[f"{name} held out"] for name in ("normal", "outliers")]
+        known = torch.cat([kept.log_odds for kept in held_out])
+        expected = torch.cat(
+            [self._log_odds(kept.images[kept.rows.to(kept.images.device)]) for kept in held_out]
+        )
+        return {
+            "queries": {
+                "budget": self.queries.budget,
+                "used": self.queries.used,
+                "training_images": plan.normal + plan.outliers,
+                "between": plan.between,
+                "held_out": 2 * plan.held_out,
+                "edits": self.queries.used - plan.before - len(answers),
+                "fresh_edits": len(answers),
+            },
+            "refreshes": self.refreshes,
+            "last_refresh": self.last_refresh,
+            "on_fresh_edits": fidelity(
+                self._log_odds(fresh).sigmoid(), answers.sigmoid(), threshold
+            ),
+            "on_held_out": fidelity(expected.sigmoid(), known.sigmoid(), threshold),
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that changes, but for the latest answers, to go on bit for bit."""
+        tensors = {
+            f"{_PREFIX}net/{key}": value for key, value in self.surrogate.state_dict().items()
+        }
+        tensors |= {f"{_PREFIX}answers/{key}": known.log_odds for key, known in self._known.items()}
+        tensors |= optimizer_tensors(self._optimizer, f"{_PREFIX}optimizer/")
+        return {**tensors, f"{_PREFIX}random": self._random.get_state()}
+
+    def save_answers(self, folder: Path) -> dict[str, Any]:
+        """Write the latest answers; returns the facts that `restore` needs beside `tensors`."""
+        return {
+            "parts": self._latest.save(folder),
+            "used": self.queries.used,
+            "refreshes": self.refreshes,
+            "last_refresh": self.last_refresh,
+        }
+
+    def forget_old_answers(self, folder: Path) -> None:
+        """Remove the files of answers that the last checkpoint does not name."""
+        self._latest.forget_others(folder)
+
+    def restore(self, folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Take up what `tensors` and `save_answers` gave.
+
+        Raises:
+            UserError: a file is missing or damaged, or the training images are others.
+        """
+
+        def part(name: str) -> dict[str, Tensor]:
+            prefix = f"{_PREFIX}{name}/"
+            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+        for name, log_odds in part("answers").items():
+            known = self._known[name]
+            if len(known.rows) != len(log_odds):
+                raise UserError(
+                    f"The checkpoint in {folder} was made with other training images; use the same "
+                    "images or another folder."
+                )
+            known.log_odds = log_odds
+        self.surrogate.load_state_dict(part("net"))
+        restore_optimizer(self._optimizer, f"{_PREFIX}optimizer/", tensors)
+        self._random.set_state(tensors[f"{_PREFIX}random"])
+        self._latest.restore(folder, facts["parts"])
+        self.queries.used = facts["used"]
+        self.refreshes, self.last_refresh = facts["refreshes"], facts["last_refresh"]
+
+    def _require_told_apart(self) -> None:
+        normal, outliers = (self._known[name] for name in ("normal", "outliers"))
+        low, high = normal.log_odds.median().sigmoid(), outliers.log_odds.median().sigmoid()
+        if low >= high:
+            raise UserError(
+                f"The detector gives its outliers no higher scores ({high:.3f}) than normal images "
+                f"({low:.3f}); train it longer, or give outliers that it flags."
+            )
+        low, high = (
+            self._log_odds(known.images[known.rows[:1024].to(known.images.device)]).median()
+            for known in (normal, outliers)
+        )
+        if low >= high:
+            raise UserError(
+                "The surrogate has not learned to tell outliers from normal images as the detector "
+                "does; give it a larger surrogate.query_budget or more surrogate.steps."
+            )
+
+    def _allowed(self, share: float) -> int:
+        """Queries that may be spent by this share of the steps."""
+        before, end = self.plan.before, self.queries.budget - self.plan.fresh
+        return before + int((end - before) * share)
+
+    def _worth_asking(self, predicted: Tensor, count: int) -> Tensor:
+        """Rows of `count` of N outputs with these log-odds: half the most normal, half random."""
+        order = torch.randperm(len(predicted), generator=self._random)
+        limit = torch.logit(torch.tensor(self.surrogate.threshold), eps=1e-6)
+        above = (predicted[order] - limit).relu()
+        sure = order[above.argsort(stable=True)[: count // 2]]
+        others = order[~torch.isin(order, sure)]
+        return torch.cat([sure, others[: count - len(sure)]])
+
+    def _log_odds(self, images: Tensor) -> Tensor:
+        """What the surrogate says of (N, C, H, W) uint8 images, (N,) on the CPU."""
+        if len(images) == 0:
+            return torch.zeros(0)
+        return in_batches(self.surrogate.log_odds, images.to(self._fabric.device))
+
+    def _learn(self, optimizer: torch.optim.Optimizer, latest: bool) -> float:
+        """One lesson, half of it training images, the rest images between and latest answers.
+
+        Returns the loss before.
+        """
+        size, random, known = self.config.batch_size, self._random, self._known
+        between = size // 4 if latest else size // 2
+        shares = {"between": between if known["between"].rows.numel() else 0}
+        rest = size - between - (size // 2 if latest else 0)
+        shares |= {"normal": rest // 2, "outliers": rest - rest // 2}
+        drawn = [known[name].draw(count, random) for name, count in shares.items()]
+        if latest:
+            drawn.append(self._latest.draw(size // 2, random))
+        images, wanted = (
+            torch.cat(parts).to(self._fabric.device) for parts in zip(*drawn, strict=True)
+        )
+        scorer = self.surrogate.scorer.requires_grad_(True)
+        with self._fabric.autocast():
+            log_odds = self.surrogate.log_odds(channels_last(to_float(images)))
+        loss = F.smooth_l1_loss(log_odds, wanted)
+        if not torch.isfinite(loss):
+            raise DivergenceError(
+                f"The surrogate's loss became {loss.item()}; lower the surrogate's learning rates."
+            )
+        optimizer.zero_grad(set_to_none=True)
+        self._fabric.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        scorer.requires_grad_(False)
+        return loss.item()
+
+    def _new_optimizer(self, rate: float) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
+            self.surrogate.scorer.parameters(), lr=rate, weight_decay=1e-4, fused=True
+        )

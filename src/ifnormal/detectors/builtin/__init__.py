@@ -1,0 +1,1 @@
+"""Built-in detectors: networks, objectives and their training."""
