@@ -40,8 +40,8 @@ from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import Detector
 from ifnormal.explainer import Explainer
-from ifnormal.fit import fit
-from ifnormal.training_state import TrainingState, unwrapped
+from ifnormal.training.fit import fit
+from ifnormal.training.state import TrainingState, unwrapped
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 WARM_UP = 4  # training steps before the first one that is timed

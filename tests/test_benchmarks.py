@@ -10,7 +10,7 @@ import torch
 
 from ifnormal.common.storage import read_json
 from ifnormal.config import FitConfig, GeneratorConfig
-from ifnormal.fit import fit
+from ifnormal.training.fit import fit
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TINY = FitConfig(

@@ -13,10 +13,10 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import png_bytes
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.config import ExplainConfig
-from ifnormal.diffusion import stage
 from ifnormal.diffusion.loading import save_backbone
 from ifnormal.explanation.document import read_document
 from ifnormal.explanation.explanation import Explanation
+from ifnormal.training import stage
 from tiny_backbones import PROMPTS, SIDE, scheduler, tiny_backbone
 
 FAST = ("--diffusion.inversion.steps", "4", "--diffusion.inversion.mask.maps", "1")

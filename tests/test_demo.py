@@ -20,7 +20,7 @@ from ifnormal.common.storage import read_json
 from ifnormal.config import DataConfig, DemoConfig
 from ifnormal.demo import budgeted, demo
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.training_state import TrainingState
+from ifnormal.training.state import TrainingState
 from tiny_runs import SMALL, files, shrink, touch
 
 FIGURES = [

@@ -9,9 +9,9 @@ import torch
 pytest.importorskip("diffusers")
 
 from ifnormal.common.errors import UserError
-from ifnormal.diffusion import stage as stages
 from ifnormal.diffusion.latent_fit import fit_latent_generator
 from ifnormal.diffusion.latent_generator import LatentGenerator
+from ifnormal.training import stage as stages
 from test_diffusion_explainer import LATENT, Brightness, pictures
 from tiny_backbones import tiny_backbone
 

@@ -11,7 +11,6 @@ pytest.importorskip("diffusers")
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import png_bytes
-from ifnormal.diffusion import stage as stages
 from ifnormal.diffusion.backbone_training import _reconstruction_quality, train_backbone
 from ifnormal.diffusion.loading import load_backbone
 from ifnormal.diffusion.small_backbone import small_tokenizer
@@ -20,6 +19,7 @@ from ifnormal.diffusion.training_material import (
     TrainingMaterial,
     material_of_folders,
 )
+from ifnormal.training import stage as stages
 from tiny_backbones import PROMPTS, SIDE, TINY, tiny_backbone
 
 CONFIG = replace(TINY, steps=4, autoencoder_steps=4, checkpoint_every=2)

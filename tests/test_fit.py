@@ -16,8 +16,8 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.config import Weights
-from ifnormal.fit import fit
-from ifnormal.training_state import TrainingState
+from ifnormal.training.fit import fit
+from ifnormal.training.state import TrainingState
 from known_detectors import EVERY_TERM, TINY, blue, bright_patch, mean_color, red, squares, tiny
 from tiny_fits import differing, losses, train, weights
 

@@ -24,8 +24,8 @@ from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.builtin.calibration import Calibration, calibrate, threshold_at
 from ifnormal.detectors.detector import in_batches
 from ifnormal.explainer import Explainer
-from ifnormal.fit import fit
-from ifnormal.training_state import TrainingState
+from ifnormal.training.fit import fit
+from ifnormal.training.state import TrainingState
 from known_detectors import EVERY_TERM, blue, mean_color, red
 from tiny_fits import InterruptedAtError, interrupt
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from ifnormal.common.errors import DivergenceError, UserError
 from ifnormal.common.storage import load_tensors
 from ifnormal.config import FitConfig, Weights
-from ifnormal.fit import fit
-from ifnormal.training_state import TrainingState
+from ifnormal.training.fit import fit
+from ifnormal.training.state import TrainingState
 from known_detectors import EVERY_TERM, TINY, KnownDetector, blue, mean_color, red, tiny
 from tiny_fits import InterruptedAtError, differing, interrupt, interrupted, losses, train
 

@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn, tensor
 
 from ifnormal.config import GeneratorConfig
-from ifnormal.generators.concept_classifier import FeatureConceptClassifier, PixelConceptClassifier
-from ifnormal.generators.discriminator import Discriminator
-from ifnormal.generators.pixel import Generator, target_features
+from ifnormal.training.networks.concept_classifier import (
+    FeatureConceptClassifier,
+    PixelConceptClassifier,
+)
+from ifnormal.training.networks.discriminator import Discriminator
+from ifnormal.training.networks.generator import Generator, target_features
 
 CONFIG = GeneratorConfig(width=4, outer_blocks=1, inner_blocks=1)
 

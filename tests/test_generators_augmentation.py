@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ifnormal.generators import augmentation
-from ifnormal.generators.augmentation import augment, is_wanted
+from ifnormal.training.networks import augmentation
+from ifnormal.training.networks.augmentation import augment, is_wanted
 
 
 def rng(seed: int = 0) -> torch.Generator:

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from ifnormal.config import GeneratorConfig
-from ifnormal.generators.discriminator import Discriminator
-from ifnormal.generators.pixel import Generator
+from ifnormal.training.networks.discriminator import Discriminator
+from ifnormal.training.networks.generator import Generator
 
 CONFIG = GeneratorConfig(width=8, outer_blocks=1, inner_blocks=2)
 

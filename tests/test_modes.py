@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, tensor
 
-from ifnormal.modes import NormalModes
+from ifnormal.training.modes import NormalModes
 
 
 def two_clusters(

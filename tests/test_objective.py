@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, tensor
 from torch.nn import functional as F
 
-from ifnormal import objective
+from ifnormal.training import objective
 
 LN2 = math.log(2)
 

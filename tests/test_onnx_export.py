@@ -20,8 +20,8 @@ from ifnormal.common.pixels import to_float, to_pil
 from ifnormal.config import GeneratorConfig
 from ifnormal.data.parquet import ParquetImages
 from ifnormal.explainer import Explainer
-from ifnormal.generators.pixel import Generator
 from ifnormal.onnx_export import OPSET, TOLERANCE, Exported, export_generator
+from ifnormal.training.networks.generator import Generator
 from known_detectors import mean_color, red, tiny
 from known_explainers import built_in_explainer, color_explainer
 

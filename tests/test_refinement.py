@@ -11,8 +11,8 @@ from ifnormal.config import GeneratorConfig, RefineConfig
 from ifnormal.detectors.detector import in_batches
 from ifnormal.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.generators.pixel import Generator
 from ifnormal.refinement import refine
+from ifnormal.training.networks.generator import Generator
 from known_detectors import COLOR, KnownDetector, mean_color, red
 from known_explainers import color_explainer
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.config import GeneratorConfig, ThriftConfig
 from ifnormal.detectors.detector import in_batches
-from ifnormal.generators.pixel import Generator
 from ifnormal.thrift import connected, region_masks, revert, thrift
+from ifnormal.training.networks.generator import Generator
 from known_detectors import COLOR, GREY, PATCH, KnownDetector, bright_patch, mean_color
 
 CORNER = (slice(11, 15), slice(1, 5))

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ifnormal.config import FitConfig
-from ifnormal.fit import fit
-from ifnormal.training_state import TrainingState, unwrapped
+from ifnormal.training.fit import fit
+from ifnormal.training.state import TrainingState, unwrapped
 from known_detectors import TINY, blue, mean_color, red
 
 

@@ -27,15 +27,15 @@ from ifnormal.detectors.detector import (
 from ifnormal.detectors.loading import saved_detector
 from ifnormal.explaining import ScoredEdits, anomalies_of, explanation_of
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.fit import fit
-from ifnormal.generators.concept_classifier import (
+from ifnormal.preparation import prepare_given
+from ifnormal.training.fit import fit
+from ifnormal.training.networks.concept_classifier import (
     ConceptClassifier,
     FeatureConceptClassifier,
     PixelConceptClassifier,
 )
-from ifnormal.generators.pixel import Generator
-from ifnormal.preparation import prepare_given
-from ifnormal.training_state import unwrapped
+from ifnormal.training.networks.generator import Generator
+from ifnormal.training.state import unwrapped
 
 _BATCH = 128
 _FORMAT, _VERSION = "ifnormal.explainer", 1

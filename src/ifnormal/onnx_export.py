@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import quantize, to_float
 from ifnormal.common.storage import write_atomic
-from ifnormal.generators.pixel import Generator
+from ifnormal.training.networks.generator import Generator
 from ifnormal.version import __version__
 
 if TYPE_CHECKING:

@@ -29,8 +29,8 @@ from ifnormal.detectors.detector import (
     in_batches,
     is_black_box,
 )
-from ifnormal.generators.pixel import Generator
-from ifnormal.objective import overshoot_loss
+from ifnormal.training.networks.generator import Generator
+from ifnormal.training.objective import overshoot_loss
 
 # Below the aim there is no gradient; a little beyond it, 8-bit rounding does no harm.
 _BEYOND = 0.1

@@ -20,7 +20,7 @@ from ifnormal.common.compute import channels_last
 from ifnormal.common.pixels import to_float
 from ifnormal.config import ThriftConfig
 from ifnormal.detectors.detector import Detector, batch_size_for, device_of, in_batches
-from ifnormal.generators.pixel import Generator
+from ifnormal.training.networks.generator import Generator
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ifnormal import objective
 from ifnormal.benchmarks.toy_density import (
     ToyDensity,
     divergence,
     histogram,
     total_variation,
 )
+from ifnormal.training import objective
 
 Phi = Literal["flat", "sharp"]
 

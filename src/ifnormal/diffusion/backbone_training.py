@@ -29,8 +29,8 @@ from ifnormal.diffusion.small_backbone import (
     small_tokenizer,
     small_unet,
 )
-from ifnormal.diffusion.stage import Player, Stage, train
 from ifnormal.diffusion.training_material import TrainingMaterial
+from ifnormal.training.stage import Player, Stage, train
 
 _STAGES = ("autoencoder", "noise predictor")
 _ENCODED = 512

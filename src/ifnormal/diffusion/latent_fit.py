@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ifnormal import objective
 from ifnormal.common.compute import channels_last, make_fabric
 from ifnormal.common.pixels import to_float
 from ifnormal.config.diffusion import LatentConfig
@@ -28,9 +27,10 @@ from ifnormal.diffusion.canvas import Canvas
 from ifnormal.diffusion.diffedit import diffedit
 from ifnormal.diffusion.latent_backbone import LatentBackbone
 from ifnormal.diffusion.latent_generator import LatentGenerator
-from ifnormal.diffusion.stage import Player, Stage, train
-from ifnormal.generators.concept_classifier import PixelConceptClassifier
-from ifnormal.generators.discriminator import Discriminator
+from ifnormal.training import objective
+from ifnormal.training.networks.concept_classifier import PixelConceptClassifier
+from ifnormal.training.networks.discriminator import Discriminator
+from ifnormal.training.stage import Player, Stage, train
 
 _ENCODED = 128
 

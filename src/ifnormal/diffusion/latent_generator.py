@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifnormal.generators.pixel import ResidualBlock, target_features
+from ifnormal.training.networks.generator import ResidualBlock, target_features
 
 
 class LatentGenerator(nn.Module):

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ifnormal.config import SMALL_SIDE, GeneratorConfig
-from ifnormal.generators.usual import Usual
 
 _LEAK = 0.02
 _LARGEST_STEP = 8
@@ -203,3 +202,34 @@ def _blocks(width: int, count: int) -> nn.ModuleList:
 def _bias(layer: nn.Conv2d) -> Tensor:
     assert layer.bias is not None
     return layer.bias
+
+
+_FAR = 5.0
+_LEAST_DEVIATION = 0.02
+
+
+class Usual(nn.Module):
+    """Mean and deviation of every pixel of the normal images.
+
+    Where things lie in the same place, this shows at once what is odd and what belongs there, which
+    convolutions would need many more images to learn. Where they do not, it does no harm.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.full(shape, 0.5))
+        self.register_buffer("deviation", torch.full(shape, 0.25))
+
+    def learn(self, normal: Tensor) -> None:
+        """Take both from (N, C, H, W) normal images in [0, 1]."""
+        self.mean.copy_(normal.mean(0))
+        self.deviation.copy_(normal.std(0, correction=0).clamp_min(_LEAST_DEVIATION))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) images to (N, 3C, H, W): themselves, what is usual, how far they are off."""
+        mean, deviation = self.mean.to(images.dtype), self.deviation.to(images.dtype)
+        off = ((images - mean) / deviation).clamp(-_FAR, _FAR) / _FAR
+        return torch.cat([images, mean.expand_as(images), off], 1)

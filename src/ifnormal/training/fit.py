@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifnormal import objective
 from ifnormal.common.compute import channels_last, make_fabric
 from ifnormal.common.errors import DivergenceError
 from ifnormal.common.pixels import quantize, to_float
@@ -26,10 +25,11 @@ from ifnormal.common.progress import Progress
 from ifnormal.config import FitConfig
 from ifnormal.detectors.black_box.distillation import Distillation
 from ifnormal.detectors.detector import Detector, is_black_box
-from ifnormal.generators.augmentation import augment
-from ifnormal.training_batch import TrainingBatch, draw_batch
-from ifnormal.training_images import TrainingImages
-from ifnormal.training_state import Checkpoint, TrainingState, fit_material
+from ifnormal.training import objective
+from ifnormal.training.batch import TrainingBatch, draw_batch
+from ifnormal.training.images import TrainingImages
+from ifnormal.training.networks.augmentation import augment
+from ifnormal.training.state import Checkpoint, TrainingState, fit_material
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -21,15 +21,15 @@ from ifnormal.detectors.black_box.queries import forget_answers
 from ifnormal.detectors.black_box.surrogate import Surrogate
 from ifnormal.detectors.detector import Detector, is_black_box
 from ifnormal.detectors.identity import detector_identity, digest, probe, same_scores
-from ifnormal.generators.concept_classifier import (
+from ifnormal.training.images import TrainingImages
+from ifnormal.training.modes import NormalModes
+from ifnormal.training.networks.concept_classifier import (
     ConceptClassifier,
     FeatureConceptClassifier,
     PixelConceptClassifier,
 )
-from ifnormal.generators.discriminator import Discriminator
-from ifnormal.generators.pixel import Generator
-from ifnormal.modes import NormalModes
-from ifnormal.training_images import TrainingImages
+from ifnormal.training.networks.discriminator import Discriminator
+from ifnormal.training.networks.generator import Generator
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ifnormal.generators.pixel import padded, target_features
+from ifnormal.training.networks.generator import padded, target_features
 
 
 class Discriminator(nn.Module):

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ifnormal.common.compute import channels_last
 from ifnormal.common.pixels import to_float
-from ifnormal.generators.augmentation import is_wanted
-from ifnormal.training_images import TrainingImages
-from ifnormal.training_state import TrainingState
+from ifnormal.training.images import TrainingImages
+from ifnormal.training.networks.augmentation import is_wanted
+from ifnormal.training.state import TrainingState
 
 # Pairs whose score had to move by more than this share of the way from normal to outlier show what
 # a concept does; the rest are identities.

@@ -1,0 +1,1 @@
+"""Training of the generator against a frozen detector."""
