@@ -29,9 +29,9 @@ from ifnormal.detectors.adapted.detector import adapt
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.detectors.loading import load_detector
+from ifnormal.evaluation.auroc import auroc
+from ifnormal.evaluation.evaluate import evaluate
 from ifnormal.explainer import Explainer
-from ifnormal.metrics.evaluate import evaluate
-from ifnormal.metrics.normality_auroc import auroc
 from trained_once import trained_detector, trained_judge
 
 RESULTS = Path(__file__).parent / "results" / "any-detector.json"

@@ -20,9 +20,9 @@ from ifnormal.common.storage import read_json, write_json
 from ifnormal.config import DataConfig, FitConfig, Weights
 from ifnormal.data import load_setup
 from ifnormal.detectors.detector import in_batches
+from ifnormal.evaluation.auroc import auroc
+from ifnormal.evaluation.evaluate import evaluate
 from ifnormal.explainer import Explainer
-from ifnormal.metrics.evaluate import evaluate
-from ifnormal.metrics.normality_auroc import auroc
 from trained_once import trained_detector, trained_judge
 
 RESULTS = Path(__file__).parent / "results" / "recipes.json"

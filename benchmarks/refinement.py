@@ -29,13 +29,13 @@ from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.detector import in_batches
+from ifnormal.evaluation.distance import mse
+from ifnormal.evaluation.fid import fid_n
+from ifnormal.evaluation.judge.judge import AttributeJudge
+from ifnormal.evaluation.truth import truth
+from ifnormal.evaluation.validity import validity
 from ifnormal.explainer import Explainer
 from ifnormal.gradient import gradient_counterfactuals
-from ifnormal.metrics.distance import mse
-from ifnormal.metrics.fid import fid_n
-from ifnormal.metrics.judge import AttributeJudge
-from ifnormal.metrics.truth import truth
-from ifnormal.metrics.validity import validity
 from ifnormal.refinement import refine
 from ifnormal.thrift import thrift
 

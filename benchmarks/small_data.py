@@ -39,12 +39,12 @@ from ifnormal.data.synthetic import synthetic_outliers
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import in_batches
+from ifnormal.evaluation.auroc import auroc, normality_auroc
+from ifnormal.evaluation.distance import mse
+from ifnormal.evaluation.fid import fid_n
+from ifnormal.evaluation.validity import validity
 from ifnormal.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.metrics.distance import mse
-from ifnormal.metrics.fid import fid_n
-from ifnormal.metrics.normality_auroc import auroc, normality_auroc
-from ifnormal.metrics.validity import validity
 
 ROOT = Path(__file__).parent.parent
 _VISIBLE = 25  # of 255: a pixel that changed by less is not seen to have changed

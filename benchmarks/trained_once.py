@@ -8,8 +8,8 @@ from ifnormal.config import DetectorConfig
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector
-from ifnormal.metrics.judge import AttributeJudge
-from ifnormal.metrics.judge_training import train_judge
+from ifnormal.evaluation.judge.judge import AttributeJudge
+from ifnormal.evaluation.judge.training import train_judge
 
 
 def trained_detector(setup: AnomalySetup, seed: int, folder: Path) -> TrainedDetector:

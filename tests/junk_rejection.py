@@ -6,9 +6,9 @@ import torch
 from torch import Generator
 
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.metrics.judge import AttributeJudge
-from ifnormal.metrics.judge_images import JUNK
-from ifnormal.metrics.judge_training import draw_batch, junk_kinds
+from ifnormal.evaluation.judge.images import JUNK
+from ifnormal.evaluation.judge.judge import AttributeJudge
+from ifnormal.evaluation.judge.training import draw_batch, junk_kinds
 
 
 def junk_rejection(

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import tensor
 
-from ifnormal.metrics.normality_auroc import auroc, normality_auroc
-from ifnormal.metrics.validity import validity
+from ifnormal.evaluation.auroc import auroc, normality_auroc
+from ifnormal.evaluation.validity import validity
 
 # Multiples of 1/16 tie often and have exact complements.
 scores = st.lists(st.integers(0, 16).map(lambda i: i / 16), min_size=1, max_size=12).map(tensor)

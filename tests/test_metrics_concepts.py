@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Generator, tensor
 
-from ifnormal.metrics.concept_accuracy import concept_accuracy, fresh_concept_accuracy
-from ifnormal.metrics.small_classifier import SmallClassifier
+from ifnormal.evaluation.concepts import concept_accuracy, fresh_concept_accuracy
+from ifnormal.evaluation.small_classifier import SmallClassifier
 
 
 def test_concept_accuracy_counts_pairs_named_rightly():

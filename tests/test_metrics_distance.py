@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, tensor
 
-from ifnormal.metrics.distance import map_distance, mse, perceptual_distance
+from ifnormal.evaluation.distance import map_distance, mse, perceptual_distance
 
 
 def test_mse_is_of_pixels_between_0_and_1():

@@ -2,9 +2,8 @@ import pytest
 import torch
 from torch import Generator
 
-from ifnormal.metrics import diversity as module
-from ifnormal.metrics.distance import perceptual_distance
-from ifnormal.metrics.diversity import diversity
+from ifnormal.evaluation import distance as module
+from ifnormal.evaluation.distance import diversity, perceptual_distance
 
 
 def hues(images):

@@ -8,15 +8,14 @@ from torch import Generator
 
 from ifnormal.common.errors import UserError
 from ifnormal.data.setup import AnomalySetup
+from ifnormal.evaluation import METRICS
+from ifnormal.evaluation import evaluate as module
+from ifnormal.evaluation.evaluate import evaluate, explanation_truth
+from ifnormal.evaluation.fid import fid_n, kid
+from ifnormal.evaluation.judge.judge import AttributeJudge
+from ifnormal.evaluation.judge.network import JudgeNetwork
+from ifnormal.evaluation.second_opinion import SecondOpinion
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.metrics import METRICS
-from ifnormal.metrics import evaluate as module
-from ifnormal.metrics.evaluate import evaluate, explanation_truth
-from ifnormal.metrics.fid import fid_n
-from ifnormal.metrics.judge import AttributeJudge
-from ifnormal.metrics.judge_network import JudgeNetwork
-from ifnormal.metrics.kid import kid
-from ifnormal.metrics.second_opinion import SecondOpinion
 
 N, K = 6, 2
 COST = {"wall_clock_s", "images_per_s"}

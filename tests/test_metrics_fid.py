@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, tensor
 
-from ifnormal.metrics.fid import fid, fid_n
+from ifnormal.evaluation.fid import fid, fid_n
 
 
 def features(seed, count=20, size=4):

@@ -7,8 +7,8 @@ import torch
 from torch import Generator, nn
 
 from ifnormal.common.errors import UserError
-from ifnormal.metrics import imagenet_features as module
-from ifnormal.metrics.imagenet_features import ImageNetFeatures, imagenet_features
+from ifnormal.evaluation import imagenet_features as module
+from ifnormal.evaluation.imagenet_features import ImageNetFeatures, imagenet_features
 
 
 def units():

@@ -8,10 +8,10 @@ from ifnormal.common.errors import DivergenceError, UserError
 from ifnormal.config import DataConfig
 from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.metrics.judge import AttributeJudge, judge_accuracy
-from ifnormal.metrics.judge_images import IGNORE, JUNK, JUNK_KINDS, half_plane, vary
-from ifnormal.metrics.judge_network import JudgeNetwork
-from ifnormal.metrics.judge_training import draw_batch, train_judge
+from ifnormal.evaluation.judge.images import IGNORE, JUNK, JUNK_KINDS, half_plane, vary
+from ifnormal.evaluation.judge.judge import AttributeJudge, judge_accuracy
+from ifnormal.evaluation.judge.network import JudgeNetwork
+from ifnormal.evaluation.judge.training import draw_batch, train_judge
 from junk_rejection import junk_rejection
 
 CHANNELS = {"red": (1, 0, 0), "cyan": (0, 1, 1)}

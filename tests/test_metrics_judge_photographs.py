@@ -7,11 +7,11 @@ from torch import Generator
 
 from ifnormal.common.errors import UserError
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.metrics.judge import AttributeJudge, judge_accuracy
-from ifnormal.metrics.judge_images import IGNORE, JUNK, JudgeBatch
-from ifnormal.metrics.judge_network import JudgeNetwork
-from ifnormal.metrics.judge_photographs import PHOTOGRAPH_JUNK, vary_photographs
-from ifnormal.metrics.judge_training import draw_batch, judge_key, train_judge
+from ifnormal.evaluation.judge.images import IGNORE, JUNK, JudgeBatch
+from ifnormal.evaluation.judge.judge import AttributeJudge, judge_accuracy
+from ifnormal.evaluation.judge.network import JudgeNetwork
+from ifnormal.evaluation.judge.photographs import PHOTOGRAPH_JUNK, vary_photographs
+from ifnormal.evaluation.judge.training import draw_batch, judge_key, train_judge
 from junk_rejection import junk_rejection
 
 

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, tensor
 
-from ifnormal.metrics import kid as module
-from ifnormal.metrics.kid import kid
+from ifnormal.evaluation import fid as module
+from ifnormal.evaluation.fid import kid
 
 
 def test_by_hand():

@@ -3,7 +3,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Generator, tensor
 
-from ifnormal.metrics.monotonicity import monotonicity
+from ifnormal.evaluation.monotonicity import monotonicity
 
 ALPHAS = tensor([1.0, 0.6, 0.3, 0.0])
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from ifnormal.metrics import METRICS
+from ifnormal.evaluation import METRICS
 
 
 def test_keys_are_the_registered_names():

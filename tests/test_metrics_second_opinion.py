@@ -3,8 +3,8 @@ import torch
 from torch import Generator, nn, tensor
 
 from ifnormal.config import DetectorConfig
-from ifnormal.metrics.second_detector import second_detector_agrees
-from ifnormal.metrics.second_opinion import SecondOpinion, second_config
+from ifnormal.evaluation.second_opinion import SecondOpinion, second_config
+from ifnormal.evaluation.validity import second_detector_agrees
 
 
 class Brightness(nn.Module):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Generator
 
-from ifnormal.metrics.substitutability import substitutability
+from ifnormal.evaluation.substitutability import substitutability
 
 N, K = 24, 2
 

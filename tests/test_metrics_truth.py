@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import tensor
 
-from ifnormal.metrics.truth import normal_share, truth
+from ifnormal.evaluation.truth import normal_share, truth
 
 ONE, CYAN, JUNK = 1, 5, -1
 RED, BLUE = 0, 2

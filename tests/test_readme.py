@@ -20,9 +20,9 @@ from ifnormal import cli
 from ifnormal.cli.parsing import make_parser, underscored
 from ifnormal.common.pixels import to_pil
 from ifnormal.config import DataConfig, DetectorConfig, FitConfig, GeneratorConfig
+from ifnormal.evaluation import METRICS
 from ifnormal.explanation.document import read_document
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.metrics import METRICS
 from tiny_runs import SMALL, shrink
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from explanation_folders import random_explanation
-from ifnormal.metrics.metric import Metric
+from ifnormal.evaluation.metric import Metric
 from ifnormal.report.contrast import make_contrast
 from ifnormal.report.figures import make_rows
 from ifnormal.report.listing import read_listing

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from ifnormal.config import RefineConfig, ThriftConfig
 from ifnormal.detectors.detector import is_black_box, own_scores
+from ifnormal.evaluation.distance import mse
+from ifnormal.evaluation.fid import fid
+from ifnormal.evaluation.validity import validity
 from ifnormal.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.explanation.totals import REFINED, THRIFTY
-from ifnormal.metrics.distance import mse
-from ifnormal.metrics.fid import fid
-from ifnormal.metrics.validity import validity
 from ifnormal.refinement import refine
 from ifnormal.thrift import thrift
 

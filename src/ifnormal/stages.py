@@ -43,20 +43,16 @@ from ifnormal.data.words import anomaly_names, words
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import in_batches
+from ifnormal.evaluation.auroc import auroc
+from ifnormal.evaluation.evaluate import evaluate, explanation_truth
+from ifnormal.evaluation.imagenet_features import imagenet_features
+from ifnormal.evaluation.judge.judge import AttributeJudge
+from ifnormal.evaluation.judge.training import train_judge
+from ifnormal.evaluation.second_opinion import SecondOpinion, second_opinion, train_second_detector
+from ifnormal.evaluation.truth import truth
 from ifnormal.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.gradient import gradient_counterfactuals
-from ifnormal.metrics.evaluate import evaluate, explanation_truth
-from ifnormal.metrics.imagenet_features import imagenet_features
-from ifnormal.metrics.judge import AttributeJudge
-from ifnormal.metrics.judge_training import train_judge
-from ifnormal.metrics.normality_auroc import auroc
-from ifnormal.metrics.second_opinion import (
-    SecondOpinion,
-    second_opinion,
-    train_second_detector,
-)
-from ifnormal.metrics.truth import truth
 from ifnormal.report import write_report
 from ifnormal.run_folder import (
     SECOND,

@@ -23,9 +23,9 @@ from ifnormal.benchmarks.preview import write_preview
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.data.words import anomaly_names, words
+from ifnormal.evaluation.evaluate import explanation_truth
+from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.metrics.evaluate import explanation_truth
-from ifnormal.metrics.judge import AttributeJudge
 from ifnormal.report import write_report
 from ifnormal.run_folder import CONFIG, seconds, timed, update_config
 

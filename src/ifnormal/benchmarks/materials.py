@@ -30,19 +30,19 @@ from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.detectors.identity import detector_identity, digest
-from ifnormal.explainer import Explainer
-from ifnormal.explanation.explanation import Explanation
-from ifnormal.metrics import METRICS
-from ifnormal.metrics.evaluate import evaluate
-from ifnormal.metrics.judge import AttributeJudge
-from ifnormal.metrics.judge_training import judge_key, train_judge
-from ifnormal.metrics.normality_auroc import auroc
-from ifnormal.metrics.second_opinion import (
+from ifnormal.evaluation import METRICS
+from ifnormal.evaluation.auroc import auroc
+from ifnormal.evaluation.evaluate import evaluate
+from ifnormal.evaluation.judge.judge import AttributeJudge
+from ifnormal.evaluation.judge.training import judge_key, train_judge
+from ifnormal.evaluation.second_opinion import (
     OTHER_SEED,
     SecondOpinion,
     second_config,
     second_opinion,
 )
+from ifnormal.explainer import Explainer
+from ifnormal.explanation.explanation import Explanation
 
 # No run's seed: nobody who trains shall choose the judge.
 JUDGE_SEED = 1_234_567

@@ -10,7 +10,7 @@ def show_figures(metrics: Options) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from ifnormal.metrics import METRICS
+    from ifnormal.evaluation import METRICS
     from ifnormal.report.figures import make_rows
     from ifnormal.report.wording import duration
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ifnormal.metrics.normality_auroc import auroc
+from ifnormal.evaluation.auroc import auroc
 
 _GRID = 16
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ifnormal.metrics.metric import Metric
+from ifnormal.evaluation.metric import Metric
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ifnormal.report.wording import NOT_MEASURED, concept_name, figure
 
 if TYPE_CHECKING:
-    from ifnormal.metrics.metric import Metric
+    from ifnormal.evaluation.metric import Metric
 
 PER_CONCEPT = "_per_concept"
 ARROWS = {"higher": "↑", "lower": "↓", "nearer": "→"}

@@ -85,7 +85,7 @@ def write_report(
 
 
 def _values(run: Run, gallery: Gallery, writing: ScoreWriting, cards: int) -> dict[str, Any]:
-    from ifnormal.metrics import METRICS
+    from ifnormal.evaluation import METRICS
 
     explanation, head, counts = run.explanation, run.explanation.head, run.explanation.counts
     config = run.config or {**head.facts, "detector": {**head.detector}}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
 from ifnormal.benchmarks.summary import summary
-from ifnormal.metrics import METRICS
+from ifnormal.evaluation import METRICS
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -88,8 +88,8 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
 def _by_color(explanation: Any, setup: AnomalySetup, detector: Any, judge: Any) -> dict[str, Any]:
     """Detection and true normality, of anomalies in the colour that was seen and in all others."""
     from ifnormal.detectors.detector import in_batches
-    from ifnormal.metrics.evaluate import explanation_truth
-    from ifnormal.metrics.normality_auroc import auroc
+    from ifnormal.evaluation.auroc import auroc
+    from ifnormal.evaluation.evaluate import explanation_truth
 
     normal = in_batches(detector, setup.test_normal)
     blue = setup.attribute_names["color"].index(_SEEN)

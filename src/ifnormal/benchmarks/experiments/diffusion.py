@@ -155,7 +155,7 @@ def of_flagged(
     """
     import torch
 
-    from ifnormal.metrics.evaluate import explanation_truth
+    from ifnormal.evaluation.evaluate import explanation_truth
 
     flagged = explanation.flagged
     accepted = explanation.valid[flagged]

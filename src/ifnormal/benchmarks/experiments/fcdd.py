@@ -61,7 +61,7 @@ def _plan(selection: Selection) -> list[BenchRun]:
 def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
     from ifnormal.benchmarks.materials import detector_of, setup_of
     from ifnormal.detectors.detector import in_batches
-    from ifnormal.metrics.normality_auroc import auroc
+    from ifnormal.evaluation.auroc import auroc
 
     begun = time.perf_counter()
     setup = setup_of(run, workplace)

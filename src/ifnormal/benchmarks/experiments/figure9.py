@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ifnormal.data.setup import AnomalySetup
+    from ifnormal.evaluation.judge.judge import AttributeJudge
     from ifnormal.explanation.explanation import Explanation
-    from ifnormal.metrics.judge import AttributeJudge
 
 _SETUP = "cmnist/one+cyan"
 _DETECTORS = ("bce", "fcdd")

@@ -17,7 +17,7 @@ from ifnormal.benchmarks.experiment import (
 )
 from ifnormal.benchmarks.paper_figures import SOURCE, paper_figure
 from ifnormal.benchmarks.summary import summary
-from ifnormal.metrics import METRICS
+from ifnormal.evaluation import METRICS
 
 if TYPE_CHECKING:
     from ifnormal.data.cards import Card

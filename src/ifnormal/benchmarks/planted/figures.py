@@ -15,10 +15,10 @@ from ifnormal.benchmarks.planted.kinds import PlantedKind
 from ifnormal.benchmarks.planted.material import Planted
 from ifnormal.common.pixels import to_float
 from ifnormal.detectors.detector import Detector, in_batches, log_odds_of
+from ifnormal.evaluation.auroc import auroc
+from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.metrics.judge import AttributeJudge
-from ifnormal.metrics.normality_auroc import auroc
 from ifnormal.thrift import thrift
 
 

@@ -9,23 +9,19 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.data.setup import AnomalySetup
+from ifnormal.evaluation import METRICS
+from ifnormal.evaluation.auroc import auroc, normality_auroc
+from ifnormal.evaluation.concepts import concept_accuracy, fresh_concept_accuracy
+from ifnormal.evaluation.distance import diversity, mse, perceptual_distance
+from ifnormal.evaluation.fid import Features, fid_n, kid
+from ifnormal.evaluation.judge.judge import AttributeJudge, judge_accuracy
+from ifnormal.evaluation.metric import IMAGES_PER_S, WALL_CLOCK_S
+from ifnormal.evaluation.monotonicity import monotonicity
+from ifnormal.evaluation.second_opinion import SecondOpinion
+from ifnormal.evaluation.substitutability import LEAST_ANOMALIES, substitutability
+from ifnormal.evaluation.truth import Truth, normal_share, truth
+from ifnormal.evaluation.validity import second_detector_agrees, validity
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.metrics import METRICS
-from ifnormal.metrics.concept_accuracy import concept_accuracy, fresh_concept_accuracy
-from ifnormal.metrics.cost import IMAGES_PER_S, WALL_CLOCK_S
-from ifnormal.metrics.distance import mse, perceptual_distance
-from ifnormal.metrics.diversity import diversity
-from ifnormal.metrics.features import Features
-from ifnormal.metrics.fid import fid_n
-from ifnormal.metrics.judge import AttributeJudge, judge_accuracy
-from ifnormal.metrics.kid import kid
-from ifnormal.metrics.monotonicity import monotonicity
-from ifnormal.metrics.normality_auroc import auroc, normality_auroc
-from ifnormal.metrics.second_detector import second_detector_agrees
-from ifnormal.metrics.second_opinion import SecondOpinion
-from ifnormal.metrics.substitutability import LEAST_ANOMALIES, substitutability
-from ifnormal.metrics.truth import Truth, normal_share, truth
-from ifnormal.metrics.validity import validity
 
 Part = Literal["test", "validation"]
 

@@ -37,3 +37,26 @@ class Metric:
     def heading(self) -> str:
         """Title and unit, for a column of a table."""
         return f"{self.title}, {self.unit}" if self.unit else self.title
+
+
+WALL_CLOCK_S = Metric(
+    key="wall_clock_s",
+    title="time of the run",
+    unit="s",
+    direction="lower",
+    ideal=None,
+    paper=None,
+    meaning="Seconds from start to end: training detector, explainer and judge, explaining and "
+    "measuring.",
+    source="ifnormal; not in the paper",
+)
+IMAGES_PER_S = Metric(
+    key="images_per_s",
+    title="training speed",
+    unit="images/s",
+    direction="higher",
+    ideal=None,
+    paper=None,
+    meaning="Training images that went through one step of the explainer's training each second.",
+    source="ifnormal; not in the paper",
+)

@@ -5,18 +5,14 @@ Importing this package imports no torch, so that a report can be drawn from figu
 
 from __future__ import annotations
 
-from ifnormal.metrics.concept_accuracy import CONCEPT_ACCURACY, CONCEPT_ACCURACY_FRESH
-from ifnormal.metrics.cost import IMAGES_PER_S, WALL_CLOCK_S
-from ifnormal.metrics.distance import MSE, PERCEPTUAL_DISTANCE
-from ifnormal.metrics.diversity import DIVERSITY
-from ifnormal.metrics.fid import FID_N
-from ifnormal.metrics.kid import KID
-from ifnormal.metrics.metric import Metric
-from ifnormal.metrics.monotonicity import MONOTONICITY
-from ifnormal.metrics.normality_auroc import DETECTOR_AUROC, NORMALITY_AUROC
-from ifnormal.metrics.second_detector import SECOND_DETECTOR_AGREES
-from ifnormal.metrics.substitutability import SUBSTITUTABILITY
-from ifnormal.metrics.truth import (
+from ifnormal.evaluation.auroc import DETECTOR_AUROC, NORMALITY_AUROC
+from ifnormal.evaluation.concepts import CONCEPT_ACCURACY, CONCEPT_ACCURACY_FRESH
+from ifnormal.evaluation.distance import DIVERSITY, MSE, PERCEPTUAL_DISTANCE
+from ifnormal.evaluation.fid import FID_N, KID
+from ifnormal.evaluation.metric import IMAGES_PER_S, WALL_CLOCK_S, Metric
+from ifnormal.evaluation.monotonicity import MONOTONICITY
+from ifnormal.evaluation.substitutability import SUBSTITUTABILITY
+from ifnormal.evaluation.truth import (
     DISTINCT_NORMALS,
     JUDGE_ACCURACY,
     MINIMAL_EDIT,
@@ -24,7 +20,7 @@ from ifnormal.metrics.truth import (
     TWO_REASONS,
     TWO_WAYS,
 )
-from ifnormal.metrics.validity import VALIDITY
+from ifnormal.evaluation.validity import SECOND_DETECTOR_AGREES, VALIDITY
 
 # In the order in which a reader meets them.
 METRICS: dict[str, Metric] = {

@@ -13,17 +13,10 @@ from torch.nn import functional
 from ifnormal.common.compute import channels_last, make_fabric
 from ifnormal.common.errors import DivergenceError, UserError
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.metrics.judge import AttributeJudge
-from ifnormal.metrics.judge_images import (
-    COLOR,
-    IGNORE,
-    JUNK_KINDS,
-    JudgeBatch,
-    Labels,
-    vary,
-)
-from ifnormal.metrics.judge_network import JudgeNetwork
-from ifnormal.metrics.judge_photographs import PHOTOGRAPH_JUNK, vary_photographs
+from ifnormal.evaluation.judge.images import COLOR, IGNORE, JUNK_KINDS, JudgeBatch, Labels, vary
+from ifnormal.evaluation.judge.judge import AttributeJudge
+from ifnormal.evaluation.judge.network import JudgeNetwork
+from ifnormal.evaluation.judge.photographs import PHOTOGRAPH_JUNK, vary_photographs
 
 CLEAN, EACH = 104, 8  # images a step: labelled ones, and of each kind of junk
 # Photographs differ more among themselves, and their junk is told more easily.

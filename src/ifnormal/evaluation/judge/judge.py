@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import load_tensors, save_tensors
-from ifnormal.metrics.judge_images import JUNK
-from ifnormal.metrics.judge_network import JudgeNetwork
+from ifnormal.evaluation.judge.images import JUNK
+from ifnormal.evaluation.judge.network import JudgeNetwork
 
 FORMAT_VERSION = 2
 BATCH = 512

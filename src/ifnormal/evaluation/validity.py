@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ifnormal.metrics.metric import Metric
+from ifnormal.evaluation.metric import Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,3 +36,32 @@ def validity(scores_after: Tensor, threshold: float) -> list[float]:
         raise ValueError(f"validity needs (N, K) scores, N > 0, got {tuple(scores_after.shape)}")
     shares: list[float] = (100 * (scores_after <= threshold).double().mean(0)).tolist()
     return shares
+
+
+SECOND_DETECTOR_AGREES = Metric(
+    key="second_detector_agrees",
+    title="accepted by a second detector",
+    unit="%",
+    direction="higher",
+    ideal=100.0,
+    paper=None,
+    meaning="How many counterfactuals of a concept a second detector does not flag, which was "
+    "trained with another objective or seed and which the generator never met.",
+    source="ifnormal; not in the paper. Transfer of adversarial examples: Papernot et al., arXiv "
+    "1605.07277",
+)
+
+
+def second_detector_agrees(scores: Tensor, threshold: float) -> list[float]:
+    """Share of counterfactuals with a second detector's score of at most its own threshold, in %.
+
+    Args:
+        scores: (N, K) the second detector's scores of counterfactuals, N at least 1.
+        threshold: the second detector's; it flags scores above it.
+
+    Raises:
+        ValueError: `scores` is not (N, K) or N is 0.
+    """
+    pass
+
+    return validity(scores, threshold)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-from ifnormal.metrics.metric import Metric
+from ifnormal.evaluation.metric import Metric
 
 TRULY_NORMAL = Metric(
     key="truly_normal",

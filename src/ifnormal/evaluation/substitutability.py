@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ifnormal.metrics.metric import Metric
+from ifnormal.evaluation.metric import Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,8 +106,8 @@ def _auroc(
 ) -> float:
     import torch
 
-    from ifnormal.metrics.normality_auroc import auroc
-    from ifnormal.metrics.small_classifier import SmallClassifier, train_classifier
+    from ifnormal.evaluation.auroc import auroc
+    from ifnormal.evaluation.small_classifier import SmallClassifier, train_classifier
 
     rng = torch.Generator().manual_seed(seed)
     # As many of either class: repeated, not weighted, as batches are drawn from them.

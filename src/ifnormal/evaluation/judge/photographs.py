@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from ifnormal.metrics.judge_images import (
+from ifnormal.evaluation.judge.images import (
     IGNORE,
     JUNK,
     JudgeBatch,

@@ -1,0 +1,1 @@
+"""The judge: names what an image shows, and never meets the detector."""
