@@ -31,7 +31,7 @@ from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.detectors.loading import load_detector
 from ifnormal.evaluation.auroc import auroc
 from ifnormal.evaluation.evaluate import evaluate
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 from trained_once import trained_detector, trained_judge
 
 RESULTS = Path(__file__).parent / "results" / "any-detector.json"

@@ -22,7 +22,7 @@ from ifnormal.data import load_setup
 from ifnormal.detectors.detector import in_batches
 from ifnormal.evaluation.auroc import auroc
 from ifnormal.evaluation.evaluate import evaluate
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 from trained_once import trained_detector, trained_judge
 
 RESULTS = Path(__file__).parent / "results" / "recipes.json"

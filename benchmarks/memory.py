@@ -68,7 +68,7 @@ def fit(folder: Path) -> None:
     """A small detector and explainer, which know a coloured digit but are not good at it."""
     from ifnormal.data import load_setup
     from ifnormal.detectors.builtin.training import train_detector
-    from ifnormal.explainer import Explainer
+    from ifnormal.explainers.explainer import Explainer
 
     setup = load_setup(DataConfig(drawings=1000, outliers=500), seed=0)
     detector = train_detector(setup, DetectorConfig(steps=200, batch_size=32, width=8), seed=0)
@@ -101,7 +101,7 @@ def measure(folder: Path, pictures: Path) -> dict[str, Any]:
     """Explain all pictures in a folder and tell the peak of this process."""
     from ifnormal import explanation_stream
     from ifnormal.data.folder import find_images
-    from ifnormal.explainer import Explainer
+    from ifnormal.explainers.explainer import Explainer
 
     peaks = {}
     write_report = explanation_stream.write_report

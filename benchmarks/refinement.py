@@ -34,10 +34,10 @@ from ifnormal.evaluation.fid import fid_n
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.evaluation.truth import truth
 from ifnormal.evaluation.validity import validity
-from ifnormal.explainer import Explainer
-from ifnormal.gradient import gradient_counterfactuals
-from ifnormal.refinement import refine
-from ifnormal.thrift import thrift
+from ifnormal.explainers.explainer import Explainer
+from ifnormal.explainers.pixel_gradient import gradient_counterfactuals
+from ifnormal.explainers.refine import refine
+from ifnormal.explainers.thrift import thrift
 
 RESULTS = Path(__file__).parent / "results"
 RUNS = [*(f"demo-bce-small-embedded-{seed}" for seed in range(3)), "demo-hsc-small-embedded-0"]

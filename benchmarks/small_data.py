@@ -43,7 +43,7 @@ from ifnormal.evaluation.auroc import auroc, normality_auroc
 from ifnormal.evaluation.distance import mse
 from ifnormal.evaluation.fid import fid_n
 from ifnormal.evaluation.validity import validity
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 
 ROOT = Path(__file__).parent.parent

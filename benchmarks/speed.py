@@ -39,7 +39,7 @@ from ifnormal.config import DetectorConfig, FitConfig
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import Detector
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 from ifnormal.training.fit import fit
 from ifnormal.training.state import TrainingState, unwrapped
 

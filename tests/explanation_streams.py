@@ -11,7 +11,7 @@ import pytest
 import ifnormal.explanation_stream
 from ifnormal.common.pixels import png_bytes
 from ifnormal.data.folder import find_images
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.document import read_document
 from ifnormal.explanation_stream import Streaming, Summary, explain_images
 from known_detectors import KnownDetector, blue, mean_color, red, tiny

@@ -10,7 +10,7 @@ from ifnormal.config import DetectorConfig
 from ifnormal.detectors import OBJECTIVES
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.detector import in_batches
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 from known_detectors import COLOR, blue, mean_color, red, tiny
 
 

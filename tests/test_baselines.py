@@ -9,14 +9,13 @@ import pytest
 import torch
 
 import tiny_experiments as tiny
-from ifnormal.baselines import latent_gradient, nearest_normal
-from ifnormal.baselines.answer import answer
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Finished, Selection, Workplace
+from ifnormal.benchmarks.baselines import latent_gradient, nearest_normal
+from ifnormal.benchmarks.experiment import BenchRun, Finished, Selection, Workplace
 from ifnormal.benchmarks.experiments.baselines import EXPERIMENT
+from ifnormal.benchmarks.heatmaps.autoencoder import train_autoencoder
 from ifnormal.benchmarks.materials import setup_of
 from ifnormal.common.errors import UserError
-from ifnormal.heatmaps.autoencoder import train_autoencoder
+from ifnormal.explainers.base import answer
 from known_detectors import blue, mean_color, red
 
 

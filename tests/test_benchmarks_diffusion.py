@@ -15,8 +15,7 @@ from torch import Tensor
 
 from ifnormal.benchmarks.experiment import Finished, Selection
 from ifnormal.benchmarks.experiments.diffusion import METHODS, asked_classes, of_flagged
-from ifnormal.benchmarks.methods_sheet import write_methods_sheet
-from ifnormal.benchmarks.sheet import ACCEPTED, FLAGGED
+from ifnormal.benchmarks.pictures import ACCEPTED, FLAGGED, write_methods_sheet
 from ifnormal.benchmarks.sweep import planned
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.explanation.explanation import Explanation

@@ -19,13 +19,11 @@ import pytest
 import ifnormal
 import tiny_experiments as tiny
 from ifnormal.benchmarks.attempt import attempt
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.cores import Share
 from ifnormal.benchmarks.engines import ray as ray_engine
 from ifnormal.benchmarks.engines.local import run_locally
-from ifnormal.benchmarks.engines.process import run_in_process
+from ifnormal.benchmarks.engines.process import Share, run_in_process
 from ifnormal.benchmarks.engines.ray import on_ray
-from ifnormal.benchmarks.experiment import Selection, Workplace
+from ifnormal.benchmarks.experiment import BenchRun, Selection, Workplace
 from ifnormal.benchmarks.sweep import Engine, planned, sweep
 from ifnormal.benchmarks.sweep_folder import LOCKS, Outcome
 from ifnormal.common.errors import UserError

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ifnormal.benchmarks.experiment import Finished, Selection, Workplace
 from ifnormal.benchmarks.experiments.fcdd import EXPERIMENT
-from ifnormal.benchmarks.heatmap_sheet import write_heatmap_sheet
+from ifnormal.benchmarks.pictures import write_heatmap_sheet
 
 DATA = os.environ.get("IFNORMAL_DATA")
 
@@ -86,7 +86,7 @@ def test_a_sheet_shows_images_masks_and_heat_in_one_scale(tmp_path: Path) -> Non
 @pytest.mark.filterwarnings("ignore:.*captum.*")
 def test_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("captum")
-    monkeypatch.setattr("ifnormal.heatmaps.autoencoder._STEPS", 2)
+    monkeypatch.setattr("ifnormal.benchmarks.heatmaps.autoencoder._STEPS", 2)
     (run,) = [
         run for run in EXPERIMENT.plan(Selection(only="mvtec/screw")) if run.variant == "5 masks"
     ]

@@ -15,11 +15,11 @@ from ifnormal.benchmarks.experiments.figure9 import (
     in_color,
     ones_in,
 )
+from ifnormal.benchmarks.heatmaps import HEATMAPS
 from ifnormal.benchmarks.usable_heatmaps import TITLES, usable_heatmaps
 from ifnormal.config import DataConfig
 from ifnormal.data import load_setup
 from ifnormal.data.colored_mnist import COLOR_NAMES
-from ifnormal.heatmaps import HEATMAPS
 from known_detectors import blue, mean_color
 
 
@@ -106,7 +106,7 @@ def test_tables_show_what_is_missing(tmp_path):
 def test_without_captum_its_heatmaps_are_left_out_and_the_log_says_so(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "captum", None)
     monkeypatch.setitem(sys.modules, "captum.attr", None)
-    monkeypatch.setattr("ifnormal.heatmaps.autoencoder._STEPS", 2)
+    monkeypatch.setattr("ifnormal.benchmarks.heatmaps.autoencoder._STEPS", 2)
     usable = usable_heatmaps(mean_color(), blue(8), 0)
     assert list(usable.make) == ["gradient", "autoencoder", "foreground"]
     assert list(usable.missing) == ["integrated-gradients"]

@@ -14,15 +14,14 @@ import torch
 from PIL import Image
 
 from ifnormal.benchmarks import materials
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Workplace
+from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.materials import fitted, trained_detector
 from ifnormal.benchmarks.options import configs_of, with_options
-from ifnormal.benchmarks.preview import write_preview
+from ifnormal.benchmarks.pictures import write_preview
 from ifnormal.common.errors import UserError
 from ifnormal.config import DetectorConfig, FitConfig, GeneratorConfig
 from ifnormal.data.setup import AnomalySetup
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 
 DETECTOR = DetectorConfig(steps=4, batch_size=8, width=4)

@@ -341,8 +341,8 @@ def test_every_kind_has_its_material() -> None:
 @pytest.mark.parametrize("name", ["either", "watermark", "patch"])
 def test_a_whole_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlxtend")
-    monkeypatch.setattr("ifnormal.heatmaps.autoencoder._STEPS", 2)
-    monkeypatch.setattr("ifnormal.heatmaps.attribution._STEPS", 2)
+    monkeypatch.setattr("ifnormal.benchmarks.heatmaps.autoencoder._STEPS", 2)
+    monkeypatch.setattr("ifnormal.benchmarks.heatmaps.attribution._STEPS", 2)
     shortest = {
         "detector.steps": 3,
         "detector.width": 4,

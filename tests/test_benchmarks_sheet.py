@@ -8,8 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ifnormal.benchmarks.contact_sheet import write_contact_sheet
-from ifnormal.benchmarks.sheet import PAPER, heat_picture
+from ifnormal.benchmarks.pictures import PAPER, heat_picture, write_contact_sheet
 
 BLACK, RED, YELLOW, WHITE = (0, 0, 0), (255, 0, 0), (255, 255, 0), (255, 255, 255)
 

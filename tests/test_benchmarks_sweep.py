@@ -17,11 +17,9 @@ from filelock import FileLock
 
 import tiny_experiments as tiny
 from ifnormal.benchmarks.attempt import attempt
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.cores import Share, share_cores
 from ifnormal.benchmarks.engines import local
-from ifnormal.benchmarks.engines.process import Started
-from ifnormal.benchmarks.experiment import Selection, Workplace
+from ifnormal.benchmarks.engines.process import Share, Started, share_cores
+from ifnormal.benchmarks.experiment import BenchRun, Selection, Workplace
 from ifnormal.benchmarks.experiments import EXPERIMENTS, experiment_named
 from ifnormal.benchmarks.options import spelled_out
 from ifnormal.benchmarks.sweep import Shard, Swept, planned, sweep

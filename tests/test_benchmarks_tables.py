@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 import tiny_experiments as tiny
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Cell, Finished, Selection, Table
+from ifnormal.benchmarks.experiment import BenchRun, Cell, Finished, Selection, Table
 from ifnormal.benchmarks.experiments import paper
 from ifnormal.benchmarks.paper_figures import paper_figure
 from ifnormal.benchmarks.sweep import planned, tables_of, write_tables

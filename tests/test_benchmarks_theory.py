@@ -9,20 +9,20 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Finished, Selection
+from ifnormal.benchmarks.experiment import BenchRun, Finished, Selection
 from ifnormal.benchmarks.experiments.theory import EXPERIMENT
 from ifnormal.benchmarks.line_chart import Chart, draw
-from ifnormal.benchmarks.toy_density import (
+from ifnormal.benchmarks.toy_game import (
     CELLS,
     REACH,
     ToyDensity,
+    ToyGame,
     divergence,
     histogram,
+    play,
     total_variation,
     two_clouds,
 )
-from ifnormal.benchmarks.toy_game import ToyGame, play
 
 
 def test_cells_hold_all_probability_and_split_a_centred_cloud_evenly() -> None:

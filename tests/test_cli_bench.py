@@ -12,8 +12,8 @@ import pytest
 
 import ifnormal.benchmarks.sweep
 import tiny_experiments as tiny
-from ifnormal.benchmarks.cores import Share
 from ifnormal.benchmarks.engines.local import run_locally
+from ifnormal.benchmarks.engines.process import Share
 from ifnormal.benchmarks.experiment import Selection, Workplace
 from ifnormal.benchmarks.sweep import Shard, Swept, planned
 from ifnormal.benchmarks.sweep_folder import Outcome, remember_plan

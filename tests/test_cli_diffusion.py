@@ -13,7 +13,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import png_bytes
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.config import ExplainConfig
-from ifnormal.diffusion.loading import save_backbone
+from ifnormal.explainers.diffusion.loading import save_backbone
 from ifnormal.explanation.document import read_document
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.training import stage

@@ -86,7 +86,7 @@ def test_every_card_is_whole() -> None:
 
 def test_every_budget_is_made_of_options_that_there_are() -> None:
     options = pytest.importorskip("ifnormal.benchmarks.options")
-    from ifnormal.benchmarks.bench_run import BenchRun
+    from ifnormal.benchmarks.experiment import BenchRun
 
     for id in all_cards():
         for budget in ("small", "paper"):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn, tensor
 
+from ifnormal.benchmarks.pixel_auroc import pixel_auroc
 from ifnormal.config import DetectorConfig
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors import OBJECTIVES
@@ -20,7 +21,6 @@ from ifnormal.detectors.builtin.fully_convolutional import FullyConvolutional
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import in_batches
-from ifnormal.metrics.pixel_auroc import pixel_auroc
 
 NOTHING = torch.zeros(0)
 SHAPE = (1, 32, 32)

@@ -11,10 +11,10 @@ import torch
 pytest.importorskip("diffusers")
 
 from ifnormal.config.diffusion import InversionConfig, MaskConfig
-from ifnormal.diffusion.bounds import Bounds, in_parts
-from ifnormal.diffusion.canvas import Canvas
-from ifnormal.diffusion.inversion_editor import inversion_edit
-from ifnormal.diffusion.latent_backbone import LatentBackbone
+from ifnormal.explainers.diffusion.bounds import Bounds, in_parts
+from ifnormal.explainers.diffusion.canvas import Canvas
+from ifnormal.explainers.diffusion.inversion_editor import inversion_edit
+from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
 from tiny_backbones import SIDE, tiny_backbone
 
 PLAIN = InversionConfig(concepts=3, steps=4, repulsion=0, mask=MaskConfig(maps=1))

@@ -8,12 +8,11 @@ import torch
 pytest.importorskip("diffusers")
 
 from ifnormal.config.diffusion import DiffEditConfig, InversionConfig, MaskConfig
-from ifnormal.diffusion.canvas import Canvas
-from ifnormal.diffusion.diffedit import diffedit
-from ifnormal.diffusion.inversion import denoise, invert, way
-from ifnormal.diffusion.inversion_editor import inversion_edit
-from ifnormal.diffusion.latent_backbone import LatentBackbone
-from ifnormal.diffusion.noise_schedule import CLEAN
+from ifnormal.explainers.diffusion.canvas import Canvas
+from ifnormal.explainers.diffusion.diffedit import denoise, diffedit, invert, way
+from ifnormal.explainers.diffusion.inversion_editor import inversion_edit
+from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
+from ifnormal.explainers.diffusion.noise_schedule import CLEAN
 from tiny_backbones import SIDE, tiny_backbone
 
 DIFFEDIT = DiffEditConfig(steps=6, guidance=2.0, mask=MaskConfig(maps=2))

@@ -19,10 +19,10 @@ from ifnormal.config.diffusion import (
     MethodConfig,
     method_config,
 )
-from ifnormal.diffusion.canvas import Canvas
-from ifnormal.diffusion.diffedit import LatentEdit
-from ifnormal.diffusion.latent_explainer import LatentExplainer
-from ifnormal.diffusion.loading import load_backbone, save_backbone
+from ifnormal.explainers.diffusion.canvas import Canvas
+from ifnormal.explainers.diffusion.diffedit import LatentEdit
+from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
+from ifnormal.explainers.diffusion.loading import load_backbone, save_backbone
 from tiny_backbones import SIDE, scheduler, tiny_backbone
 
 INVERSION = InversionConfig(concepts=3, steps=4, mask=MaskConfig(maps=1))
@@ -175,7 +175,7 @@ def test_images_with_flagged_edits_are_tried_again_bolder(
         light = 0.9 - 0.2 * edited.mean((2, 3, 4))  # 0.7, 0.5, 0.3 for 1, 2, 3
         return light[..., None, None, None].expand(*edited.shape[:2], *Brightness.shape)
 
-    monkeypatch.setattr("ifnormal.diffusion.latent_explainer.inversion_edit", edit)
+    monkeypatch.setattr("ifnormal.explainers.diffusion.latent_explainer.inversion_edit", edit)
     monkeypatch.setattr(Canvas, "paint", paint)
     config = replace(INVERSION, attempts=attempts, strength=0.8)
     explainer = LatentExplainer(Brightness(), tiny_backbone(), config, ["a sign"])

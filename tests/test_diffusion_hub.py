@@ -11,7 +11,7 @@ pytest.importorskip("diffusers")
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import write_json
-from ifnormal.diffusion.loading import load_backbone, save_backbone
+from ifnormal.explainers.diffusion.loading import load_backbone, save_backbone
 from tiny_backbones import SIDE, scheduler, tiny_backbone
 
 hub = pytest.importorskip("huggingface_hub")

@@ -9,8 +9,8 @@ import torch
 pytest.importorskip("diffusers")
 
 from ifnormal.common.errors import UserError
-from ifnormal.diffusion.latent_fit import fit_latent_generator
-from ifnormal.diffusion.latent_generator import LatentGenerator
+from ifnormal.explainers.diffusion.latent_fit import fit_latent_generator
+from ifnormal.explainers.diffusion.latent_generator import LatentGenerator
 from ifnormal.training import stage as stages
 from test_diffusion_explainer import LATENT, Brightness, pictures
 from tiny_backbones import tiny_backbone

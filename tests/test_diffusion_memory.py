@@ -12,10 +12,10 @@ pytest.importorskip("diffusers")
 
 from ifnormal.common.errors import UserError
 from ifnormal.config.diffusion import DiffEditConfig, InversionConfig, LatentConfig, MaskConfig
-from ifnormal.diffusion.cost import cost_of, work_of
-from ifnormal.diffusion.latent_backbone import LatentBackbone
-from ifnormal.diffusion.latent_explainer import LatentExplainer
-from ifnormal.diffusion.memory import (
+from ifnormal.explainers.diffusion.cost import cost_of, work_of
+from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
+from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
+from ifnormal.explainers.diffusion.memory import (
     decoder_bytes,
     encoder_bytes,
     gradient_bytes,
@@ -23,8 +23,8 @@ from ifnormal.diffusion.memory import (
     unet_bytes,
     weight_bytes,
 )
-from ifnormal.diffusion.memory_plan import ROUND, Room, Work, make_do, place
-from ifnormal.diffusion.noise_schedule import NoiseSchedule
+from ifnormal.explainers.diffusion.memory_plan import ROUND, Room, Work, make_do, place
+from ifnormal.explainers.diffusion.noise_schedule import NoiseSchedule
 from tiny_backbones import SIDE, tiny_backbone
 
 GIGABYTE = 2**30

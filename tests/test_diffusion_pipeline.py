@@ -10,9 +10,8 @@ import torch
 pytest.importorskip("diffusers")
 
 from ifnormal.config.diffusion import DiffEditConfig, MaskConfig
-from ifnormal.diffusion.canvas import Canvas
-from ifnormal.diffusion.diffedit import diffedit
-from ifnormal.diffusion.inversion import denoise, invert, way
+from ifnormal.explainers.diffusion.canvas import Canvas
+from ifnormal.explainers.diffusion.diffedit import denoise, diffedit, invert, way
 from tiny_backbones import SIDE, scheduler, tiny_backbone
 
 STEPS, STRENGTH, GUIDANCE = 10, 0.8, 3.0

@@ -9,11 +9,11 @@ import torch
 pytest.importorskip("diffusers")
 
 from ifnormal.config.diffusion import InversionConfig, MaskConfig
-from ifnormal.diffusion.canvas import Canvas
-from ifnormal.diffusion.inversion_editor import inversion_edit
-from ifnormal.diffusion.latent_backbone import Precision
-from ifnormal.diffusion.loading import load_backbone, save_backbone, usable_precision
-from ifnormal.diffusion.noise_schedule import NoiseSchedule
+from ifnormal.explainers.diffusion.canvas import Canvas
+from ifnormal.explainers.diffusion.inversion_editor import inversion_edit
+from ifnormal.explainers.diffusion.latent_backbone import Precision
+from ifnormal.explainers.diffusion.loading import load_backbone, save_backbone, usable_precision
+from ifnormal.explainers.diffusion.noise_schedule import NoiseSchedule
 from tiny_backbones import SIDE, scheduler, tiny_backbone
 
 CONFIG = InversionConfig(concepts=2, steps=4, mask=MaskConfig(maps=1))

@@ -11,14 +11,14 @@ pytest.importorskip("diffusers")
 
 from ifnormal.common.errors import UserError
 from ifnormal.config.diffusion import DiffEditConfig, InversionConfig, MaskConfig
-from ifnormal.diffusion import latent_explainer
-from ifnormal.diffusion.canvas import Canvas
-from ifnormal.diffusion.diffedit import LatentEdit
-from ifnormal.diffusion.inversion_editor import inversion_edit
-from ifnormal.diffusion.latent_backbone import LatentBackbone
-from ifnormal.diffusion.latent_explainer import LatentExplainer
-from ifnormal.diffusion.memory_plan import MemoryPlan, make_do
-from ifnormal.diffusion.prompts import class_names, most_accepted, prompts_of, source_of
+from ifnormal.explainers.diffusion import latent_explainer
+from ifnormal.explainers.diffusion.canvas import Canvas
+from ifnormal.explainers.diffusion.diffedit import LatentEdit
+from ifnormal.explainers.diffusion.inversion_editor import inversion_edit
+from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
+from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
+from ifnormal.explainers.diffusion.memory_plan import MemoryPlan, make_do
+from ifnormal.explainers.diffusion.prompts import class_names, most_accepted, prompts_of, source_of
 from test_diffusion_explainer import Brightness, pictures
 from tiny_backbones import SIDE, tiny_backbone
 

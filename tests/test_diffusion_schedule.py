@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("diffusers")
 
-from ifnormal.diffusion.loading import schedule_of
-from ifnormal.diffusion.noise_schedule import CLEAN, NoiseSchedule
+from ifnormal.explainers.diffusion.loading import schedule_of
+from ifnormal.explainers.diffusion.noise_schedule import CLEAN, NoiseSchedule
 from tiny_backbones import scheduler
 
 ALPHAS = torch.linspace(0.99, 0.01, 100)

@@ -10,10 +10,10 @@ import torch
 pytest.importorskip("diffusers")
 
 from ifnormal.common.errors import UserError
-from ifnormal.diffusion.canvas import Canvas
-from ifnormal.diffusion.latent_backbone import LatentBackbone
-from ifnormal.diffusion.loading import load_backbone, save_backbone
-from ifnormal.diffusion.tiny_decoder import attach_tiny_decoder
+from ifnormal.explainers.diffusion.canvas import Canvas
+from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
+from ifnormal.explainers.diffusion.loading import load_backbone, save_backbone
+from ifnormal.explainers.diffusion.tiny_decoder import attach_tiny_decoder
 from tiny_backbones import SIDE, scheduler, tiny_backbone
 
 

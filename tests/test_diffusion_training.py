@@ -11,10 +11,10 @@ pytest.importorskip("diffusers")
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import png_bytes
-from ifnormal.diffusion.backbone_training import _reconstruction_quality, train_backbone
-from ifnormal.diffusion.loading import load_backbone
-from ifnormal.diffusion.small_backbone import small_tokenizer
-from ifnormal.diffusion.training_material import (
+from ifnormal.explainers.diffusion.backbone_training import _reconstruction_quality, train_backbone
+from ifnormal.explainers.diffusion.loading import load_backbone
+from ifnormal.explainers.diffusion.small_backbone import small_tokenizer
+from ifnormal.explainers.diffusion.training_material import (
     UNKNOWN,
     TrainingMaterial,
     material_of_folders,

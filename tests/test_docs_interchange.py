@@ -14,7 +14,7 @@ import torch
 
 from ifnormal import cli
 from ifnormal.common.pixels import to_pil
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 from known_explainers import built_in_explainer
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.detectors.detector import in_batches
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 from known_detectors import KnownDetector, blue, mean_color, red, tiny
 

@@ -13,7 +13,7 @@ from explanation_streams import SIZE, Stream, with_detector
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json
 from ifnormal.data.folder import find_images
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.document import read_document
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.explanation_stream import Streaming, explain_images

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from ifnormal.common.pixels import png_bytes
 from ifnormal.common.storage import read_json
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.document import SCHEMA_VERSION
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.explanation_stream import explain_images

@@ -23,7 +23,7 @@ from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.builtin.calibration import Calibration, calibrate, threshold_at
 from ifnormal.detectors.detector import in_batches
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 from ifnormal.training.fit import fit
 from ifnormal.training.state import TrainingState
 from known_detectors import EVERY_TERM, blue, mean_color, red

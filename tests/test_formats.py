@@ -10,8 +10,8 @@ import torch
 
 from ifnormal import Explainer, Explanation, LatentExplainer, TrainedDetector, write_report
 from ifnormal.common.storage import read_json
-from ifnormal.diffusion.loading import save_backbone
-from ifnormal.own_explainer import load_explainer
+from ifnormal.explainers.diffusion.loading import save_backbone
+from ifnormal.explainers.loading import load_explainer
 from test_diffusion_explainer import Brightness, pictures
 from test_own_images import MODULE
 from tiny_backbones import scheduler, tiny_backbone

@@ -7,7 +7,7 @@ import torch
 
 from ifnormal.common.pixels import to_float
 from ifnormal.detectors.detector import in_batches
-from ifnormal.gradient import gradient_counterfactuals
+from ifnormal.explainers.pixel_gradient import gradient_counterfactuals
 from known_detectors import PATCH, bright_patch, mean_color, red
 
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ifnormal.benchmarks.heatmaps import HEATMAPS, HeatFunction, Heatmap, autoencoder
+from ifnormal.benchmarks.heatmaps.autoencoder import Autoencoder, residual, train_autoencoder
 from ifnormal.common.errors import UserError
 from ifnormal.config import DetectorConfig
 from ifnormal.detectors import OBJECTIVES
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.detector import in_batches
-from ifnormal.explainer import Explainer
-from ifnormal.heatmaps import HEATMAPS, HeatFunction, Heatmap, autoencoder
-from ifnormal.heatmaps.autoencoder import Autoencoder, residual, train_autoencoder
-from ifnormal.heatmaps.shown import heatmap_source, heatmaps
+from ifnormal.explainers.explainer import Explainer
+from ifnormal.explainers.heatmap import heatmap_source, heatmaps
 from ifnormal.report.listing import read_listing
 from known_detectors import COLOR, GREY, PATCH, KnownDetector, blue, bright_patch, red, tiny
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ifnormal.heatmaps.shown import heatmaps
+from ifnormal.explainers.heatmap import heatmaps
 from known_detectors import GREY, PATCH, KnownDetector, bright_patch, squares
 
 

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from ifnormal.common.errors import UserError
-from ifnormal.common.hub import FILES, load_from_hub, model_card, push_to_hub
+from ifnormal.common.hub import FILES, load_from_hub, push_to_hub
 from ifnormal.common.storage import read_json, write_json
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
+from ifnormal.explainers.model_card import model_card
 from known_detectors import mean_color, red, tiny
 from known_explainers import built_in_explainer, color_explainer
 

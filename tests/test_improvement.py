@@ -11,10 +11,10 @@ from torch import Tensor
 from ifnormal.config import RefineConfig, ThriftConfig
 from ifnormal.detectors.detector import in_batches
 from ifnormal.evaluation.distance import mse
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
+from ifnormal.explainers.improve import improve, improvement_facts, improver
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.explanation.totals import REFINED, THRIFTY
-from ifnormal.improvement import improve, improvement_facts, improver
 from known_detectors import mean_color, red
 from known_explainers import color_explainer
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ifnormal.metrics.heat_separation import heat_amount_auroc, heat_pattern_auroc
+from ifnormal.benchmarks.heat_separation import heat_amount_auroc, heat_pattern_auroc
 
 
 def _spots(count, row, column, rng):

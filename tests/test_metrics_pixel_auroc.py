@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, tensor
 
-from ifnormal.metrics.pixel_auroc import pixel_auroc
+from ifnormal.benchmarks.pixel_auroc import pixel_auroc
 
 
 def maps(*values: float) -> Tensor:

@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ifnormal import onnx_export
 from ifnormal.cli import main
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float, to_pil
 from ifnormal.config import GeneratorConfig
 from ifnormal.data.parquet import ParquetImages
-from ifnormal.explainer import Explainer
-from ifnormal.onnx_export import OPSET, TOLERANCE, Exported, export_generator
+from ifnormal.explainers import onnx_export
+from ifnormal.explainers.explainer import Explainer
+from ifnormal.explainers.onnx_export import OPSET, TOLERANCE, Exported, export_generator
 from ifnormal.training.networks.generator import Generator
 from known_detectors import mean_color, red, tiny
 from known_explainers import built_in_explainer, color_explainer

@@ -13,7 +13,7 @@ from ifnormal.cli import main
 from ifnormal.common.pixels import to_float, to_pil
 from ifnormal.common.storage import write_json
 from ifnormal.detectors.adapted.detector import adapt
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.run_folder import update_config
 from known_detectors import blue, red
@@ -164,7 +164,7 @@ def test_a_save_that_is_broken_off_is_no_explainer(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr("ifnormal.explainer.save_tensors", die)
+        broken.setattr("ifnormal.explainers.explainer.save_tensors", die)
         assert explain(f"odd {SPEC} --out out {FIT}") == 130
     assert not (here / "out" / "explainer" / "explainer.json").exists()
     assert explain(f"odd {SPEC} --out out {FIT}") == 0

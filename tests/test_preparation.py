@@ -14,7 +14,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_pil
 from ifnormal.detectors.adapted.detector import AdaptedDetector, adapt
 from ifnormal.detectors.detector import in_batches
-from ifnormal.preparation import as_detector, prepare
+from ifnormal.explainers.preparation import as_detector, prepare
 from known_detectors import COLOR, blue, mean_color, red
 
 

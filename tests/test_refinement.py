@@ -9,9 +9,9 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.config import GeneratorConfig, RefineConfig
 from ifnormal.detectors.detector import in_batches
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
+from ifnormal.explainers.refine import refine
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.refinement import refine
 from ifnormal.training.networks.generator import Generator
 from known_detectors import COLOR, KnownDetector, mean_color, red
 from known_explainers import color_explainer

@@ -11,7 +11,7 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.config import GeneratorConfig, ThriftConfig
 from ifnormal.detectors.detector import in_batches
-from ifnormal.thrift import connected, region_masks, revert, thrift
+from ifnormal.explainers.thrift import connected, region_masks, revert, thrift
 from ifnormal.training.networks.generator import Generator
 from known_detectors import COLOR, GREY, PATCH, KnownDetector, bright_patch, mean_color
 

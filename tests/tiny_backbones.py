@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from ifnormal.config.backbone import BackboneConfig
-from ifnormal.diffusion.latent_backbone import LatentBackbone
-from ifnormal.diffusion.loading import schedule_of
-from ifnormal.diffusion.small_backbone import (
+from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
+from ifnormal.explainers.diffusion.loading import schedule_of
+from ifnormal.explainers.diffusion.small_backbone import (
     NOISE,
     small_autoencoder,
     small_text_encoder,

@@ -10,8 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
+from ifnormal.benchmarks.experiment import (
+    BenchRun,
+    Cell,
+    Experiment,
+    Finished,
+    Selection,
+    Table,
+    Workplace,
+)
 from ifnormal.benchmarks.summary import summary
 
 NAME = "tiny_experiments:EXPERIMENT"

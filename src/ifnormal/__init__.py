@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from ifnormal.detectors.builtin.training import train_detector
     from ifnormal.detectors.detector import Detector
     from ifnormal.detectors.loading import load_detector
-    from ifnormal.diffusion.latent_explainer import LatentExplainer
-    from ifnormal.diffusion.loading import load_backbone
-    from ifnormal.explainer import Explainer
+    from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
+    from ifnormal.explainers.diffusion.loading import load_backbone
+    from ifnormal.explainers.explainer import Explainer
     from ifnormal.explanation.explanation import Explanation
     from ifnormal.report import write_report
 

@@ -25,7 +25,7 @@ from ifnormal.detectors.detector import (
     own_threshold,
 )
 from ifnormal.detectors.identity import detector_identity, digest, probe
-from ifnormal.explaining import AnyExplainer
+from ifnormal.explainers.base import AnyExplainer
 from ifnormal.explanation.document import write_document
 from ifnormal.explanation.entries import ExplainedImage, Head, SkippedImage
 from ifnormal.explanation.explanation import Explanation

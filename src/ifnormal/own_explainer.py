@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from torch import Tensor
 
@@ -27,13 +27,12 @@ from ifnormal.detectors.adapted.expected import (
 )
 from ifnormal.detectors.detector import Detector, detector_facts
 from ifnormal.detectors.loading import load_detector
-from ifnormal.diffusion.latent_explainer import FORMAT as LATENT_FORMAT
-from ifnormal.diffusion.latent_explainer import LatentExplainer
-from ifnormal.diffusion.loading import load_backbone, suited_precision
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
+from ifnormal.explainers.diffusion.loading import load_backbone, suited_precision
+from ifnormal.explainers.explainer import Explainer
+from ifnormal.explainers.loading import TrainedExplainer, load_explainer
 from ifnormal.run_folder import CONFIG, begin, clear, difference, require_writable, update_config
 
-TrainedExplainer: TypeAlias = Explainer | LatentExplainer
 _FOOLED = 0.05  # share of edits about which the surrogate was wrong that is worth a warning
 _CHECKPOINTS = ("checkpoint", "latent generator")  # of the pixel generator, and of G′
 _UNTRAINED = ("inversion", "diffedit")  # generators
@@ -126,29 +125,6 @@ def _refuse(given: list[str], because: str) -> None:
     if given:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UserError(f"{named} cannot change {because}; leave it out.")
-
-
-def load_explainer(
-    folder: Path, detector: str | None = None, trust: bool = False
-) -> TrainedExplainer:
-    """An explainer by its folder, or that of a run or an explanation with one in it.
-
-    Args:
-        folder: holds it.
-        detector: SPEC of its detector; without it, what is saved with it, or with the run.
-        trust: run code that a detector of a file contains.
-
-    Raises:
-        UserError: see `Explainer.load`.
-    """
-    if not (folder / "explainer.json").exists() and (folder / "explainer").is_dir():
-        folder = folder / "explainer"
-    given: str | Path | None = detector
-    if given is None and not (folder / "detector").exists():
-        given = folder.parent / "detector"  # of a run
-    if read_json(folder / "explainer.json").get("format") == LATENT_FORMAT:
-        return LatentExplainer.load(folder, given, trust=trust)
-    return Explainer.load(folder, given, trust=trust)
 
 
 def _begin(

@@ -23,9 +23,9 @@ from ifnormal.config import (
     ThriftConfig,
 )
 from ifnormal.data.folder import find_images
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
+from ifnormal.explainers.improve import improver
 from ifnormal.explanation_stream import Streaming, Summary, explain_images
-from ifnormal.improvement import improver
 from ifnormal.own_explainer import explainer_for
 
 

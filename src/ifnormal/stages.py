@@ -50,9 +50,9 @@ from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.evaluation.judge.training import train_judge
 from ifnormal.evaluation.second_opinion import SecondOpinion, second_opinion, train_second_detector
 from ifnormal.evaluation.truth import truth
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
+from ifnormal.explainers.pixel_gradient import gradient_counterfactuals
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.gradient import gradient_counterfactuals
 from ifnormal.report import write_report
 from ifnormal.run_folder import (
     SECOND,

@@ -12,7 +12,7 @@ from ifnormal.app import figures
 from ifnormal.app.uploads import read_upload, take_contents
 from ifnormal.app.what_if import edit, edit_every_way, scored, units
 from ifnormal.common.errors import UserError
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 from ifnormal.report.wording import concept_name
 
 CSS = (Path(__file__).parent / "page.css").read_text()

@@ -14,7 +14,7 @@ from threading import Event
 from typing import Any
 
 from ifnormal.common.errors import UserError
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 
 HOST = "127.0.0.1"
 _SETTINGS = {

@@ -10,7 +10,7 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import quantize, to_float
 from ifnormal.detectors.detector import Detector, higher_is, log_odds_of, own_scores, own_threshold
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 
 
 @dataclass(frozen=True)

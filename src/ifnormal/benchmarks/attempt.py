@@ -10,9 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.cores import available_cores
-from ifnormal.benchmarks.experiment import Workplace
+from ifnormal.benchmarks.engines.process import available_cores
+from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.experiments import experiment_named
 from ifnormal.benchmarks.sweep_folder import (
     FAILURE,

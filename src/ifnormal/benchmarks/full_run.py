@@ -8,8 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Workplace
+from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.materials import (
     configs,
     explainer_of,
@@ -19,7 +18,7 @@ from ifnormal.benchmarks.materials import (
     trained_detector,
     trained_judge,
 )
-from ifnormal.benchmarks.preview import write_preview
+from ifnormal.benchmarks.pictures import write_preview
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.data.words import anomaly_names, words

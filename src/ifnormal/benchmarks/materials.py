@@ -18,8 +18,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Workplace
+from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.options import Configs, configs_of
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json, write_json
@@ -41,7 +40,7 @@ from ifnormal.evaluation.second_opinion import (
     second_config,
     second_opinion,
 )
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 
 # No run's seed: nobody who trains shall choose the judge.
@@ -140,8 +139,8 @@ def trained_backbone(
     setup: AnomalySetup, config: BackboneConfig, seed: int, workplace: Workplace
 ) -> Shared:
     """A diffusion model of these images, in `backbone/` of its folder, trained once a sweep."""
-    from ifnormal.diffusion.backbone_training import train_backbone
-    from ifnormal.diffusion.training_material import material_of
+    from ifnormal.explainers.diffusion.backbone_training import train_backbone
+    from ifnormal.explainers.diffusion.training_material import material_of
 
     material = material_of(setup)
     content = {**material.facts(), "backbone": asdict(config), "seed": seed}

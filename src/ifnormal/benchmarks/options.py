@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from ifnormal.benchmarks.bench_run import BenchRun
+from ifnormal.benchmarks.experiment import BenchRun
 from ifnormal.common.errors import UserError
 from ifnormal.config import (
     BackboneConfig,

@@ -8,10 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.cores import Share
 from ifnormal.benchmarks.engines.local import run_locally
-from ifnormal.benchmarks.experiment import Experiment, Finished, Selection, Table, Workplace
+from ifnormal.benchmarks.engines.process import Share
+from ifnormal.benchmarks.experiment import (
+    BenchRun,
+    Experiment,
+    Finished,
+    Selection,
+    Table,
+    Workplace,
+)
 from ifnormal.benchmarks.experiments import experiment_named
 from ifnormal.benchmarks.options import spelled_out
 from ifnormal.benchmarks.sweep_folder import (

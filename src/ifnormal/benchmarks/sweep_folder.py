@@ -20,8 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Finished
+from ifnormal.benchmarks.experiment import BenchRun, Finished
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json, write_atomic, write_json
 

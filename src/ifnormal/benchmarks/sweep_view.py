@@ -10,8 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Experiment
+from ifnormal.benchmarks.experiment import BenchRun, Experiment
 from ifnormal.benchmarks.summary import value
 from ifnormal.benchmarks.sweep_folder import METRICS_FILE, Outcome
 from ifnormal.benchmarks.tables import number

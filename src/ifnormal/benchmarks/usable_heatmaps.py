@@ -47,7 +47,7 @@ def usable_heatmaps(detector: Detector, normal: Tensor, seed: int) -> UsableHeat
         normal: (N, C, H, W) uint8 normal images, for heatmaps that learn from them.
         seed: of the preparation.
     """
-    from ifnormal.heatmaps import HEATMAPS
+    from ifnormal.benchmarks.heatmaps import HEATMAPS
 
     make: dict[str, Callable[[Tensor], Tensor]] = {}
     missing: dict[str, str] = {}

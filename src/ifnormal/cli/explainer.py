@@ -11,7 +11,7 @@ from ifnormal.cli.verb import RUN, Options
 from ifnormal.common.errors import UserError
 
 if TYPE_CHECKING:
-    from ifnormal.explainer import Explainer
+    from ifnormal.explainers.explainer import Explainer
 
 
 def add_explainer(parser: ArgumentParser) -> None:
@@ -37,11 +37,11 @@ def add_explainer(parser: ArgumentParser) -> None:
 
 def load_explainer(options: Options) -> Explainer:
     """The explainer that the options name."""
-    from ifnormal import own_explainer
-    from ifnormal.explainer import Explainer
+    from ifnormal.explainers import loading
+    from ifnormal.explainers.explainer import Explainer
 
     folder = options["explainer"]
-    explainer = own_explainer.load_explainer(folder, options["detector"], options["trust"])
+    explainer = loading.load_explainer(folder, options["detector"], options["trust"])
     if not isinstance(explainer, Explainer):
         raise UserError(
             f"The explainer in {folder} has a diffusion model, which this cannot use; name one "

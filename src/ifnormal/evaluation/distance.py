@@ -128,8 +128,6 @@ DIVERSITY = Metric(
     in_features=True,
 )
 
-_BATCH = 256
-
 
 def diversity(maps: Callable[[Tensor], Sequence[Tensor]], counterfactuals: Tensor) -> float | None:
     """Mean perceptual distance over all pairs of counterfactuals of one anomaly, [0, 2].

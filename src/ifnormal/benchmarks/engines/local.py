@@ -7,10 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.cores import Share
-from ifnormal.benchmarks.engines.process import run_in_process
-from ifnormal.benchmarks.experiment import Workplace
+from ifnormal.benchmarks.engines.process import Share, run_in_process
+from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.sweep_folder import Outcome
 
 _GRACE = 10.0

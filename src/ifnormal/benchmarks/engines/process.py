@@ -9,12 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Workplace
+from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.sweep_folder import LOG, Outcome, is_done, note_attempt, write_failure
+from ifnormal.config.checks import require
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 Started = Callable[[subprocess.Popen[str]], None]
@@ -102,3 +102,40 @@ def _died(run: BenchRun, out: Path, code: int, seconds: float) -> Outcome:
     outcome = Outcome(run, "failed", seconds, sentence)
     note_attempt(out, outcome)
     return outcome
+
+
+_THREADS_A_JOB = 2
+
+
+@dataclass(frozen=True)
+class Share:
+    """How the cores are shared out.
+
+    Attributes:
+        jobs: runs at the same time.
+        threads: of each.
+    """
+
+    jobs: int
+    threads: int
+
+
+def available_cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def share_cores(jobs: int | None, threads: int | None, cores: int) -> Share:
+    """Jobs and threads such that all cores are used and none twice, unless both are given.
+
+    Raises:
+        UserError: a number is below 1.
+    """
+    for name, value in (("jobs", jobs), ("threads", threads)):
+        require(value is None or value >= 1, f"--{name} must be at least 1.")
+    if jobs is None:
+        threads = min(_THREADS_A_JOB, cores) if threads is None else threads
+        jobs = max(1, cores // threads)
+    return Share(jobs, threads or max(1, cores // jobs))

@@ -16,10 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.cores import Share
-from ifnormal.benchmarks.engines.process import run_in_process
-from ifnormal.benchmarks.experiment import Workplace
+from ifnormal.benchmarks.engines.process import Share, run_in_process
+from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.sweep_folder import (
     METRICS_FILE,
     Outcome,

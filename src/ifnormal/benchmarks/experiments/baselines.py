@@ -8,8 +8,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
+from ifnormal.benchmarks.experiment import (
+    BenchRun,
+    Cell,
+    Experiment,
+    Finished,
+    Selection,
+    Table,
+    Workplace,
+)
 from ifnormal.benchmarks.summary import summary
 from ifnormal.evaluation import METRICS
 
@@ -103,7 +110,7 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
         second_of,
         setup_of,
     )
-    from ifnormal.benchmarks.preview import write_preview
+    from ifnormal.benchmarks.pictures import write_preview
     from ifnormal.report import write_report
 
     begun = time.perf_counter()
@@ -139,10 +146,10 @@ def _explained(
     """
     import time
 
-    from ifnormal.baselines import latent_gradient, nearest_normal
+    from ifnormal.benchmarks.baselines import latent_gradient, nearest_normal
     from ifnormal.benchmarks.materials import configs, fitted
     from ifnormal.data.words import anomaly_names
-    from ifnormal.gradient import gradient_counterfactuals
+    from ifnormal.explainers.pixel_gradient import gradient_counterfactuals
 
     fit = configs(run, workplace).fit
     anomalies: Tensor = setup.test_anomalies[:ANOMALIES]

@@ -7,14 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
+from ifnormal.benchmarks.experiment import (
+    BenchRun,
+    Cell,
+    Experiment,
+    Finished,
+    Selection,
+    Table,
+    Workplace,
+)
 from ifnormal.benchmarks.summary import summary
 
 if TYPE_CHECKING:
     from ifnormal.data.setup import AnomalySetup
     from ifnormal.detectors.builtin.trained import TrainedDetector
-    from ifnormal.diffusion.latent_backbone import LatentBackbone
+    from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
     from ifnormal.explanation.explanation import Explanation
 
 NAME = "diffusion"
@@ -124,7 +131,7 @@ def _plan(selection: Selection) -> list[BenchRun]:
 
 def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
     from ifnormal.benchmarks.materials import detector_of, judge_of, measured, second_of, setup_of
-    from ifnormal.benchmarks.preview import write_preview
+    from ifnormal.benchmarks.pictures import write_preview
     from ifnormal.report import write_report
 
     setup = setup_of(run, workplace)
@@ -231,8 +238,8 @@ def _latent_explainer(
     """The explainer of a method with a diffusion model, and its calls of the U-net an image."""
     from ifnormal.benchmarks.diffusers_pipeline import PipelineExplainer
     from ifnormal.benchmarks.materials import configs
-    from ifnormal.diffusion.latent_explainer import LatentExplainer
-    from ifnormal.diffusion.prompts import source_of
+    from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
+    from ifnormal.explainers.diffusion.prompts import source_of
 
     options, method = configs(run, workplace), METHODS[run.variant][1]
     assert options.diffusion is not None
@@ -251,7 +258,7 @@ def _latent_explainer(
 def _backbone(run: BenchRun, workplace: Workplace) -> LatentBackbone:
     """The diffusion model of a setup, trained once a sweep."""
     from ifnormal.benchmarks.materials import configs, setup_of, trained_backbone
-    from ifnormal.diffusion.loading import load_backbone, suited_precision
+    from ifnormal.explainers.diffusion.loading import load_backbone, suited_precision
 
     config, first = configs(run, workplace).backbone, replace(run, seed=_BACKBONE_SEED)
     assert config is not None
@@ -279,7 +286,7 @@ def _table(setup: str, plan: Sequence[BenchRun], finished: Sequence[Finished]) -
 
 def _figures(finished: Sequence[Finished], folder: Path) -> list[Path]:
     """One sheet a setup and seed: the first anomalies and what each method makes of them."""
-    from ifnormal.benchmarks.methods_sheet import write_methods_sheet
+    from ifnormal.benchmarks.pictures import write_methods_sheet
     from ifnormal.explanation.explanation import Explanation
 
     sheets = []

@@ -8,8 +8,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
+from ifnormal.benchmarks.experiment import (
+    BenchRun,
+    Cell,
+    Experiment,
+    Finished,
+    Selection,
+    Table,
+    Workplace,
+)
 from ifnormal.benchmarks.summary import summary
 from ifnormal.benchmarks.usable_heatmaps import TITLES
 
@@ -82,8 +89,8 @@ def _of_heatmaps(
     """Pixel AuROC of each method over all test images, None of those that cannot be had."""
     import torch
 
+    from ifnormal.benchmarks.pixel_auroc import pixel_auroc
     from ifnormal.benchmarks.usable_heatmaps import usable_heatmaps
-    from ifnormal.metrics.pixel_auroc import pixel_auroc
 
     figures: dict[str, Any] = {f"pixel_auroc_{name}": None for name in TITLES}
     images = torch.cat([setup.test_anomalies, setup.test_normal])
@@ -107,8 +114,8 @@ def _show(
     """Evenly chosen anomalies with every heatmap, as `preview.png`."""
     import torch
 
-    from ifnormal.benchmarks.heatmap_sheet import write_heatmap_sheet
-    from ifnormal.heatmaps.own import own_heatmaps
+    from ifnormal.benchmarks.pictures import write_heatmap_sheet
+    from ifnormal.explainers.heatmap import own_heatmaps
 
     total = len(setup.test_anomalies)
     at = torch.linspace(0, total - 1, min(_SHOWN, total)).round().long()

@@ -10,8 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
+from ifnormal.benchmarks.experiment import (
+    BenchRun,
+    Cell,
+    Experiment,
+    Finished,
+    Selection,
+    Table,
+    Workplace,
+)
 from ifnormal.benchmarks.summary import summary
 from ifnormal.benchmarks.usable_heatmaps import TITLES
 
@@ -38,7 +45,6 @@ def _plan(selection: Selection) -> list[BenchRun]:
 
 
 def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
-    from ifnormal.benchmarks.contact_sheet import write_contact_sheet
     from ifnormal.benchmarks.full_run import write_pictures
     from ifnormal.benchmarks.materials import (
         detector_of,
@@ -47,6 +53,7 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
         measured,
         setup_of,
     )
+    from ifnormal.benchmarks.pictures import write_contact_sheet
     from ifnormal.benchmarks.usable_heatmaps import usable_heatmaps
     from ifnormal.data.words import anomaly_names
     from ifnormal.report.wording import concept_name
@@ -110,7 +117,7 @@ def exposed_by_heat(heat: Any, setup: AnomalySetup, seed: int) -> dict[str, floa
         setup: Colored-MNIST.
         seed: of the probe.
     """
-    from ifnormal.metrics.heat_separation import heat_amount_auroc, heat_pattern_auroc
+    from ifnormal.benchmarks.heat_separation import heat_amount_auroc, heat_pattern_auroc
 
     anomalies = setup.test_anomalies[:_PAIRS]
     hot, recoloured = heat(anomalies), heat(in_color(anomalies, _normal_color(setup)))

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifnormal.benchmarks.bench_run import BenchRun
 from ifnormal.benchmarks.experiment import (
+    BenchRun,
     Cell,
     Experiment,
     Finished,

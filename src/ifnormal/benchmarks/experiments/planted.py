@@ -7,8 +7,15 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
+from ifnormal.benchmarks.experiment import (
+    BenchRun,
+    Cell,
+    Experiment,
+    Finished,
+    Selection,
+    Table,
+    Workplace,
+)
 from ifnormal.benchmarks.planted.kinds import KINDS, PlantedKind, missing
 from ifnormal.benchmarks.summary import summary
 from ifnormal.benchmarks.usable_heatmaps import TITLES

@@ -6,8 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.experiment import Cell, Experiment, Finished, Selection, Table, Workplace
+from ifnormal.benchmarks.experiment import (
+    BenchRun,
+    Cell,
+    Experiment,
+    Finished,
+    Selection,
+    Table,
+    Workplace,
+)
 from ifnormal.benchmarks.line_chart import Chart, draw
 from ifnormal.benchmarks.summary import summary
 from ifnormal.common.storage import write_atomic
@@ -60,8 +67,7 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     import torch
 
     from ifnormal.benchmarks.options import with_options
-    from ifnormal.benchmarks.toy_density import two_clouds
-    from ifnormal.benchmarks.toy_game import ToyGame, play
+    from ifnormal.benchmarks.toy_game import ToyGame, play, two_clouds
 
     # The networks are so small that sharing them out only costs time.
     threads = torch.get_num_threads()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ifnormal.common.pixels import quantize, to_float
 from ifnormal.detectors.detector import log_odds_of
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
 
 _STEPS = 8
 

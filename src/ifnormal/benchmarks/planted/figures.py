@@ -17,9 +17,9 @@ from ifnormal.common.pixels import to_float
 from ifnormal.detectors.detector import Detector, in_batches, log_odds_of
 from ifnormal.evaluation.auroc import auroc
 from ifnormal.evaluation.judge.judge import AttributeJudge
-from ifnormal.explainer import Explainer
+from ifnormal.explainers.explainer import Explainer
+from ifnormal.explainers.thrift import thrift
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.thrift import thrift
 
 
 def edit_figures(

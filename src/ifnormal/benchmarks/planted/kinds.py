@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ifnormal.benchmarks.bench_run import BenchBudget
+from ifnormal.benchmarks.experiment import BenchBudget
 
 # What a counterfactual is asked for that changed the reason and nothing else, besides that the
 # detector accepts it: the judge's word that one planted attribute became normal and no other

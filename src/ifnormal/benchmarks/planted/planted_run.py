@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ifnormal.benchmarks.bench_run import BenchRun
-from ifnormal.benchmarks.contact_sheet import write_contact_sheet
-from ifnormal.benchmarks.experiment import Workplace
+from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.materials import configs, fitted, trained_detector, trained_judge
+from ifnormal.benchmarks.pictures import write_contact_sheet
 from ifnormal.benchmarks.planted.analytic import AnalyticDetector, analytic_signs
 from ifnormal.benchmarks.planted.background import digits_on_grounds
 from ifnormal.benchmarks.planted.boundary import least_edits

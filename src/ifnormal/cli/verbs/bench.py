@@ -54,7 +54,7 @@ def _list(options: Options) -> None:
 
 def _run(options: Options) -> None:
     require_data_root(options["data_root"])
-    from ifnormal.benchmarks.cores import available_cores, share_cores
+    from ifnormal.benchmarks.engines.process import available_cores, share_cores
     from ifnormal.benchmarks.experiment import Selection, Workplace
     from ifnormal.benchmarks.sweep import Shard, sweep
 

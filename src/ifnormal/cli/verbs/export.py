@@ -12,7 +12,7 @@ from ifnormal.cli.verb import Options, Verb, add_images
 
 def _export(options: Options) -> None:
     from ifnormal.data.folder import read_images
-    from ifnormal.onnx_export import export_generator
+    from ifnormal.explainers.onnx_export import export_generator
 
     explainer = load_explainer(options)
     paths, images = options["images"], None

@@ -27,9 +27,9 @@ def _train_backbone(options: Options) -> None:
     require_data_root(options["data_root"])
     from ifnormal.config import DataConfig
     from ifnormal.data import load_setup
-    from ifnormal.diffusion.backbone_training import train_backbone
-    from ifnormal.diffusion.loading import require_replaceable
-    from ifnormal.diffusion.training_material import material_of, material_of_folders
+    from ifnormal.explainers.diffusion.backbone_training import train_backbone
+    from ifnormal.explainers.diffusion.loading import require_replaceable
+    from ifnormal.explainers.diffusion.training_material import material_of, material_of_folders
 
     require_replaceable(options["out"])
     seed = options["seed"]

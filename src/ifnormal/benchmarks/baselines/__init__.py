@@ -1,0 +1,6 @@
+"""Baselines: other ways to a counterfactual, so that "better" means something. One file each."""
+
+from ifnormal.benchmarks.baselines.latent_gradient import latent_gradient
+from ifnormal.benchmarks.baselines.nearest_normal import nearest_normal
+
+__all__ = ["latent_gradient", "nearest_normal"]

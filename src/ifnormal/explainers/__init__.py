@@ -1,0 +1,1 @@
+"""Explainers: from images that a detector flags to an Explanation."""

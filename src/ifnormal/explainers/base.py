@@ -1,0 +1,182 @@
+"""From edits, whoever made them, and what a detector says of them to an Explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ifnormal.common.errors import UserError
+from ifnormal.data.given import GivenImages, as_images
+from ifnormal.detectors.detector import (
+    Detector,
+    detector_facts,
+    higher_is,
+    log_odds_of,
+    own_scores,
+    own_threshold,
+)
+from ifnormal.explainers.heatmap import heatmap_source, heatmaps
+from ifnormal.explanation.explanation import Explanation
+
+
+class AnyExplainer(Protocol):
+    """What explains images, however it makes its edits."""
+
+    facts: dict[str, Any]
+
+    @property
+    def detector(self) -> Detector:
+        """What is explained."""
+        ...
+
+    @property
+    def concepts(self) -> int:
+        """K, in how many ways each anomaly is edited."""
+        ...
+
+    def explain(
+        self,
+        anomalies: GivenImages,
+        names: Sequence[str] | None = None,
+        traversals: int = 24,
+        traversal_steps: int = 9,
+    ) -> Explanation:
+        """Counterfactuals of N anomalies; see `Explainer.explain`."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All weights that were trained for it, by name."""
+        ...
+
+
+def anomalies_of(
+    given: GivenImages, names: Sequence[str] | None, shape: tuple[int, int, int]
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Images to explain, (N, C, H, W) uint8, and N names: those given, their paths or numbers.
+
+    Raises:
+        UserError: there are no images, or not of the detector's shape.
+    """
+    images, known = as_images(given, shape)
+    if len(images) == 0:
+        raise UserError("There are no images to explain; give at least one.")
+    return images, known if names is None else tuple(names)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredEdits:
+    """N anomalies and K edits of each, with the log-odds that a detector gives.
+
+    Attributes:
+        anomalies: (N, C, H, W) uint8.
+        edits: (N, K, C, H, W) uint8.
+        ways: (M, K, T, C, H, W) uint8, of the first M anomalies.
+        targets: (T,) shares of the anomaly's own score that the ways go through.
+        log_odds: (N,) of the anomalies.
+        log_odds_after: (N, K) of the edits.
+        log_odds_along: (M, K, T) of the ways.
+        concept_probabilities: (N, K, K), what is said of which concept made an edit.
+    """
+
+    anomalies: Tensor
+    edits: Tensor
+    ways: Tensor
+    targets: Tensor
+    log_odds: Tensor
+    log_odds_after: Tensor
+    log_odds_along: Tensor
+    concept_probabilities: Tensor
+
+    @classmethod
+    def by(
+        cls,
+        detector: Detector,
+        anomalies: Tensor,
+        edits: Tensor,
+        ways: Tensor | None = None,
+        targets: Tensor | None = None,
+    ) -> ScoredEdits:
+        """Score edits of which nobody says which concept is which."""
+        count, concepts = edits.shape[:2]
+        if ways is None or targets is None:
+            targets = torch.zeros(0)
+            ways = edits.new_zeros(0, concepts, 0, *anomalies.shape[1:])
+        return cls(
+            anomalies,
+            edits,
+            ways,
+            targets,
+            log_odds_of(detector, anomalies),
+            log_odds_of(detector, edits.flatten(0, 1)).view(count, concepts),
+            log_odds_of(detector, ways.flatten(0, 2)).view(ways.shape[:3])
+            if ways.numel()
+            else torch.zeros(ways.shape[:3]),
+            torch.full((count, concepts, concepts), 1 / concepts),
+        )
+
+
+def explanation_of(
+    detector: Detector,
+    scored: ScoredEdits,
+    names: Sequence[str],
+    facts: Mapping[str, Any],
+    guide: Detector | None = None,
+    with_heatmaps: bool = True,
+) -> Explanation:
+    """The explanation that these edits are, in the detector's own units too.
+
+    Args:
+        detector: what is explained.
+        scored: the edits.
+        names: N names.
+        facts: what made them; JSON-compatible.
+        guide: the surrogate of a black box, for its heatmaps.
+        with_heatmaps: whether to make any.
+    """
+    before, after = scored.log_odds, scored.log_odds_after
+    along = scored.log_odds_along
+    about_heat = {"heatmap": heatmap_source(detector)} if with_heatmaps else {}
+    return Explanation(
+        anomalies=scored.anomalies,
+        counterfactuals=scored.edits,
+        scores_before=before.sigmoid(),
+        scores_after=after.sigmoid(),
+        concept_probabilities=scored.concept_probabilities,
+        threshold=detector.threshold,
+        traversal_targets=scored.targets,
+        traversals=scored.ways,
+        traversal_scores=along.sigmoid(),
+        names=tuple(names),
+        facts={**facts, **about_heat},
+        own_scores_before=own_scores(detector, before),
+        own_scores_after=own_scores(detector, after),
+        own_traversal_scores=own_scores(detector, along),
+        own_threshold=own_threshold(detector),
+        higher_is=higher_is(detector),
+        detector=detector_facts(detector),
+        heatmaps=heatmaps(detector, scored.anomalies, guide) if with_heatmaps else None,
+    )
+
+
+def answer(
+    detector: Detector,
+    anomalies: Tensor,
+    counterfactuals: Tensor,
+    names: Sequence[str],
+    facts: Mapping[str, Any],
+) -> Explanation:
+    """An explanation without traversals, and without a word about which concept is which.
+
+    Args:
+        detector: scores both.
+        anomalies: (N, C, H, W) uint8.
+        counterfactuals: (N, K, C, H, W) uint8.
+        names: N names.
+        facts: how they were made; JSON-compatible.
+    """
+    scored = ScoredEdits.by(detector, anomalies, counterfactuals)
+    return explanation_of(detector, scored, names, facts, with_heatmaps=False)

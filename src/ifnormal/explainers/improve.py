@@ -1,0 +1,185 @@
+"""Improvement: refinement and thrift applied to an explanation, with what they changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from torch import Tensor
+
+from ifnormal.config import RefineConfig, ThriftConfig
+from ifnormal.detectors.detector import is_black_box, own_scores
+from ifnormal.evaluation.distance import mse
+from ifnormal.evaluation.fid import fid
+from ifnormal.evaluation.validity import validity
+from ifnormal.explainers.explainer import Explainer
+from ifnormal.explainers.refine import refine
+from ifnormal.explainers.thrift import thrift
+from ifnormal.explanation.explanation import Explanation
+from ifnormal.explanation.totals import REFINED, THRIFTY
+
+
+def improver(
+    explainer: Explainer,
+    refine_config: RefineConfig | None = None,
+    thrift_config: ThriftConfig | None = None,
+) -> Callable[[Explanation], Explanation]:
+    """What `improve` does with these options, as `explain_images` takes it.
+
+    Args:
+        explainer: fitted.
+        refine_config: how to refine; None leaves it out.
+        thrift_config: how to revert what was not needed; None leaves it out.
+    """
+    return lambda explanation: improve(explainer, explanation, refine_config, thrift_config)
+
+
+def improve(
+    explainer: Explainer,
+    explanation: Explanation,
+    refine_config: RefineConfig | None = None,
+    thrift_config: ThriftConfig | None = None,
+) -> Explanation:
+    """Refine what the detector still flags, then revert what was not needed.
+
+    Args:
+        explainer: which made the explanation.
+        explanation: stays as it is.
+        refine_config: how to refine; None leaves it out.
+        thrift_config: how to revert; None leaves it out.
+
+    Returns:
+        The explanation with other counterfactuals. Its `refined` says of each what was done to it,
+        its facts under "improvement" what that gave; see `improvement_facts`. The last image on
+        the way to a changed counterfactual is that counterfactual.
+    """
+    generator, detector = explainer.generator, explainer.detector
+    anomalies, first = explanation.anomalies, explanation.counterfactuals
+    edits, done, queries = first, {}, 0
+    if refine_config is not None:
+        guide = explainer.surrogate if is_black_box(detector) else None
+        refined = refine(generator, detector, anomalies, edits, refine_config, guide)
+        edits, done[REFINED], queries = refined.images, refined.changed, refined.queries
+    if thrift_config is not None:
+        spared = thrift(generator, detector, anomalies, edits, thrift_config)
+        edits, done[THRIFTY] = spared.images, spared.changed
+        queries += spared.queries
+    improved, changed = _with_counterfactuals(explainer, explanation, edits)
+    improved = replace(improved, refined=_notes(explanation, improved, changed, done))
+    facts = {
+        "refine": asdict(refine_config) if refine_config else None,
+        "thrift": asdict(thrift_config) if thrift_config else None,
+        "queries": queries,
+        **improvement_facts(explanation, improved),
+    }
+    return replace(improved, facts={**explanation.facts, "improvement": facts})
+
+
+def improvement_facts(
+    before: Explanation,
+    after: Explanation,
+    features: Callable[[Tensor], Tensor] | None = None,
+    normal: Tensor | None = None,
+) -> dict[str, Any]:
+    """How an explanation changed, JSON-compatible: validity, MSE and, with features, FID.
+
+    Args:
+        before: N anomalies with K counterfactuals.
+        after: the same with other counterfactuals.
+        features: (N, C, H, W) uint8 -> (N, F), for the FID; name them beside the figure.
+        normal: (M, C, H, W) uint8 normal images, for the FID.
+
+    Returns:
+        `changed`, `validity` in % and `mse`, lists of one entry a concept, and `fid`, the last
+        three as {"before": …, "after": …}.
+    """
+    different = (before.counterfactuals != after.counterfactuals).flatten(2).any(2)
+    facts: dict[str, Any] = {"changed": different.sum(0).tolist()}
+    if not len(before):
+        return facts
+    both = {"before": before, "after": after}
+    facts["validity"] = {k: validity(e.scores_after, e.threshold) for k, e in both.items()}
+    facts["mse"] = {k: mse(e.anomalies, e.counterfactuals) for k, e in both.items()}
+    if features is not None and normal is not None:
+        known = features(normal)
+        facts["fid"] = {
+            k: fid(features(e.counterfactuals.flatten(0, 1)), known) for k, e in both.items()
+        }
+    return facts
+
+
+def _with_counterfactuals(
+    explainer: Explainer, explanation: Explanation, edits: Tensor
+) -> tuple[Explanation, Tensor]:
+    """The explanation with other counterfactuals, scored anew, and which (N, K) are others."""
+    changed = (edits != explanation.counterfactuals).flatten(2).any(2)
+    rows = changed.any(1).nonzero()[:, 0]
+    if not len(rows):
+        return explanation, changed
+    odds, words = explainer.assess(explanation.anomalies[rows], edits[rows])
+    scores, own = odds.sigmoid(), own_scores(explainer.detector, odds)
+    # In another batch a score may differ by a last digit; the old one stays if that decides.
+    changed[rows] &= scores <= explanation.threshold
+    new = changed[rows]
+    after = explanation.scores_after.clone()
+    own_after = explanation.own_scores_after.clone()
+    probabilities = explanation.concept_probabilities.clone()
+    kept = explanation.counterfactuals.clone()
+    for old, other in (
+        (after, scores),
+        (own_after, own),
+        (probabilities, words),
+        (kept, edits[rows]),
+    ):
+        picked = old[rows]
+        picked[new] = other[new].to(old.dtype)
+        old[rows] = picked
+    replaced = replace(
+        explanation,
+        counterfactuals=kept,
+        scores_after=after,
+        own_scores_after=own_after,
+        concept_probabilities=probabilities,
+    )
+    return _with_last_frames(replaced, changed), changed
+
+
+def _with_last_frames(explanation: Explanation, changed: Tensor) -> Explanation:
+    """The ways to changed counterfactuals end at them."""
+    targets, followed = explanation.traversal_targets, len(explanation.traversals)
+    if not followed or not len(targets) or targets[-1] != 0:
+        return explanation
+    which = changed[:followed]
+    ways, scores = explanation.traversals.clone(), explanation.traversal_scores.clone()
+    own = explanation.own_traversal_scores.clone()
+    for way, ends in (
+        (ways, explanation.counterfactuals),
+        (scores, explanation.scores_after),
+        (own, explanation.own_scores_after),
+    ):
+        last = way[:, :, -1]
+        last[which] = ends[:followed][which]
+    return replace(explanation, traversals=ways, traversal_scores=scores, own_traversal_scores=own)
+
+
+def _notes(
+    before: Explanation, after: Explanation, changed: Tensor, done: Mapping[str, Tensor]
+) -> tuple[tuple[Mapping[str, Any] | None, ...], ...]:
+    """What was done to each counterfactual, for `Explanation.refined`."""
+
+    def squared(explanation: Explanation, n: int, k: int) -> float:
+        return mse(explanation.anomalies[n : n + 1], explanation.counterfactuals[n : n + 1])[k]
+
+    def note(n: int, k: int) -> Mapping[str, Any] | None:
+        if not changed[n, k]:
+            return None
+        return {
+            "why": "; ".join(why for why, where in done.items() if where[n, k]),
+            "score_before": float(before.own_scores_after[n, k]),
+            "valid_before": bool(before.valid[n, k]),
+            "mse_before": squared(before, n, k),
+            "mse_after": squared(after, n, k),
+        }
+
+    return tuple(tuple(note(n, k) for k in range(before.concepts)) for n in range(len(before)))
