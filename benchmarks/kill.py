@@ -109,7 +109,7 @@ def write_pictures(run: Path, folder: Path) -> None:
     from ifnormal.common.pixels import png_bytes
     from ifnormal.config import data_config
     from ifnormal.data import load_setup
-    from ifnormal.run_folder import read_config
+    from ifnormal.jobs.run_folder import read_config
 
     config = read_config(run)
     images = load_setup(data_config(config["data"]), config["seed"]).test_anomalies

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from copy import copy
 from pathlib import Path
 
+import ifnormal.explanation_stream
 import pytest
 
-import ifnormal.explanation_stream
 from ifnormal.common.pixels import png_bytes
 from ifnormal.data.folder import find_images
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.document import read_document
-from ifnormal.explanation_stream import Streaming, Summary, explain_images
+from ifnormal.jobs.stream import Streaming, Summary, explain_images
 from known_detectors import KnownDetector, blue, mean_color, red, tiny
 
 SIZE = 8  # images a part, so that a few images are many parts

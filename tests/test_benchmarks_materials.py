@@ -15,7 +15,6 @@ from PIL import Image
 
 from ifnormal.benchmarks import materials
 from ifnormal.benchmarks.experiment import BenchRun, Workplace
-from ifnormal.benchmarks.materials import fitted, trained_detector
 from ifnormal.benchmarks.options import configs_of, with_options
 from ifnormal.benchmarks.pictures import write_preview
 from ifnormal.common.errors import UserError
@@ -23,6 +22,7 @@ from ifnormal.config import DetectorConfig, FitConfig, GeneratorConfig
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
+from ifnormal.jobs.made_once import fitted, trained_detector
 
 DETECTOR = DetectorConfig(steps=4, batch_size=8, width=4)
 FIT = FitConfig(

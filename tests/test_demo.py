@@ -11,15 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ifnormal.stages
 import pytest
 
-import ifnormal.stages
 from ifnormal.cli import main
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json
 from ifnormal.config import DataConfig, DemoConfig
-from ifnormal.demo import budgeted, demo
 from ifnormal.explanation.explanation import Explanation
+from ifnormal.jobs.demo import budgeted, demo
 from ifnormal.training.state import TrainingState
 from tiny_runs import SMALL, files, shrink, touch
 
@@ -200,10 +200,12 @@ class TestResume:
 
     def test_with_nothing_there_it_begins(self, tmp_path: Path, monkeypatch: Any) -> None:
         begun: list[Path] = []
-        monkeypatch.setattr("ifnormal.demo.train_detector_stage", lambda run, *_: begun.append(run))
+        monkeypatch.setattr(
+            "ifnormal.jobs.demo.train_detector_stage", lambda run, *_: begun.append(run)
+        )
         for name in ("fit_stage", "explain_stage", "report_stage"):
-            monkeypatch.setattr(f"ifnormal.demo.{name}", lambda *_, **__: None)
-        monkeypatch.setattr("ifnormal.demo.evaluate_stage", lambda *_: {})
+            monkeypatch.setattr(f"ifnormal.jobs.demo.{name}", lambda *_, **__: None)
+        monkeypatch.setattr("ifnormal.jobs.demo.evaluate_stage", lambda *_: {})
         demo(DemoConfig(out=tmp_path / "new", resume=True))
         assert begun == [tmp_path / "new"]
 

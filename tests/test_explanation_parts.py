@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import ifnormal.explanation_stream
 import pytest
 
-import ifnormal.explanation_stream
 from explanation_streams import SIZE, Stream, with_detector
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json
@@ -16,7 +16,7 @@ from ifnormal.data.folder import find_images
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.document import read_document
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.explanation_stream import Streaming, explain_images
+from ifnormal.jobs.stream import Streaming, explain_images
 from known_detectors import blue, mean_color, red, tiny
 from tiny_runs import files as files_in
 

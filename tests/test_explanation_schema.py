@@ -17,7 +17,7 @@ from ifnormal.common.storage import read_json
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.document import SCHEMA_VERSION
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.explanation_stream import explain_images
+from ifnormal.jobs.stream import explain_images
 from known_detectors import blue, mean_color, red, tiny
 
 SCHEMA = json.loads(

@@ -17,7 +17,7 @@ from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.document import read_document
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.explanation.totals import REFINED, Counts, ImprovementTotals
-from ifnormal.explanation_stream import Streaming, explain_images
+from ifnormal.jobs.stream import Streaming, explain_images
 from known_detectors import KnownDetector, blue, mean_color, red
 
 pytestmark = pytest.mark.usefixtures("small_parts")

@@ -15,7 +15,7 @@ from ifnormal.common.storage import write_json
 from ifnormal.detectors.adapted.detector import adapt
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.run_folder import update_config
+from ifnormal.jobs.run_folder import update_config
 from known_detectors import blue, red
 
 MODULE = """

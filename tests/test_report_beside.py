@@ -15,7 +15,7 @@ from explanation_folders import random_explanation, write_explanation
 from ifnormal.cli import main
 from ifnormal.common.errors import UserError
 from ifnormal.report import write_report
-from ifnormal.report.run import read_run
+from ifnormal.report.reading import read_run
 from ifnormal.report.side_by_side import SideBySide, make_side_by_side
 from report_pages import opened
 from test_report import HOSTILE, Page, assert_harmless, assert_policy

@@ -11,7 +11,6 @@ from PIL import Image
 
 from explanation_folders import random_explanation, write_explanation
 from ifnormal.common.errors import UserError
-from ifnormal.report.cards import make_cards
 from ifnormal.report.colour_change import BRIGHTER, DARKER, RECOLOURED, difference
 from ifnormal.report.concept_cards import make_concept_cards
 from ifnormal.report.concept_effects import Effect, mean_edge, measure_effects
@@ -24,6 +23,7 @@ from ifnormal.report.picture import (
     image_uri,
     strip_uri,
 )
+from ifnormal.report.printed_cards import make_cards
 
 Colour = tuple[int, ...]
 

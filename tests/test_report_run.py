@@ -11,8 +11,8 @@ from ifnormal.common.errors import UserError
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.report.curves import POINTS, WIDTH, make_curves
 from ifnormal.report.listing import read_listing
-from ifnormal.report.making import make_groups
-from ifnormal.report.run import Judged, read_run
+from ifnormal.report.provenance import make_groups
+from ifnormal.report.reading import Judged, read_run
 
 
 @pytest.fixture

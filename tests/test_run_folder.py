@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from ifnormal import run_folder
 from ifnormal.common import provenance
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json, write_json
-from ifnormal.run_folder import clear, difference
+from ifnormal.jobs import run_folder
+from ifnormal.jobs.run_folder import clear, difference
 from tiny_runs import files, touch
 
 OURS = [

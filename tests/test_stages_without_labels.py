@@ -10,7 +10,7 @@ import torch
 from ifnormal.common.pixels import png_bytes
 from ifnormal.common.storage import read_json
 from ifnormal.config import DataConfig, DetectorConfig, FitConfig, GeneratorConfig
-from ifnormal.stages import (
+from ifnormal.jobs.stages import (
     evaluate_stage,
     explain_stage,
     fit_stage,

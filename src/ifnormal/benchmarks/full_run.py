@@ -9,15 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ifnormal.benchmarks.experiment import BenchRun, Workplace
-from ifnormal.benchmarks.materials import (
-    configs,
-    explainer_of,
-    measured,
-    second_of,
-    setup_of,
-    trained_detector,
-    trained_judge,
-)
+from ifnormal.benchmarks.materials import configs, explainer_of, measured, second_of, setup_of
 from ifnormal.benchmarks.pictures import write_preview
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.data.setup import AnomalySetup
@@ -25,8 +17,9 @@ from ifnormal.data.words import anomaly_names, words
 from ifnormal.evaluation.evaluate import explanation_truth
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.explanation.explanation import Explanation
+from ifnormal.jobs.made_once import trained_detector, trained_judge
+from ifnormal.jobs.run_folder import CONFIG, seconds, timed, update_config
 from ifnormal.report import write_report
-from ifnormal.run_folder import CONFIG, seconds, timed, update_config
 
 # Anomalies that are kept as pictures; all of them are measured.
 _KEPT = 24

@@ -6,34 +6,19 @@ trained on and how, with a lock beside it while it is in the making.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-import torch
-from filelock import FileLock
-from torch import Tensor
+from typing import Any
 
 from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.options import Configs, configs_of
-from ifnormal.common.errors import UserError
-from ifnormal.common.storage import read_json, write_json
-from ifnormal.config import BackboneConfig, DetectorConfig, FitConfig
 from ifnormal.data import load_setup
 from ifnormal.data.setup import AnomalySetup
 from ifnormal.detectors.builtin.trained import TrainedDetector
-from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import Detector, in_batches
-from ifnormal.detectors.identity import detector_identity, digest
 from ifnormal.evaluation import METRICS
 from ifnormal.evaluation.auroc import auroc
 from ifnormal.evaluation.evaluate import evaluate
 from ifnormal.evaluation.judge.judge import AttributeJudge
-from ifnormal.evaluation.judge.training import judge_key, train_judge
 from ifnormal.evaluation.second_opinion import (
     OTHER_SEED,
     SecondOpinion,
@@ -42,14 +27,7 @@ from ifnormal.evaluation.second_opinion import (
 )
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
-
-# No run's seed: nobody who trains shall choose the judge.
-JUDGE_SEED = 1_234_567
-
-_MADE = "made.json"
-_FITTED_TO = "fitted_to.json"
-_HASHED = 16
-_T = TypeVar("_T")
+from ifnormal.jobs.made_once import fitted, trained_detector, trained_judge
 
 
 def configs(run: BenchRun, workplace: Workplace) -> Configs:
@@ -66,19 +44,6 @@ def setup_of(run: BenchRun, workplace: Workplace) -> AnomalySetup:
     return load_setup(configs(run, workplace).data, run.seed)
 
 
-@dataclass(frozen=True)
-class Shared:
-    """Where something that several runs need lies, and what making it took.
-
-    Attributes:
-        folder: below `Workplace.shared`.
-        seconds: of its making, whichever run did it.
-    """
-
-    folder: Path
-    seconds: float
-
-
 def detector_of(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> TrainedDetector:
     """The run's detector, trained once a sweep.
 
@@ -91,66 +56,10 @@ def detector_of(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> Tra
     return trained_detector(setup, config, run.seed, workplace)[0]
 
 
-def trained_detector(
-    setup: AnomalySetup, config: DetectorConfig, seed: int, workplace: Workplace
-) -> tuple[TrainedDetector, Shared]:
-    """A detector of this configuration, trained on these images the first time it is asked for."""
-    training = ("train_normal", "validation_normal", "outliers", "validation_outliers")
-    extra = ("labelled_anomalies", "labelled_masks")
-    images = _tensors({name: getattr(setup, name, None) for name in (*training, *extra)})
-    content = {"images": digest(images), "detector": asdict(config), "seed": seed}
-    folder = workplace.shared / "detectors" / _hash(content)
-
-    def make() -> TrainedDetector:
-        detector = train_detector(setup, config, seed, folder / "losses.jsonl")
-        detector.save(folder)
-        return detector
-
-    return _shared(folder, "detector.json", content, make, TrainedDetector.load)
-
-
 def judge_of(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> AttributeJudge | None:
     """The independent judge of the run's images; None where nobody knows what they show."""
     found = trained_judge(setup, configs(run, workplace).judge_steps, workplace)
     return None if found is None else found[0]
-
-
-def trained_judge(
-    setup: AnomalySetup, steps: int, workplace: Workplace
-) -> tuple[AttributeJudge, Shared] | None:
-    """A judge for these labelled images, trained the first time it is asked for.
-
-    It knows no run and no normal class, so that one serves all setups of a family.
-    """
-    if setup.judge_images is None or not setup.attributes:
-        return None
-    content = {"key": judge_key(setup, JUDGE_SEED, steps), "seed": JUDGE_SEED, "steps": steps}
-    folder = workplace.shared / "judges" / _hash(content)
-
-    def make() -> AttributeJudge:
-        judge = train_judge(setup, JUDGE_SEED, steps)
-        judge.save(folder)
-        return judge
-
-    return _shared(folder, "judge.json", content, make, AttributeJudge.load)
-
-
-def trained_backbone(
-    setup: AnomalySetup, config: BackboneConfig, seed: int, workplace: Workplace
-) -> Shared:
-    """A diffusion model of these images, in `backbone/` of its folder, trained once a sweep."""
-    from ifnormal.explainers.diffusion.backbone_training import train_backbone
-    from ifnormal.explainers.diffusion.training_material import material_of
-
-    material = material_of(setup)
-    content = {**material.facts(), "backbone": asdict(config), "seed": seed}
-    folder = workplace.shared / "backbones" / _hash(content)
-
-    def make() -> Path:
-        train_backbone(material, config, seed, folder / "backbone", resume=True)
-        return folder
-
-    return _shared(folder, "backbone/model_index.json", content, make, lambda path: path)[1]
 
 
 def second_of(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> SecondOpinion:
@@ -178,36 +87,6 @@ def explainer_of(run: BenchRun, folder: Path, setup: AnomalySetup, detector: Det
     return fitted(folder / "explainer", config, run.seed, setup, detector)
 
 
-def fitted(
-    target: Path, config: FitConfig, seed: int, setup: AnomalySetup, detector: Detector
-) -> Explainer:
-    """An explainer of this configuration in `target`, fitted where it is not there yet."""
-    identity = json.loads(json.dumps(detector_identity(detector), default=str))
-    path = target / _FITTED_TO
-    if path.exists() and read_json(path) != identity:
-        _forget(target)  # another detector than that of the last attempt
-    if (target / "explainer.json").exists():
-        return Explainer.load(target, detector)
-    write_json(path, identity)
-    # Synthetic ones are made anew, knowing what each was made of.
-    synthetic = setup.facts.get("outlier_source") == "synthetic"
-    outliers = None if synthetic else setup.outliers
-    explainer = Explainer(detector, config)
-    resume = (target / "checkpoint.json").exists()
-    try:
-        explainer.fit(setup.train_normal, outliers, seed, target, resume)
-    except UserError:
-        if not resume:
-            raise
-        _forget(target)  # a checkpoint of other images or of another version
-        explainer = Explainer(detector, config).fit(setup.train_normal, outliers, seed, target)
-        write_json(path, identity)
-    explainer.save(target)
-    for path in target.glob("checkpoint*"):  # as large as the explainer, and of no use any more
-        path.unlink()
-    return explainer
-
-
 def measured(
     run: BenchRun,
     explanation: Explanation,
@@ -221,38 +100,3 @@ def measured(
     of_detector = auroc(normal, in_batches(detector, setup.test_anomalies))
     figures = evaluate(explanation, normal, setup, judge, run.seed, of_detector, second=second)
     return {**dict.fromkeys(METRICS), **figures}
-
-
-def _shared(
-    folder: Path,
-    document: str,
-    content: Mapping[str, Any],
-    make: Callable[[], _T],
-    load: Callable[[Path], _T],
-) -> tuple[_T, Shared]:
-    """What lies in `folder`, made under a lock if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if (folder / document).exists() and (folder / _MADE).exists():
-            return load(folder), Shared(folder, read_json(folder / _MADE)["seconds"])
-        begun = time.perf_counter()
-        made = make()
-        seconds = round(time.perf_counter() - begun, 2)
-        write_json(folder / _MADE, {"seconds": seconds, "of": content})
-        return made, Shared(folder, seconds)
-
-
-def _tensors(named: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
-    return {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
-
-
-def _hash(content: Mapping[str, Any]) -> str:
-    packed = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(packed.encode()).hexdigest()[:_HASHED]
-
-
-def _forget(target: Path) -> None:
-    """Remove an explainer and its checkpoint; the next fit begins anew."""
-    for path in target.glob("*"):
-        if path.is_file():
-            path.unlink()

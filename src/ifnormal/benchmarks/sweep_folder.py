@@ -126,7 +126,7 @@ def remember_plan(
     """
     from filelock import FileLock
 
-    from ifnormal.run_folder import require_writable
+    from ifnormal.jobs.run_folder import require_writable
 
     require_writable(out)
     with FileLock(out / f"{PLAN}.lock"):

@@ -14,8 +14,7 @@ from ifnormal.explanation.entries import Counterfactual
 from ifnormal.explanation.totals import figure
 from ifnormal.report.colour_change import difference
 from ifnormal.report.listing import Entry, Listing
-from ifnormal.report.making import written
-from ifnormal.report.page_json import page_json
+from ifnormal.report.page import page_json
 from ifnormal.report.picture import (
     LARGEST_DIFFERENCE_SIDE,
     THUMBNAIL_SIDE,
@@ -29,7 +28,8 @@ from ifnormal.report.picture import (
     shrink,
     strip_uri,
 )
-from ifnormal.report.run import Truth
+from ifnormal.report.provenance import written
+from ifnormal.report.reading import Truth
 from ifnormal.report.wording import concept_name, short_line
 
 # Characters of the details that the page holds itself.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
@@ -90,3 +91,17 @@ def _text(name: str) -> str:
 
 def _digest(text: str) -> str:
     return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
+
+
+# Inside a script element only "<" could end it early; the others are for readers of other kinds.
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'"}
+
+
+def page_json(value: Any) -> str:
+    """`value` as ASCII JSON without a character that means anything to HTML.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPES)

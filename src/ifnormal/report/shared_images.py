@@ -11,7 +11,7 @@ import numpy as np
 from ifnormal.common.errors import UserError
 from ifnormal.report.listing import Entry
 from ifnormal.report.picture import Pixels, read_pixels
-from ifnormal.report.run import Run
+from ifnormal.report.reading import Run
 from ifnormal.report.wording import listing
 
 # Another way to read or scale a file moves pixels by less, another image by more.

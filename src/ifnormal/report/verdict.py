@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ifnormal.report.fidelity_words import surrogate_sentences
 from ifnormal.report.figures import mean
-from ifnormal.report.run import Run, Truth
-from ifnormal.report.wording import concept_name, counted, listing, percent
+from ifnormal.report.reading import Run, Truth
+from ifnormal.report.wording import concept_name, counted, listing, percent, surrogate_sentences
 
 # From here on a finding holds for "these images"; below a half it does not hold.
 MOST, HALF = 0.8, 0.5

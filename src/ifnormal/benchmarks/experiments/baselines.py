@@ -147,9 +147,10 @@ def _explained(
     import time
 
     from ifnormal.benchmarks.baselines import latent_gradient, nearest_normal
-    from ifnormal.benchmarks.materials import configs, fitted
+    from ifnormal.benchmarks.materials import configs
     from ifnormal.data.words import anomaly_names
     from ifnormal.explainers.pixel_gradient import gradient_counterfactuals
+    from ifnormal.jobs.made_once import fitted
 
     fit = configs(run, workplace).fit
     anomalies: Tensor = setup.test_anomalies[:ANOMALIES]

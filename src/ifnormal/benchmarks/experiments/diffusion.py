@@ -201,8 +201,9 @@ def _explained(
     """The run's edits, and what they cost."""
     import time
 
-    from ifnormal.benchmarks.materials import configs, fitted
+    from ifnormal.benchmarks.materials import configs
     from ifnormal.data.words import anomaly_names
+    from ifnormal.jobs.made_once import fitted
 
     options = configs(run, workplace)
     anomalies = setup.test_anomalies[:ANOMALIES]
@@ -257,8 +258,9 @@ def _latent_explainer(
 
 def _backbone(run: BenchRun, workplace: Workplace) -> LatentBackbone:
     """The diffusion model of a setup, trained once a sweep."""
-    from ifnormal.benchmarks.materials import configs, setup_of, trained_backbone
+    from ifnormal.benchmarks.materials import configs, setup_of
     from ifnormal.explainers.diffusion.loading import load_backbone, suited_precision
+    from ifnormal.jobs.made_once import trained_backbone
 
     config, first = configs(run, workplace).backbone, replace(run, seed=_BACKBONE_SEED)
     assert config is not None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ifnormal.benchmarks.experiment import BenchRun, Workplace
-from ifnormal.benchmarks.materials import configs, fitted, trained_detector, trained_judge
+from ifnormal.benchmarks.materials import configs
 from ifnormal.benchmarks.pictures import write_contact_sheet
 from ifnormal.benchmarks.planted.analytic import AnalyticDetector, analytic_signs
 from ifnormal.benchmarks.planted.background import digits_on_grounds
@@ -27,9 +27,10 @@ from ifnormal.benchmarks.usable_heatmaps import usable_heatmaps
 from ifnormal.data.words import anomaly_names
 from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.explanation.explanation import Explanation
+from ifnormal.jobs.made_once import fitted, trained_detector, trained_judge
+from ifnormal.jobs.run_folder import update_config
 from ifnormal.report import write_report
 from ifnormal.report.wording import concept_name
-from ifnormal.run_folder import update_config
 
 _KEPT = 24
 # Of 255; a change so small is nothing that anybody sees, but over all pixels it adds up.

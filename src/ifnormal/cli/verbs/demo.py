@@ -12,7 +12,7 @@ from ifnormal.config import DemoConfig
 def _demo(options: Options) -> None:
     config = DemoConfig(**options)
     require_data_root(config.data_root)
-    from ifnormal.demo import demo
+    from ifnormal.jobs.demo import demo
 
     report, metrics = demo(config)
     show_figures(metrics)

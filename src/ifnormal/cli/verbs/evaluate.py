@@ -20,7 +20,7 @@ def _options(parser: ArgumentParser) -> None:
 
 
 def _evaluate(options: Options) -> None:
-    from ifnormal.stages import evaluate_stage
+    from ifnormal.jobs.stages import evaluate_stage
 
     show_figures(evaluate_stage(options["run"], features=options["features"]))
     print(f"Figures: {options['run'] / 'metrics.json'}")

@@ -18,7 +18,7 @@ from ifnormal.config import (
     fit_config,
     preprocessing_config,
 )
-from ifnormal.run_folder import OWN_IMAGES
+from ifnormal.jobs.run_folder import OWN_IMAGES
 
 _OUT = Path("runs/explanation")
 
@@ -38,7 +38,7 @@ def _explain(options: Options) -> None:
     if config.detector is None and config.explainer is None:  # then by a run
         config = replace(config, explainer=options["run"])
         out = options["out"] or options["run"] / OWN_IMAGES
-    from ifnormal.own_images import explain_own_images
+    from ifnormal.jobs.explain import explain_own_images
 
     summary = explain_own_images(
         options["images"],
@@ -68,7 +68,7 @@ def _explain(options: Options) -> None:
 
 
 def _explain_run(run: Path) -> None:
-    from ifnormal.stages import explain_stage
+    from ifnormal.jobs.stages import explain_stage
 
     explanation = explain_stage(run)
     accepted, total = int(explanation.valid.sum()), explanation.valid.numel()

@@ -10,7 +10,7 @@ from ifnormal.config import FitConfig, fit_config
 
 def _fit(options: Options) -> None:
     config = fit_config(options["fit"])
-    from ifnormal.stages import fit_stage
+    from ifnormal.jobs.stages import fit_stage
 
     fit_stage(options["run"], config, options["seed"], options["resume"])
     print(f"Explainer: {options['run'] / 'explainer'}")

@@ -10,7 +10,7 @@ from ifnormal.cli.verb import RUN, Options, Verb
 
 
 def _report(options: Options) -> None:
-    from ifnormal.stages import report_stage
+    from ifnormal.jobs.stages import report_stage
 
     print(f"Report: {report_stage(options['run'], options['beside'])}")
 

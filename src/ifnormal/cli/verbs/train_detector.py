@@ -11,7 +11,7 @@ from ifnormal.config import DataConfig, DetectorConfig, data_config
 def _train_detector(options: Options) -> None:
     data, detector = data_config(options["data"]), DetectorConfig(**options["detector"])
     require_data_root(data.data_root)
-    from ifnormal.stages import train_detector_stage
+    from ifnormal.jobs.stages import train_detector_stage
 
     train_detector_stage(options["run"], data, detector, options["seed"])
     print(f"Detector: {options['run'] / 'detector'}")

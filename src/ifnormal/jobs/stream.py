@@ -30,7 +30,7 @@ from ifnormal.explanation.document import write_document
 from ifnormal.explanation.entries import ExplainedImage, Head, SkippedImage
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.explanation.totals import Counts, ImprovementTotals
-from ifnormal.explanation_parts import (
+from ifnormal.jobs.parts import (
     PART_SIZE,
     Job,
     Part,
@@ -41,8 +41,8 @@ from ifnormal.explanation_parts import (
     read_part,
     write_part,
 )
+from ifnormal.jobs.run_folder import require_writable
 from ifnormal.report import write_report
-from ifnormal.run_folder import require_writable
 
 Improve = Callable[[Explanation], Explanation]
 Which = Literal["flagged", "all"]

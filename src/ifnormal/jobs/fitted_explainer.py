@@ -31,7 +31,14 @@ from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
 from ifnormal.explainers.diffusion.loading import load_backbone, suited_precision
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.loading import TrainedExplainer, load_explainer
-from ifnormal.run_folder import CONFIG, begin, clear, difference, require_writable, update_config
+from ifnormal.jobs.run_folder import (
+    CONFIG,
+    begin,
+    clear,
+    difference,
+    require_writable,
+    update_config,
+)
 
 _FOOLED = 0.05  # share of edits about which the surrogate was wrong that is worth a warning
 _CHECKPOINTS = ("checkpoint", "latent generator")  # of the pixel generator, and of G′

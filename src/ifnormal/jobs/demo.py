@@ -10,8 +10,8 @@ from typing import Any
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import write_json
 from ifnormal.config import Budget, DataConfig, DemoConfig, DetectorConfig, FitConfig
-from ifnormal.run_folder import difference, read_config
-from ifnormal.stages import (
+from ifnormal.jobs.run_folder import difference, read_config
+from ifnormal.jobs.stages import (
     evaluate_stage,
     explain_stage,
     fit_stage,

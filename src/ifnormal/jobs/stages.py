@@ -53,8 +53,7 @@ from ifnormal.evaluation.truth import truth
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.pixel_gradient import gradient_counterfactuals
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.report import write_report
-from ifnormal.run_folder import (
+from ifnormal.jobs.run_folder import (
     SECOND,
     begin,
     clear,
@@ -66,6 +65,7 @@ from ifnormal.run_folder import (
     timed,
     update_config,
 )
+from ifnormal.report import write_report
 
 FeaturesName = Literal["own", "imagenet"]
 

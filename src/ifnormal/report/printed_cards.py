@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ifnormal.explanation.entries import Counterfactual
 from ifnormal.explanation.totals import figure
@@ -17,7 +17,8 @@ from ifnormal.report.picture import (
     read_pixels,
     strip_picture,
 )
-from ifnormal.report.run import Truth
+from ifnormal.report.reading import Run, Truth
+from ifnormal.report.verdict import normal_share, truth_share
 from ifnormal.report.wording import concept_name, percent, short_line
 
 # Characters of data URIs; the gallery's own pictures come on top.
@@ -170,3 +171,52 @@ def _strip(listing: Listing, entry: Entry, edit: Counterfactual, alt: str) -> St
     frames = frames_of(read_pixels(listing.folder, edit.traversal.file), count, path)
     alt = f"{count} steps from anomaly {entry.number} to it: {alt}"
     return Strip(strip_picture(frames, "The way there", alt, STRIP_SIDE), edit.traversal.scores)
+
+
+LIMIT = 6
+CONTRAST_BUDGET = 700_000
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A few anomalies edited by gradient descent on their pixels, and what that shows."""
+
+    paragraphs: list[str]
+    cards: list[Card]
+
+
+def make_contrast(run: Run) -> Contrast | None:
+    """The contrast section; None if the run has no gradient edits."""
+    if run.gradient is None or not run.gradient.explained:
+        return None
+    gradient = run.gradient
+    first = sorted(gradient.explained, key=lambda entry: entry.number)
+    cards = make_cards(gradient, first, run.gradient_truth, LIMIT, budget=CONTRAST_BUDGET)
+    shown = reversed(run.explanation.explained)
+    places = {short_line(entry.image.path): entry.number for entry in shown}
+    return Contrast(
+        paragraphs=_paragraphs(run, gradient.accepted or 0.0),
+        cards=[replace(card, number=places.get(card.name, 0)) for card in cards],
+    )
+
+
+def _paragraphs(run: Run, accepted: float) -> list[str]:
+    normal, ours = truth_share(run.gradient_truth), normal_share(run)
+    made = "These edits of some of the same anomalies follow the detector’s gradient, pixel by "
+    made += "pixel, until its score is low; nothing was trained."
+    if normal is None:
+        return [made, f"{percent(accepted)} are valid. Does anything here look normal to you?"]
+    if normal >= accepted / 2:
+        return [
+            made,
+            f"{percent(accepted)} are valid, and the judge calls {percent(normal)} normal.",
+        ]
+    nothing = (
+        "nothing a human would call normal"
+        if normal == 0
+        else (f"only {percent(normal)} normal to the judge")
+    )
+    moral = f"{percent(accepted)} valid, yet {nothing}: validity alone proves nothing."
+    if ours is not None and ours > normal:
+        moral += f" Of the explainer’s counterfactuals the judge calls {percent(ours)} normal."
+    return [made, moral]

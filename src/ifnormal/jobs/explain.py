@@ -25,8 +25,8 @@ from ifnormal.config import (
 from ifnormal.data.folder import find_images
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.improve import improver
-from ifnormal.explanation_stream import Streaming, Summary, explain_images
-from ifnormal.own_explainer import explainer_for
+from ifnormal.jobs.fitted_explainer import explainer_for
+from ifnormal.jobs.stream import Streaming, Summary, explain_images
 
 
 def explain_own_images(
