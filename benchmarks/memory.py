@@ -99,7 +99,7 @@ def in_a_process(folder: Path, count: int) -> dict[str, Any]:
 
 def measure(folder: Path, pictures: Path) -> dict[str, Any]:
     """Explain all pictures in a folder and tell the peak of this process."""
-    from ifnormal.data.folder import find_images
+    from ifnormal.data.files.finding import find_images
     from ifnormal.explainers.explainer import Explainer
     from ifnormal.jobs import stream as explanation_stream
 

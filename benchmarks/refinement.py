@@ -26,7 +26,7 @@ from ifnormal.common.pixels import to_pil
 from ifnormal.common.storage import write_json
 from ifnormal.config import DataConfig, RefineConfig, ThriftConfig
 from ifnormal.data import load_setup
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.detector import in_batches
 from ifnormal.evaluation.distance import mse

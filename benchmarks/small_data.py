@@ -32,9 +32,9 @@ from ifnormal.common.pixels import to_float, to_pil
 from ifnormal.common.provenance import versions
 from ifnormal.common.storage import write_json
 from ifnormal.config import DetectorConfig, FitConfig, adapted_to
-from ifnormal.data.parquet import ParquetImages
 from ifnormal.data.sampling import generator
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
+from ifnormal.data.sources.parquet import ParquetImages
 from ifnormal.data.synthetic import synthetic_outliers
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector

@@ -36,7 +36,7 @@ from ifnormal.common.pixels import quantize, to_float
 from ifnormal.common.provenance import versions
 from ifnormal.common.storage import write_json
 from ifnormal.config import DetectorConfig, FitConfig
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import Detector
 from ifnormal.explainers.explainer import Explainer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ifnormal.config import DetectorConfig
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.evaluation.judge.judge import AttributeJudge

@@ -10,7 +10,7 @@ import ifnormal.explanation_stream
 import pytest
 
 from ifnormal.common.pixels import png_bytes
-from ifnormal.data.folder import find_images
+from ifnormal.data.files.finding import find_images
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.document import read_document
 from ifnormal.jobs.stream import Streaming, Summary, explain_images

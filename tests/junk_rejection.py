@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator
 
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.evaluation.judge.images import JUNK
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.evaluation.judge.training import draw_batch, junk_kinds

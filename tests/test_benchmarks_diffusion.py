@@ -17,7 +17,7 @@ from ifnormal.benchmarks.experiment import Finished, Selection
 from ifnormal.benchmarks.experiments.diffusion import METHODS, asked_classes, of_flagged
 from ifnormal.benchmarks.pictures import ACCEPTED, FLAGGED, write_methods_sheet
 from ifnormal.benchmarks.sweep import planned
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.explanation.explanation import Explanation
 
 ROOT = Path(__file__).parents[1]

@@ -19,7 +19,7 @@ from ifnormal.benchmarks.heatmaps import HEATMAPS
 from ifnormal.benchmarks.usable_heatmaps import TITLES, usable_heatmaps
 from ifnormal.config import DataConfig
 from ifnormal.data import load_setup
-from ifnormal.data.colored_mnist import COLOR_NAMES
+from ifnormal.data.setups.colored_mnist import COLOR_NAMES
 from known_detectors import blue, mean_color
 
 

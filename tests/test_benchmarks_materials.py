@@ -19,7 +19,7 @@ from ifnormal.benchmarks.options import configs_of, with_options
 from ifnormal.benchmarks.pictures import write_preview
 from ifnormal.common.errors import UserError
 from ifnormal.config import DetectorConfig, FitConfig, GeneratorConfig
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.jobs.made_once import fitted, trained_detector

@@ -11,7 +11,7 @@ from ifnormal.benchmarks.experiment import Finished, Selection, Workplace
 from ifnormal.benchmarks.experiments import bias, sensitivity
 from ifnormal.config import DataConfig, FitConfig
 from ifnormal.data import load_setup
-from ifnormal.data.colored_mnist import COLOR_NAMES, COLORS
+from ifnormal.data.setups.colored_mnist import COLOR_NAMES, COLORS
 
 _TINY = {
     "data.drawings": 400,

@@ -101,7 +101,7 @@ def test_the_picture_has_a_row_for_all_there_is_to_see(small_data: ModuleType) -
 def test_every_speed_limit_and_nothing_else_is_normal(small_data: ModuleType) -> None:
     import os
 
-    from ifnormal.data.parquet import ParquetImages
+    from ifnormal.data.sources.parquet import ParquetImages
 
     root = os.environ.get("IFNORMAL_DATA")
     if not root or not (Path(root) / "gtsrb").is_dir():

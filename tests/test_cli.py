@@ -253,7 +253,7 @@ class TestMistakes:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        monkeypatch.setattr("ifnormal.data.digits.find_spec", lambda name: None)
+        monkeypatch.setattr("ifnormal.data.sources.digits.find_spec", lambda name: None)
         for name in [name for name in sys.modules if name.split(".")[0] == package]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, package, None)

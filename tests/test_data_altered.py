@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ifnormal.data.altered import altered_images, disordered, outlined, recoloured, rewritten
+from ifnormal.data.setups.altered import altered_images, disordered, outlined, recoloured, rewritten
 
 
 def signs(count: int = 6, channels: int = 3, side: int = 32) -> torch.Tensor:

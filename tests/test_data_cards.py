@@ -14,7 +14,8 @@ from ifnormal.benchmarks.listing import listing
 from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
 from ifnormal.data import BUILDERS, load_setup
-from ifnormal.data.cards import FOLDER, VARIABLE, Builder, Card, all_cards, card
+from ifnormal.data.setups.card import Builder, Card
+from ifnormal.data.setups.card_files import FOLDER, VARIABLE, all_cards, card
 
 CARD = """
 family: mine

@@ -15,10 +15,10 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
 from ifnormal.data import SETUPS, load_setup
-from ifnormal.data.colored_mnist import COLOR_NAMES, COLORS, colorize
-from ifnormal.data.lookalikes import is_stroke
 from ifnormal.data.sampling import generator, stratified
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.colored_mnist import COLOR_NAMES, COLORS, colorize
+from ifnormal.data.setups.setup import AnomalySetup
+from ifnormal.data.sources.lookalikes import is_stroke
 from test_data_parquet import png, write
 
 CYAN = COLOR_NAMES.index("cyan")

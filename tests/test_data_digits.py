@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ifnormal.common.errors import UserError
-from ifnormal.data import digits
-from ifnormal.data.digits import EmbeddedDigits
+from ifnormal.data.sources import digits
+from ifnormal.data.sources.digits import EmbeddedDigits
 
 
 def test_every_digit_is_split_four_hundred_to_one_hundred() -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ifnormal.common.errors import UserError
-from ifnormal.data import reading
-from ifnormal.data.folder import ImageFolder, read_images
-from ifnormal.data.reading import decode
+from ifnormal.data.files import decoding as reading
+from ifnormal.data.files.decoding import decode
+from ifnormal.data.files.finding import ImageFolder, read_images
 
 
 def save(path: Path, value: int = 0, size: tuple[int, int] = (4, 4)) -> Path:

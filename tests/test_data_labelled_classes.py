@@ -11,9 +11,9 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
 from ifnormal.data import load_setup
-from ifnormal.data.cards import VARIABLE
 from ifnormal.data.sampling import evenly, generator, shuffled_share
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.card_files import VARIABLE
+from ifnormal.data.setups.setup import AnomalySetup
 from test_data_parquet import png, write
 
 NAMES = ("apple", "lemon", "lime", "pear")

@@ -3,10 +3,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifnormal.data import strokes
-from ifnormal.data.digits import EmbeddedDigits
-from ifnormal.data.letters import rendered_letters
-from ifnormal.data.lookalikes import LOOKALIKES, is_stroke, moments
+from ifnormal.data.sources import strokes
+from ifnormal.data.sources.digits import EmbeddedDigits
+from ifnormal.data.sources.letters import rendered_letters
+from ifnormal.data.sources.lookalikes import LOOKALIKES, is_stroke, moments
 
 
 def test_letters_look_like_mnist() -> None:

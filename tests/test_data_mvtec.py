@@ -10,8 +10,8 @@ from PIL import Image
 from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
 from ifnormal.data import load_setup
-from ifnormal.data.mvtec import evenly_exposed
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.mvtec import evenly_exposed
+from ifnormal.data.setups.setup import AnomalySetup
 from test_data_parquet import png
 
 SIDE = 32

@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from ifnormal.common.errors import UserError
-from ifnormal.data import decoded_cache
-from ifnormal.data.cards import Source
-from ifnormal.data.decoded_cache import VARIABLE, cached
-from ifnormal.data.listed import ListedImages
-from ifnormal.data.named_source import open_source
-from ifnormal.data.parquet import ParquetImages
-from ifnormal.data.whereabouts import how_to_get, locate
+from ifnormal.data.sources import decoded_cache
+from ifnormal.data.sources.decoded_cache import VARIABLE, cached
+from ifnormal.data.sources.labelled import ListedImages
+from ifnormal.data.sources.named_source import open_source
+from ifnormal.data.sources.parquet import ParquetImages
+from ifnormal.data.sources.source import Source
+from ifnormal.data.sources.whereabouts import how_to_get, locate
 from test_data_parquet import grey, png, write
 
 SIZE = (4, 4)
@@ -175,7 +175,7 @@ def test_an_empty_folder_is_not_filled_from_the_hub(tmp_path: Path, hub: Hub) ->
 
 def test_without_the_hubs_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.setattr("ifnormal.data.whereabouts.find_spec", lambda name: None)
+    monkeypatch.setattr("ifnormal.data.sources.whereabouts.find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UserError, match="has no folder set and the hub did not give it"):
         open_source(SET, tmp_path, 1, SIZE)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ifnormal.common.errors import UserError
-from ifnormal.data.parquet import ParquetImages
+from ifnormal.data.sources.parquet import ParquetImages
 
 
 def png(array: np.ndarray) -> bytes:

@@ -22,12 +22,13 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from ifnormal.common.errors import UserError, printable
-from ifnormal.data import opening, reading
-from ifnormal.data.checking import BadImage, iterate_images, read_good_images
-from ifnormal.data.folder import READ, SUFFIXES, ImageFolder, find_images, read_images
-from ifnormal.data.given import natural_shape
-from ifnormal.data.opening import UnreadableImageError
-from ifnormal.data.reading import decode, image_facts
+from ifnormal.data.files import decoding as reading
+from ifnormal.data.files import opening
+from ifnormal.data.files.checking import BadImage, iterate_images, read_good_images
+from ifnormal.data.files.decoding import decode, image_facts
+from ifnormal.data.files.finding import READ, SUFFIXES, ImageFolder, find_images, read_images
+from ifnormal.data.files.given import natural_shape
+from ifnormal.data.files.opening import UnreadableImageError
 from wild_corpus import BOMBS, CASES, MODES, PLACES, Bad, Case, Good, write
 from wild_files import RED, encoded, picture
 
@@ -412,7 +413,7 @@ class TestAnyBytes:
 
 @pytest.mark.skipif("IFNORMAL_DATA" not in os.environ, reason="needs real images")
 def test_real_photographs_read_from_files_as_from_their_table(tmp_path: Path) -> None:
-    from ifnormal.data.parquet import ParquetImages
+    from ifnormal.data.sources.parquet import ParquetImages
 
     parquet = pytest.importorskip("pyarrow.parquet")
     folder = Path(os.environ["IFNORMAL_DATA"]) / "mvtec_bottle"

@@ -10,8 +10,8 @@ import pytest
 
 from ifnormal.cli import main
 from ifnormal.common.errors import printable
-from ifnormal.data.folder import find_images
-from ifnormal.data.survey import survey
+from ifnormal.data.files.finding import find_images
+from ifnormal.data.files.survey import survey
 from wild_corpus import BOMBS, CASES, NAMES, Bad, Good, write
 from wild_files import encoded, picture
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn, tensor
 from ifnormal.common.errors import DivergenceError, UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.config import DetectorConfig
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors import OBJECTIVES
 from ifnormal.detectors.builtin.calibration import Calibration, calibrate, threshold_at
 from ifnormal.detectors.builtin.trained import TrainedDetector

@@ -13,7 +13,7 @@ from torch import Tensor, nn, tensor
 
 from ifnormal.benchmarks.pixel_auroc import pixel_auroc
 from ifnormal.config import DetectorConfig
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors import OBJECTIVES
 from ifnormal.detectors.builtin.batch import Batch, draw_batch
 from ifnormal.detectors.builtin.fcdd import FCDD, anomaly_map, pixel_loss

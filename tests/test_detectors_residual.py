@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ifnormal.common.pixels import to_float
 from ifnormal.config import DetectorConfig, Objective
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors import OBJECTIVES
 from ifnormal.detectors.builtin.augmentation import move
 from ifnormal.detectors.builtin.backbone import Backbone

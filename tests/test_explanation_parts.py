@@ -12,7 +12,7 @@ import pytest
 from explanation_streams import SIZE, Stream, with_detector
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json
-from ifnormal.data.folder import find_images
+from ifnormal.data.files.finding import find_images
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.document import read_document
 from ifnormal.explanation.explanation import Explanation

@@ -12,7 +12,7 @@ from torch import Tensor
 from explanation_streams import Stream, with_detector
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import png_bytes, to_float
-from ifnormal.data.folder import find_images
+from ifnormal.data.files.finding import find_images
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.document import read_document
 from ifnormal.explanation.explanation import Explanation

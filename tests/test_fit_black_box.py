@@ -20,7 +20,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.storage import load_tensors
 from ifnormal.config import DataConfig, FitConfig, SurrogateConfig, Weights
 from ifnormal.data import load_setup
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.calibration import Calibration, calibrate, threshold_at
 from ifnormal.detectors.detector import in_batches
 from ifnormal.explainers.explainer import Explainer

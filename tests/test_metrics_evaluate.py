@@ -7,7 +7,7 @@ import torch
 from torch import Generator
 
 from ifnormal.common.errors import UserError
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.evaluation import METRICS
 from ifnormal.evaluation import evaluate as module
 from ifnormal.evaluation.evaluate import evaluate, explanation_truth

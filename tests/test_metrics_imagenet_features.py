@@ -91,7 +91,7 @@ def test_it_knows_a_goose_from_an_elephant():
     root = os.environ.get("IFNORMAL_DATA")
     if not root or not (Path(root) / "tiny_imagenet").is_dir():
         pytest.skip("IFNORMAL_DATA has no tiny_imagenet")
-    from ifnormal.data.parquet import ParquetImages
+    from ifnormal.data.sources.parquet import ParquetImages
 
     known = imagenet_features()
     assert known.extractor == "efficientnet-lite0"

@@ -7,7 +7,7 @@ from torch import Generator
 from ifnormal.common.errors import DivergenceError, UserError
 from ifnormal.config import DataConfig
 from ifnormal.data import load_setup
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.evaluation.judge.images import IGNORE, JUNK, JUNK_KINDS, half_plane, vary
 from ifnormal.evaluation.judge.judge import AttributeJudge, judge_accuracy
 from ifnormal.evaluation.judge.network import JudgeNetwork

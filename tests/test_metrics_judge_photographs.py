@@ -6,7 +6,7 @@ import torch
 from torch import Generator
 
 from ifnormal.common.errors import UserError
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.evaluation.judge.images import IGNORE, JUNK, JudgeBatch
 from ifnormal.evaluation.judge.judge import AttributeJudge, judge_accuracy
 from ifnormal.evaluation.judge.network import JudgeNetwork

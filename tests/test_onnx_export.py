@@ -17,7 +17,7 @@ from ifnormal.cli import main
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float, to_pil
 from ifnormal.config import GeneratorConfig
-from ifnormal.data.parquet import ParquetImages
+from ifnormal.data.sources.parquet import ParquetImages
 from ifnormal.explainers import onnx_export
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.onnx_export import OPSET, TOLERANCE, Exported, export_generator

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
         Weights,
     )
     from ifnormal.data import load_setup
-    from ifnormal.data.folder import read_images
-    from ifnormal.data.setup import AnomalySetup
+    from ifnormal.data.files.finding import read_images
+    from ifnormal.data.setups.setup import AnomalySetup
     from ifnormal.detectors.adapted.detector import adapt
     from ifnormal.detectors.builtin.trained import TrainedDetector
     from ifnormal.detectors.builtin.training import train_detector

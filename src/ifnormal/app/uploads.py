@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ifnormal.common.errors import UserError
-from ifnormal.data.reading import decode
+from ifnormal.data.files.decoding import decode
 
 LARGEST_UPLOAD = 32 * 2**20
 

@@ -12,8 +12,8 @@ from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.materials import configs, explainer_of, measured, second_of, setup_of
 from ifnormal.benchmarks.pictures import write_preview
 from ifnormal.common.storage import read_json, write_json
-from ifnormal.data.setup import AnomalySetup
-from ifnormal.data.words import anomaly_names, words
+from ifnormal.data.setups.setup import AnomalySetup
+from ifnormal.data.setups.words import anomaly_names, words
 from ifnormal.evaluation.evaluate import explanation_truth
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.explanation.explanation import Explanation

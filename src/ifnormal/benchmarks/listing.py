@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ifnormal.data.cards import Source, all_cards
-from ifnormal.data.whereabouts import missing
+from ifnormal.data.setups.card_files import all_cards
+from ifnormal.data.setups.missing import missing
+from ifnormal.data.sources.source import Source
 
 
 def listing(data_root: Path | None, extra: Path | None = None) -> list[dict[str, Any]]:

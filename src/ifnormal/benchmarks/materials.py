@@ -12,7 +12,7 @@ from typing import Any
 from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.options import Configs, configs_of
 from ifnormal.data import load_setup
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.evaluation import METRICS

@@ -68,7 +68,7 @@ def spelled_out(run: BenchRun) -> BenchRun:
     So that a card with another budget or other classes, or another default, makes other runs of
     them, instead of passing off those that were made with the old one.
     """
-    from ifnormal.data.cards import all_cards
+    from ifnormal.data.setups.card_files import all_cards
 
     card = all_cards().get(run.setup)
     own = {name.partition(".")[0] for name in run.options} - {part.name for part in fields(Configs)}
@@ -85,7 +85,7 @@ def spelled_out(run: BenchRun) -> BenchRun:
 
 def budget_of(run: BenchRun) -> Mapping[str, Any]:
     """The options of the run's budget, as its setup's card has them; none without a card."""
-    from ifnormal.data.cards import all_cards
+    from ifnormal.data.setups.card_files import all_cards
 
     known = all_cards().get(run.setup)
     return {} if known is None else known.budgets.get(run.budget, {})

@@ -10,15 +10,15 @@ from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
 
 if TYPE_CHECKING:
-    from ifnormal.data.cards import Card
-    from ifnormal.data.setup import AnomalySetup
+    from ifnormal.data.setups.card import Card
+    from ifnormal.data.setups.setup import AnomalySetup
 
 
 def _later(module: str, name: str) -> Callable[..., AnomalySetup]:
     """A function that is imported when it is called: to list the cards takes no torch."""
 
     def call(*given: object) -> AnomalySetup:
-        made: AnomalySetup = getattr(import_module(f"ifnormal.data.{module}"), name)(*given)
+        made: AnomalySetup = getattr(import_module(f"ifnormal.data.setups.{module}"), name)(*given)
         return made
 
     return call
@@ -27,7 +27,7 @@ def _later(module: str, name: str) -> Callable[..., AnomalySetup]:
 # A new data set is one new file and one line here.
 SETUPS: dict[str, Callable[[DataConfig, int], AnomalySetup]] = {
     "colored-mnist": _later("colored_mnist", "colored_mnist"),
-    "folder": _later("image_folder_setup", "image_folder"),
+    "folder": _later("image_folder", "image_folder"),
 }
 
 # What makes a setup of a card, by the name that the card has for it.
@@ -49,7 +49,7 @@ def load_setup(config: DataConfig, seed: int) -> AnomalySetup:
         UserError: no such setup, or its images are missing or damaged.
     """
     if "/" in config.setup:
-        from ifnormal.data.cards import card
+        from ifnormal.data.setups.card_files import card
 
         found = card(config.setup, config.cards)
         return BUILDERS[found.builder](found, config, seed)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ifnormal.common.errors import UserError
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.evaluation import METRICS
 from ifnormal.evaluation.auroc import auroc, normality_auroc
 from ifnormal.evaluation.concepts import concept_accuracy, fresh_concept_accuracy

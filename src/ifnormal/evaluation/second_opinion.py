@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ifnormal.common.pixels import to_float
 from ifnormal.config import DetectorConfig
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import Detector, device_of, in_batches

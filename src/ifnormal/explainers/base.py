@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ifnormal.common.errors import UserError
-from ifnormal.data.given import GivenImages, as_images
+from ifnormal.data.files.given import GivenImages, as_images
 from ifnormal.detectors.detector import (
     Detector,
     detector_facts,

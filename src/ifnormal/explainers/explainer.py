@@ -16,7 +16,7 @@ from ifnormal.common.errors import UserError, one_line
 from ifnormal.common.pixels import quantize, to_float
 from ifnormal.common.storage import load_tensors, save_tensors
 from ifnormal.config import FitConfig, adapted_to, fit_config
-from ifnormal.data.given import GivenImages
+from ifnormal.data.files.given import GivenImages
 from ifnormal.detectors.black_box.surrogate import Surrogate
 from ifnormal.detectors.detector import (
     Detector,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ifnormal.common.errors import UserError
-from ifnormal.data.given import GivenImages, as_images, default_shape
+from ifnormal.data.files.given import GivenImages, as_images, default_shape
 from ifnormal.data.synthetic import synthetic_pairs
 from ifnormal.detectors.adapted.contract import check_contract
 from ifnormal.detectors.adapted.detector import AdaptedDetector, adapt

@@ -22,7 +22,7 @@ from ifnormal.config import (
     RefineConfig,
     ThriftConfig,
 )
-from ifnormal.data.folder import find_images
+from ifnormal.data.files.finding import find_images
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.improve import improver
 from ifnormal.jobs.fitted_explainer import explainer_for

@@ -18,7 +18,7 @@ from ifnormal.benchmarks.experiment import Workplace
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.config import BackboneConfig, DetectorConfig, FitConfig
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import Detector

@@ -38,8 +38,8 @@ from ifnormal.config import (
     require_seed,
 )
 from ifnormal.data import load_setup
-from ifnormal.data.setup import AnomalySetup
-from ifnormal.data.words import anomaly_names, words
+from ifnormal.data.setups.setup import AnomalySetup
+from ifnormal.data.setups.words import anomaly_names, words
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import in_batches

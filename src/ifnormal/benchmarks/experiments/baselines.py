@@ -23,7 +23,7 @@ from ifnormal.evaluation import METRICS
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ifnormal.data.setup import AnomalySetup
+    from ifnormal.data.setups.setup import AnomalySetup
     from ifnormal.detectors.builtin.trained import TrainedDetector
     from ifnormal.explanation.explanation import Explanation
 
@@ -83,7 +83,7 @@ _NOTES = (
 
 
 def _plan(selection: Selection) -> list[BenchRun]:
-    from ifnormal.data.cards import all_cards
+    from ifnormal.data.setups.card_files import all_cards
 
     wanted = (selection.only,) if selection.only else _DEFAULT
     setups = [one for one in all_cards() if any(fnmatchcase(one, some) for some in wanted)]
@@ -148,7 +148,7 @@ def _explained(
 
     from ifnormal.benchmarks.baselines import latent_gradient, nearest_normal
     from ifnormal.benchmarks.materials import configs
-    from ifnormal.data.words import anomaly_names
+    from ifnormal.data.setups.words import anomaly_names
     from ifnormal.explainers.pixel_gradient import gradient_counterfactuals
     from ifnormal.jobs.made_once import fitted
 

@@ -19,7 +19,7 @@ from ifnormal.benchmarks.experiment import (
 from ifnormal.benchmarks.summary import summary
 
 if TYPE_CHECKING:
-    from ifnormal.data.setup import AnomalySetup
+    from ifnormal.data.setups.setup import AnomalySetup
     from ifnormal.detectors.builtin.trained import TrainedDetector
     from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
     from ifnormal.explanation.explanation import Explanation
@@ -202,7 +202,7 @@ def _explained(
     import time
 
     from ifnormal.benchmarks.materials import configs
-    from ifnormal.data.words import anomaly_names
+    from ifnormal.data.setups.words import anomaly_names
     from ifnormal.jobs.made_once import fitted
 
     options = configs(run, workplace)

@@ -23,7 +23,7 @@ from ifnormal.benchmarks.usable_heatmaps import TITLES
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ifnormal.data.setup import AnomalySetup
+    from ifnormal.data.setups.setup import AnomalySetup
     from ifnormal.detectors.builtin.trained import TrainedDetector
 
 NAME = "fcdd"

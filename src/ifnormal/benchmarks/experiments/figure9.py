@@ -25,7 +25,7 @@ from ifnormal.benchmarks.usable_heatmaps import TITLES
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ifnormal.data.setup import AnomalySetup
+    from ifnormal.data.setups.setup import AnomalySetup
     from ifnormal.evaluation.judge.judge import AttributeJudge
     from ifnormal.explanation.explanation import Explanation
 
@@ -55,7 +55,7 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     )
     from ifnormal.benchmarks.pictures import write_contact_sheet
     from ifnormal.benchmarks.usable_heatmaps import usable_heatmaps
-    from ifnormal.data.words import anomaly_names
+    from ifnormal.data.setups.words import anomaly_names
     from ifnormal.report.wording import concept_name
 
     setup = setup_of(run, workplace)
@@ -133,7 +133,7 @@ def in_color(images: Tensor, color: str) -> Tensor:
     """The same drawings (N, 3, H, W) uint8 in another colour; their strokes' brightness stays."""
     import torch
 
-    from ifnormal.data.colored_mnist import COLORS
+    from ifnormal.data.setups.colored_mnist import COLORS
 
     rgb = torch.tensor(COLORS[color], dtype=torch.uint8)
     return images.amax(1, keepdim=True) * rgb[:, None, None]

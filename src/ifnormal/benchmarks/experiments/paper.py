@@ -20,7 +20,7 @@ from ifnormal.benchmarks.summary import summary
 from ifnormal.evaluation import METRICS
 
 if TYPE_CHECKING:
-    from ifnormal.data.cards import Card
+    from ifnormal.data.setups.card import Card
 
 NAME = "paper"
 _DETECTORS = ("bce", "hsc", "dsvdd")
@@ -68,7 +68,7 @@ _PER_SETUP = (
 
 def plan(selection: Selection) -> list[BenchRun]:
     """Every chosen setup with every detector and seed; BCE of all setups before the others."""
-    from ifnormal.data.cards import all_cards
+    from ifnormal.data.setups.card_files import all_cards
 
     ids = [one for one in all_cards() if selection.takes(one)]
     return [
@@ -172,7 +172,7 @@ def _cell(
 
 def _by_group(runs: Iterable[BenchRun]) -> dict[tuple[str, str], list[BenchRun]]:
     """(paper's group, family) -> runs, in the paper's order."""
-    from ifnormal.data.cards import all_cards
+    from ifnormal.data.setups.card_files import all_cards
 
     cards: dict[str, Card] = dict(all_cards())
     found: dict[tuple[str, str], list[BenchRun]] = {}

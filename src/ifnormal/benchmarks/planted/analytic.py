@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from ifnormal.benchmarks.planted.material import TEST_ANOMALIES, Planted, traffic_signs
 from ifnormal.common.pixels import to_float
 from ifnormal.data.sampling import generator
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 
 Kind = Literal["patch", "red"]
 Shape = tuple[int, int, int]

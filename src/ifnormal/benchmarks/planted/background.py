@@ -17,9 +17,9 @@ from ifnormal.benchmarks.planted.material import (
     digit_drawings,
     first,
 )
-from ifnormal.data.digits import DIGITS
 from ifnormal.data.sampling import generator
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
+from ifnormal.data.sources.digits import DIGITS
 
 BACKGROUNDS = ("grass", "sand")
 GRASS, SAND = 0, 1

@@ -19,11 +19,11 @@ from ifnormal.benchmarks.planted.material import (
     digit_drawings,
     first,
 )
-from ifnormal.data.colored_mnist import COLOR_NAMES, colorize
-from ifnormal.data.digits import DIGITS
-from ifnormal.data.images import LabelledImages
 from ifnormal.data.sampling import generator
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.colored_mnist import COLOR_NAMES, colorize
+from ifnormal.data.setups.setup import AnomalySetup
+from ifnormal.data.sources.digits import DIGITS
+from ifnormal.data.sources.labelled import LabelledImages
 
 Reason = Literal["colour", "shape", "either"]
 

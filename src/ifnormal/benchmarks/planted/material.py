@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ifnormal.benchmarks.planted.kinds import SIGNS
 from ifnormal.common.errors import UserError
-from ifnormal.data.digits import EmbeddedDigits
-from ifnormal.data.images import ImageSource, LabelledImages
-from ifnormal.data.parquet import ParquetImages
 from ifnormal.data.sampling import generator, stratified
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
+from ifnormal.data.sources.digits import EmbeddedDigits
+from ifnormal.data.sources.labelled import ImageSource, LabelledImages
+from ifnormal.data.sources.parquet import ParquetImages
 from ifnormal.detectors.detector import Detector
 
 TEST_ANOMALIES = 200

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ifnormal.benchmarks.planted.material import TEST_ANOMALIES, Planted, first, traffic_signs
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 
 SIDE = 6
 MARGIN = 2

@@ -12,7 +12,7 @@ from ifnormal.cli.verb import Options, Verb
 from ifnormal.common.errors import UserError, printable
 
 if TYPE_CHECKING:
-    from ifnormal.data.survey import Survey
+    from ifnormal.data.files.survey import Survey
 
 _MODES = {
     "1": "1-bit",
@@ -30,8 +30,8 @@ _SHOWN = 5
 def _check_data(options: Options) -> None:
     from ifnormal.common.progress import Progress
     from ifnormal.common.storage import write_json
-    from ifnormal.data.folder import find_images
-    from ifnormal.data.survey import survey
+    from ifnormal.data.files.finding import find_images
+    from ifnormal.data.files.survey import survey
 
     size = None if options["size"] is None else _sides(options["size"])
     files = find_images(options["images"])

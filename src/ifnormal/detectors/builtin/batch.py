@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ifnormal.common.pixels import to_float
 from ifnormal.config import DetectorConfig
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.data.synthetic.confetti import throw_confetti
 from ifnormal.detectors.builtin.augmentation import is_wanted, move, vary
 from ifnormal.detectors.builtin.objective import DetectorObjective

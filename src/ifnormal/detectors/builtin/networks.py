@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ifnormal.config import SMALL_SIDE, DetectorConfig
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.backbone import Backbone
 from ifnormal.detectors.builtin.objective import DetectorObjective
 from ifnormal.detectors.builtin.residual import ResidualBackbone

@@ -12,7 +12,7 @@ from ifnormal.common.errors import DivergenceError
 from ifnormal.common.pixels import to_float
 from ifnormal.common.progress import Progress
 from ifnormal.config import DetectorConfig
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.batch import Batch, draw_batch
 from ifnormal.detectors.builtin.calibration import calibrate, threshold_at
 from ifnormal.detectors.builtin.networks import suited

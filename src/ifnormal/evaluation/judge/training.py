@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ifnormal.common.compute import channels_last, make_fabric
 from ifnormal.common.errors import DivergenceError, UserError
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.evaluation.judge.images import COLOR, IGNORE, JUNK_KINDS, JudgeBatch, Labels, vary
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.evaluation.judge.network import JudgeNetwork

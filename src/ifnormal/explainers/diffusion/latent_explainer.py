@@ -20,7 +20,7 @@ from ifnormal.config.diffusion import (
     MethodConfig,
     method_config,
 )
-from ifnormal.data.given import GivenImages
+from ifnormal.data.files.given import GivenImages
 from ifnormal.detectors.detector import (
     Detector,
     device_of,

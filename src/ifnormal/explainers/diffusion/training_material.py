@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ifnormal.data.given import as_images
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.files.given import as_images
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.identity import digest
 
 UNKNOWN = "something else"

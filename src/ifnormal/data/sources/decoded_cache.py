@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ifnormal.common.storage import open_atomic
-from ifnormal.data.listed import ListedImages
-from ifnormal.data.reading import Array
+from ifnormal.data.files.decoding import Array
+from ifnormal.data.sources.labelled import ListedImages
 
 VARIABLE = "IFNORMAL_CACHE"
 # Fewer images are decoded in a second or two; more bytes are a disk's and not a cache's business.

@@ -10,14 +10,13 @@ from typing import Any, Literal
 import torch
 
 from ifnormal.common.errors import UserError, one_line
-from ifnormal.data.cards import Source
-from ifnormal.data.decoded_cache import cached
-from ifnormal.data.folder import find_images
-from ifnormal.data.images import Split
-from ifnormal.data.listed import ListedImages, stacked
-from ifnormal.data.parquet import ParquetImages
-from ifnormal.data.reading import Array, decode
-from ifnormal.data.whereabouts import fetched, how_to_get, locate, offline, parquet_folder
+from ifnormal.data.files.decoding import Array, decode
+from ifnormal.data.files.finding import find_images
+from ifnormal.data.sources.decoded_cache import cached
+from ifnormal.data.sources.labelled import ListedImages, Split, stacked
+from ifnormal.data.sources.parquet import ParquetImages
+from ifnormal.data.sources.source import Source
+from ifnormal.data.sources.whereabouts import fetched, how_to_get, locate, offline, parquet_folder
 
 _TEST_FOLDERS = ("test", "val", "validation", "valid")
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ifnormal.data.images import LabelledImages
-from ifnormal.data.lookalikes import is_stroke, letters_like, moments
 from ifnormal.data.sampling import generator
-from ifnormal.data.strokes import GLYPH, GRID, letter_fields
+from ifnormal.data.sources.labelled import LabelledImages
+from ifnormal.data.sources.lookalikes import is_stroke, letters_like, moments
+from ifnormal.data.sources.strokes import GLYPH, GRID, letter_fields
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SIZE, _BOX = 28, 20

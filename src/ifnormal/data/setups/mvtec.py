@@ -16,14 +16,15 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
-from ifnormal.data.cards import Card
-from ifnormal.data.folder import find_images
-from ifnormal.data.parquet import read_columns
-from ifnormal.data.reading import decode
+from ifnormal.data.files.decoding import decode
+from ifnormal.data.files.finding import find_images
 from ifnormal.data.sampling import evenly, generator, shuffled_share
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.card import Card
+from ifnormal.data.setups.missing import GOOD, find_category, how_to_get_category
+from ifnormal.data.setups.setup import AnomalySetup
+from ifnormal.data.sources.parquet import read_columns
+from ifnormal.data.sources.whereabouts import parquet_folder
 from ifnormal.data.synthetic import changed_places, synthetic_outliers, synthetic_pairs
-from ifnormal.data.whereabouts import GOOD, find_category, how_to_get_category, parquet_folder
 
 _HELD_OUT = 8  # one in so many normal images
 _LEAST_HELD_OUT = 20

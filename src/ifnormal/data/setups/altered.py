@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ifnormal.data.reading import Array
+from ifnormal.data.files.decoding import Array
 
 _INKS = ((0, 0, 0), (255, 255, 255), (200, 20, 30), (30, 60, 170), (250, 200, 0))
 # Every one of these moves red, the colour that signs have most of.

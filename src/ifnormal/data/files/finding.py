@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ifnormal.common.errors import UserError, printable
-from ifnormal.data.checking import OnBadImage, read_good_images
-from ifnormal.data.images import LabelledImages, Split
+from ifnormal.data.files.checking import OnBadImage, read_good_images
+from ifnormal.data.sources.labelled import LabelledImages, Split
 
 # What is read, and what users take for an image and would miss. Other files in a folder are no
 # images to us.

@@ -11,9 +11,8 @@ from typing import Any, Literal
 import torch
 
 from ifnormal.common.errors import UserError
-from ifnormal.data.images import LabelledImages, Split
-from ifnormal.data.listed import ListedImages, stacked
-from ifnormal.data.reading import Array, decode
+from ifnormal.data.files.decoding import Array, decode
+from ifnormal.data.sources.labelled import LabelledImages, ListedImages, Split, stacked
 
 _IMAGE_COLUMNS = ("image", "img")
 

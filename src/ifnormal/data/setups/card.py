@@ -6,44 +6,15 @@ like these into a folder of their own. Loads no torch.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from ifnormal.common.errors import UserError
-
-FOLDER = Path(__file__).parents[1] / "benchmarks" / "setups"
-VARIABLE = "IFNORMAL_CARDS"
-SOURCES = "sources.yaml"
+from ifnormal.data.sources.source import Source
 
 Builder = Literal["classes", "colored", "mvtec"]
 Group = Literal["single", "several", "industrial"]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A set of images by its name, and where to get it.
-
-    Attributes:
-        name: its folder in the data root.
-        title: what people call it.
-        hub: id of the data set on the Hugging Face hub, None where it is not to be fetched.
-        include: which files of it, as a pattern.
-        label: the column with the class, of Parquet files.
-        test: what the set calls its test split.
-        note: where a person gets it.
-    """
-
-    name: str
-    title: str = ""
-    hub: str | None = None
-    include: str = "*.parquet"
-    label: str = "label"
-    test: str = "test"
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,70 +81,3 @@ class Card:
     classes: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     budgets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-def all_cards(extra: Path | None = None) -> dict[str, Card]:
-    """Read every card there is.
-
-    Args:
-        extra: a folder of more cards; so is the one that IFNORMAL_CARDS names.
-
-    Returns:
-        id -> card: file by file, in the order of the file.
-
-    Raises:
-        UserError: a file is no card, or two cards have one id.
-    """
-    files = card_files(extra)
-    facts = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
-    return dict(_read(facts))
-
-
-@lru_cache(maxsize=4)
-def _read(facts: tuple[tuple[Path, int, int], ...]) -> dict[str, Card]:
-    """Read files; whoever changes one gives it another time or size."""
-    from ifnormal.data.card_reading import read_cards
-
-    cards: dict[str, Card] = {}
-    for card in read_cards([path for path, *_ in facts]):
-        if card.id in cards:
-            raise UserError(
-                f"{card.file} describes {card.id}, and so does {cards[card.id].file}; "
-                "give one of them another id."
-            )
-        cards[card.id] = card
-    return cards
-
-
-def card(id: str, extra: Path | None = None) -> Card:
-    """The card of a setup.
-
-    Raises:
-        UserError: there is none, or a file is no card.
-    """
-    cards = all_cards(extra)
-    if id in cards:
-        return cards[id]
-    family = id.split("/")[0]
-    alike = [known for known in cards if known.split("/")[0] == family]
-    known = ", ".join(alike[:6] or sorted({each.family + "/…" for each in cards.values()}))
-    raise UserError(
-        f"There is no setup {id!r}; choose one such as {known}, or write a card for it and name "
-        f"its folder with {VARIABLE}."
-    )
-
-
-def card_files(extra: Path | None = None) -> list[Path]:
-    """All files of cards: ours, those of IFNORMAL_CARDS, those of `extra`."""
-    named = os.environ.get(VARIABLE)
-    files: list[Path] = []
-    for folder in (FOLDER, Path(named) if named else None, extra):
-        if folder is None:
-            continue
-        found = sorted(path for path in folder.glob("*.yaml") if path.is_file())
-        if not found:
-            raise UserError(
-                f"{folder} holds no cards (*.yaml); write one there or name another folder."
-            )
-        files += [path for path in found if path.resolve() not in {f.resolve() for f in files}]
-    return files

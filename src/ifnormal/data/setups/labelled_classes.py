@@ -11,13 +11,12 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
-from ifnormal.data.cards import Card
-from ifnormal.data.images import Split
-from ifnormal.data.listed import ListedImages
-from ifnormal.data.named_source import NamedImages, open_source
-from ifnormal.data.outlier_sources import Normal, card_outliers, padded
 from ifnormal.data.sampling import evenly, generator, shuffled_share, stratified
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.card import Card
+from ifnormal.data.setups.outlier_sources import Normal, card_outliers, padded
+from ifnormal.data.setups.setup import AnomalySetup
+from ifnormal.data.sources.labelled import ListedImages, Split
+from ifnormal.data.sources.named_source import NamedImages, open_source
 
 _HELD_OUT = 0.1
 _JUDGE_IMAGES = 30_000

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ifnormal.common.errors import UserError
-from ifnormal.data.opening import UnreadableImageError
-from ifnormal.data.reading import decode
+from ifnormal.data.files.decoding import decode
+from ifnormal.data.files.opening import UnreadableImageError
 
 OnBadImage = Literal["skip", "error"]
 

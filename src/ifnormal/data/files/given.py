@@ -16,10 +16,10 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import quantize
-from ifnormal.data.checking import read_good_images
-from ifnormal.data.folder import find_images
-from ifnormal.data.opening import UnreadableImageError
-from ifnormal.data.reading import decode, decode_with_facts
+from ifnormal.data.files.checking import read_good_images
+from ifnormal.data.files.decoding import decode, decode_with_facts
+from ifnormal.data.files.finding import find_images
+from ifnormal.data.files.opening import UnreadableImageError
 
 Shape: TypeAlias = tuple[int, int, int]
 GivenImages: TypeAlias = (

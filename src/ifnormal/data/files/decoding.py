@@ -16,9 +16,14 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from ifnormal.common.errors import UserError, printable
-from ifnormal.data.opening import RefusedError, UnreadableImageError, open_file
-from ifnormal.data.png import require_sound
-from ifnormal.data.tiff import count_pieces, sixteen_bits, stored_size, tile_pixels
+from ifnormal.data.files.headers import (
+    count_pieces,
+    require_sound,
+    sixteen_bits,
+    stored_size,
+    tile_pixels,
+)
+from ifnormal.data.files.opening import RefusedError, UnreadableImageError, open_file
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 

@@ -11,14 +11,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from ifnormal.common.errors import UserError
-from ifnormal.data.altered import altered_images
-from ifnormal.data.cards import Card, Source
-from ifnormal.data.exposure import judge_letters, outlier_letters
-from ifnormal.data.images import LabelledImages
-from ifnormal.data.named_source import open_source
 from ifnormal.data.sampling import generator, stratified
+from ifnormal.data.setups.altered import altered_images
+from ifnormal.data.setups.card import Card
+from ifnormal.data.setups.exposure import judge_letters, outlier_letters
+from ifnormal.data.setups.missing import ALTERED, LETTERS, REST, SYNTHETIC, is_there
+from ifnormal.data.sources.whereabouts import how_to_get
+from ifnormal.data.sources.labelled import LabelledImages
+from ifnormal.data.sources.named_source import open_source
+from ifnormal.data.sources.source import Source
 from ifnormal.data.synthetic import synthetic_outliers
-from ifnormal.data.whereabouts import ALTERED, LETTERS, REST, SYNTHETIC, how_to_get, is_there
 
 _HELD_OUT = 0.1
 _JUDGE_OUTLIERS = 4000

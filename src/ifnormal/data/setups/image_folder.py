@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
-from ifnormal.data.folder import find_images, read_images
+from ifnormal.data.files.finding import find_images, read_images
 from ifnormal.data.sampling import generator
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.data.synthetic import synthetic_outliers
 
 _LEAST = 30

@@ -10,13 +10,14 @@ from torch.nn import functional
 
 from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
-from ifnormal.data.cards import Card, Source
-from ifnormal.data.digits import DIGITS, EmbeddedDigits
-from ifnormal.data.exposure import judge_letters, outlier_letters
-from ifnormal.data.images import LabelledImages, Split
-from ifnormal.data.named_source import open_source
 from ifnormal.data.sampling import generator, shuffled_share, stratified
-from ifnormal.data.setup import AnomalySetup
+from ifnormal.data.setups.card import Card
+from ifnormal.data.setups.exposure import judge_letters, outlier_letters
+from ifnormal.data.setups.setup import AnomalySetup
+from ifnormal.data.sources.digits import DIGITS, EmbeddedDigits
+from ifnormal.data.sources.labelled import LabelledImages, Split
+from ifnormal.data.sources.named_source import open_source
+from ifnormal.data.sources.source import Source
 
 COLORS = {
     "red": (1, 0, 0),

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ifnormal.common.errors import UserError
-from ifnormal.data.images import LabelledImages
-from ifnormal.data.letters import rendered_letters
-from ifnormal.data.lookalikes import is_stroke, letters_like
-from ifnormal.data.parquet import ParquetImages
 from ifnormal.data.sampling import generator, stratified
-from ifnormal.data.strokes import font_names
+from ifnormal.data.sources.labelled import LabelledImages
+from ifnormal.data.sources.letters import rendered_letters
+from ifnormal.data.sources.lookalikes import is_stroke, letters_like
+from ifnormal.data.sources.parquet import ParquetImages
+from ifnormal.data.sources.strokes import font_names
 
 _HELD_OUT = 0.1
 _EMNIST = "emnist_letters"

@@ -1,0 +1,1 @@
+"""Reading of the files that users have: found, opened, decoded, checked."""

@@ -1,0 +1,1 @@
+"""Setups: which images are normal, which are not, and what may be learned from."""

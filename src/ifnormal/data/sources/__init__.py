@@ -1,0 +1,1 @@
+"""Named sets of images: where they are, and their labels."""
