@@ -39,7 +39,7 @@ format: $(STAMP) ## put code and imports in order
 
 clean: ## remove the environment and caches, keep runs/
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests studies -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch first and by itself, so that no other build of it is resolved on the way. onnx2torch by
 # itself as well: it would bring torchvision, which we do without.

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from copy import copy
 from pathlib import Path
 
-import ifnormal.explanation_stream
 import pytest
 
+import ifnormal.jobs.stream
 from ifnormal.common.pixels import png_bytes
 from ifnormal.data.files.finding import find_images
 from ifnormal.explainers.explainer import Explainer
@@ -30,8 +30,8 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / "report.html").write_text("a page")
         return folder / "report.html"
 
-    monkeypatch.setattr(ifnormal.explanation_stream, "PART_SIZE", SIZE)
-    monkeypatch.setattr(ifnormal.explanation_stream, "write_report", write_report)
+    monkeypatch.setattr(ifnormal.jobs.stream, "PART_SIZE", SIZE)
+    monkeypatch.setattr(ifnormal.jobs.stream, "write_report", write_report)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from ifnormal.common.storage import read_json
 from ifnormal.config import FitConfig, GeneratorConfig
 from ifnormal.training.fit import fit
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+STUDIES = Path(__file__).parents[1] / "studies"
 TINY = FitConfig(
     batch_size=4, generator=GeneratorConfig(width=4, inner_blocks=1), discriminator_width=4
 )
@@ -20,7 +20,7 @@ TINY = FitConfig(
 
 @pytest.fixture
 def speed(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.syspath_prepend(STUDIES)
     module = importlib.import_module("speed")
     monkeypatch.setattr(module, "WARM_UP", 1)
     monkeypatch.setattr(module, "EXPLAINED", (1, 3))

@@ -85,7 +85,7 @@ def test_sheet_shows_every_method_with_the_detectors_word(
 def test_rows_tell_the_mean_and_deviation_over_seeds(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    monkeypatch.syspath_prepend(ROOT / "studies")
     benchmark: Any = import_module("diffusion")
     runs = planned("diffusion", Selection(only="gtsrb/*", seeds=(0, 1)))
     chosen = [run for run in runs if run.variant == "diffedit-1.5"]

@@ -98,7 +98,7 @@ class TestProcess:
         code = (
             "from pathlib import Path; import tiny_experiments as tiny\n"
             "from ifnormal.benchmarks.sweep import sweep\n"
-            "from ifnormal.benchmarks.cores import Share\n"
+            "from ifnormal.benchmarks.engines.process import Share\n"
             "from ifnormal.benchmarks.experiment import Selection, Workplace\n"
             f"sweep(tiny.NAME, Selection(), Workplace(Path({str(tmp_path)!r})), {{}}, Share(1, 1),"
             " options={'sleep': 600.0})"

@@ -1,4 +1,4 @@
-"""The figures of benchmarks/small_data.py, on images whose answer is known."""
+"""The figures of studies/small_data.py, on images whose answer is known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ifnormal.explanation.explanation import Explanation
 
 @pytest.fixture(scope="module")
 def small_data() -> ModuleType:
-    path = Path(__file__).parent.parent / "benchmarks" / "small_data.py"
+    path = Path(__file__).parent.parent / "studies" / "small_data.py"
     spec = importlib.util.spec_from_file_location("small_data", path)
     assert spec is not None
     assert spec.loader is not None

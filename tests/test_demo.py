@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ifnormal.stages
 import pytest
 
+import ifnormal.jobs.stages
 from ifnormal.cli import main
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json
@@ -362,14 +362,16 @@ class TestTheSameImagesLater:
     @pytest.fixture
     def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[DataConfig]:
         asked: list[DataConfig] = []
-        monkeypatch.setattr(ifnormal.stages, "load_setup", lambda data, seed: asked.append(data))
+        monkeypatch.setattr(
+            ifnormal.jobs.stages, "load_setup", lambda data, seed: asked.append(data)
+        )
         return asked
 
     def test_embedded_digits_stay_embedded(
         self, run: Path, asked: list[DataConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("IFNORMAL_DATA", str(tmp_path))
-        ifnormal.stages._setup(run)
+        ifnormal.jobs.stages._setup(run)
         assert asked[0].data_root is None
 
     def test_a_data_root_is_remembered(
@@ -377,7 +379,7 @@ class TestTheSameImagesLater:
     ) -> None:
         monkeypatch.setenv("IFNORMAL_DATA", "elsewhere")
         self.config(run, tmp_path)
-        ifnormal.stages._setup(run)
+        ifnormal.jobs.stages._setup(run)
         assert asked[0].data_root == tmp_path
 
     def test_a_data_root_that_moved_is_found_by_the_variable(
@@ -385,7 +387,7 @@ class TestTheSameImagesLater:
     ) -> None:
         monkeypatch.setenv("IFNORMAL_DATA", str(tmp_path))
         self.config(run, tmp_path / "gone")
-        ifnormal.stages._setup(run)
+        ifnormal.jobs.stages._setup(run)
         assert asked[0].data_root == tmp_path
 
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import ifnormal.explanation_stream
 import pytest
 
+import ifnormal.jobs.stream
 from explanation_streams import SIZE, Stream, with_detector
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json
@@ -42,7 +42,7 @@ def test_broken_off_at_any_part_it_goes_on_to_the_same(
     stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream("whole")
-    write_part, written = ifnormal.explanation_stream.write_part, 0
+    write_part, written = ifnormal.jobs.stream.write_part, 0
 
     def break_off(*arguments: object) -> None:
         nonlocal written
@@ -51,11 +51,11 @@ def test_broken_off_at_any_part_it_goes_on_to_the_same(
         written += 1
         write_part(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ifnormal.explanation_stream, "write_part", break_off)
+    monkeypatch.setattr(ifnormal.jobs.stream, "write_part", break_off)
     with pytest.raises(KeyboardInterrupt):
         stream()
     assert not (tmp_path / "out" / "explanation.json").exists()
-    monkeypatch.setattr(ifnormal.explanation_stream, "write_part", write_part)
+    monkeypatch.setattr(ifnormal.jobs.stream, "write_part", write_part)
     assert stream().kept == 2 * SIZE
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 

@@ -10,12 +10,12 @@ import pytest
 
 from ifnormal.common.storage import read_json
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+STUDIES = Path(__file__).parents[1] / "studies"
 
 
 @pytest.fixture
 def kill(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.syspath_prepend(STUDIES)
     return importlib.import_module("kill")
 
 

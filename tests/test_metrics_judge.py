@@ -141,7 +141,7 @@ def test_small_images_are_refused():
 
 
 def test_a_loss_that_is_no_number_stops_the_training(setup, monkeypatch):
-    import ifnormal.metrics.judge_training as training
+    import ifnormal.evaluation.judge.training as training
 
     monkeypatch.setattr(training, "judge_loss", lambda *_: torch.tensor(float("nan")))
     with pytest.raises(DivergenceError, match="step 0"):

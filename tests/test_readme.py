@@ -199,7 +199,7 @@ def test_every_figure_is_explained() -> None:
 
 def test_what_it_points_to_exists() -> None:
     links = re.findall(r"\[[^]]*\]\(([^)#]+)\)", README)
-    files = re.findall(r"`((?:src|benchmarks|tests)/[^`]+)`", README)
+    files = re.findall(r"`((?:src|studies|tests)/[^`]+)`", README)
     assert [name for name in links + files if not (ROOT / name).exists()] == []
 
 
@@ -211,7 +211,7 @@ def test_the_table_of_figures_has_its_place() -> None:
 def test_the_tables_of_the_evaluation_are_those_of_the_results(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    monkeypatch.syspath_prepend(ROOT / "studies")
     tables = import_module("evaluation_tables")
     for text, block, table in (
         (README, "evaluation", tables.readme_table()),
@@ -219,5 +219,5 @@ def test_the_tables_of_the_evaluation_are_those_of_the_results(
         ((ROOT / "docs" / "diffusion.md").read_text(), "results", tables.diffusion_tables()),
     ):
         assert text.count(f"<!-- {block}:begin -->\n{table}<!-- {block}:end -->") == 1, (
-            "run python benchmarks/evaluation_tables.py"
+            "run python studies/evaluation_tables.py"
         )

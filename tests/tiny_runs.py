@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-import ifnormal.demo
-import ifnormal.metrics.evaluate
-import ifnormal.stages
+import ifnormal.evaluation.evaluate
+import ifnormal.jobs.demo
+import ifnormal.jobs.stages
 from ifnormal.config import DataConfig, DemoConfig, DetectorConfig, FitConfig, GeneratorConfig
 
 # What the verbs are told to be as small as `shrink` makes the demo.
@@ -47,7 +47,7 @@ SMALL = {
 
 def shrink(patch: pytest.MonkeyPatch) -> None:
     """Make the demo, the judge and the evaluation tiny until `patch` is undone."""
-    budgeted, train_judge = ifnormal.demo.budgeted, ifnormal.stages.train_judge
+    budgeted, train_judge = ifnormal.jobs.demo.budgeted, ifnormal.jobs.stages.train_judge
 
     def tiny(config: DemoConfig) -> tuple[DataConfig, DetectorConfig, FitConfig]:
         data, detector, fit = budgeted(config)
@@ -67,12 +67,12 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
     def quick_judge(setup: Any, seed: int, steps: int = 3) -> Any:
         return train_judge(setup, seed, 3)
 
-    patch.setattr(ifnormal.demo, "budgeted", tiny)
-    patch.setattr(ifnormal.stages, "train_judge", quick_judge)
+    patch.setattr(ifnormal.jobs.demo, "budgeted", tiny)
+    patch.setattr(ifnormal.jobs.stages, "train_judge", quick_judge)
     for module, name, steps in (
-        (ifnormal.metrics.evaluate, "fresh_concept_accuracy", 3),
-        (ifnormal.metrics.evaluate, "substitutability", 3),
-        (ifnormal.stages, "gradient_counterfactuals", 2),
+        (ifnormal.evaluation.evaluate, "fresh_concept_accuracy", 3),
+        (ifnormal.evaluation.evaluate, "substitutability", 3),
+        (ifnormal.jobs.stages, "gradient_counterfactuals", 2),
     ):
         patch.setattr(module, name, partial(getattr(module, name), steps=steps))
 

@@ -54,7 +54,7 @@ class Run:
         truth: the judge's verdicts on them.
         gradient: plain pixel-gradient edits of some of the same anomalies, for contrast.
         gradient_truth: the judge's verdicts on those.
-        metrics: the figures, by the keys of `ifnormal.metrics.METRICS`.
+        metrics: the figures, by the keys of `ifnormal.evaluation.METRICS`.
         config: options, versions, seed.
         losses: the training records, by who was trained.
     """

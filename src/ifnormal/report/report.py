@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import ifnormal
 from ifnormal.common.storage import open_atomic
 from ifnormal.report.concept_cards import make_concept_cards
 from ifnormal.report.concept_effects import measure_effects
@@ -22,6 +21,7 @@ from ifnormal.report.reading import Run, read_run
 from ifnormal.report.side_by_side import make_side_by_side
 from ifnormal.report.verdict import make_verdict
 from ifnormal.report.wording import concept_name, duration, listing, short_line
+from ifnormal.version import __version__
 
 FILE = "report.html"
 CARDS = 24
@@ -94,7 +94,7 @@ def _values(run: Run, gallery: Gallery, writing: ScoreWriting, cards: int) -> di
     }
     trainings = [(title, make_curves(lines)) for title, lines in run.losses.items()]
     return {
-        "version": ifnormal.__version__,
+        "version": __version__,
         "run": run,
         "calibrated_threshold": head.calibrated_threshold,
         "verdict": make_verdict(run),

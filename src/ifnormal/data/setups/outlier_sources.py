@@ -16,10 +16,10 @@ from ifnormal.data.setups.altered import altered_images
 from ifnormal.data.setups.card import Card
 from ifnormal.data.setups.exposure import judge_letters, outlier_letters
 from ifnormal.data.setups.missing import ALTERED, LETTERS, REST, SYNTHETIC, is_there
-from ifnormal.data.sources.whereabouts import how_to_get
 from ifnormal.data.sources.labelled import LabelledImages
 from ifnormal.data.sources.named_source import open_source
 from ifnormal.data.sources.source import Source
+from ifnormal.data.sources.whereabouts import how_to_get
 from ifnormal.data.synthetic import synthetic_outliers
 
 _HELD_OUT = 0.1

@@ -1,6 +1,6 @@
 """How fast ifnormal trains and explains on this machine, and how much of the machine that takes.
 
-python benchmarks/speed.py --repeats 7 --steps 20
+python studies/speed.py --repeats 7 --steps 20
 
 What is compared takes turns (A, B, C, A, B, C, …), so that a machine that slows down slows down all
 of it; each figure is the median of the turns, with the smallest and the largest. The images are

@@ -1,6 +1,6 @@
 """The demo over several seeds: mean and deviation of every figure, with what produced them.
 
-python benchmarks/demo_seeds.py --objective bce --seeds 0 1 2
+python studies/demo_seeds.py --objective bce --seeds 0 1 2
 
 Runs `ifnormal demo` once a seed into `--runs`; a finished run is taken as it is.
 """

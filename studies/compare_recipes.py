@@ -1,9 +1,9 @@
 """Recipes for disentangled concepts, compared fairly: same budget, same seeds, same detectors.
 
-python benchmarks/compare_recipes.py --steps 1000 --seeds 0 1 2
+python studies/compare_recipes.py --steps 1000 --seeds 0 1 2
 
 The choice is made on the validation images, the figures to believe are those of the test images.
-Results go to `benchmarks/results/recipes.json`, finished runs are not repeated; the table is
+Results go to `studies/results/recipes.json`, finished runs are not repeated; the table is
 printed as Markdown for `docs/recipes.md`.
 """
 

@@ -1,6 +1,6 @@
 """Kill a fit and an explanation at random moments, resume them, and compare with undisturbed ones.
 
-python benchmarks/kill.py --kills 20
+python studies/kill.py --kills 20
 
 Each is a process that runs the command line and gets SIGKILL after a random time from the first
 moment of its work to its last. What lies in its folder is then checked: every file under its own
@@ -37,7 +37,7 @@ _HALF = re.compile(r"\..+\.[0-9a-f]{16}")
 # Everything is imported before the clock starts: a kill in an import proves nothing.
 _PROGRAM = """
 import sys, torch
-import ifnormal.stages, ifnormal.own_images, ifnormal.explanation_stream
+import ifnormal.jobs.stages, ifnormal.jobs.explain, ifnormal.jobs.stream
 from ifnormal.cli import main
 torch.set_num_threads(1)
 print("begun", flush=True)

@@ -1,6 +1,6 @@
 """Are refined counterfactuals better, or adversarial noise? Do thrifty ones stay true?
 
-python benchmarks/refinement.py --runs runs/seeds
+python studies/refinement.py --runs runs/seeds
 
 Takes finished demo runs. Each is asked as it is; with an explainer that was trained for a few steps
 only; and with thresholds so strict that many or all counterfactuals miss them. A second detector

@@ -1,6 +1,6 @@
 """What are edits by diffusion models worth beside the pixel generator's?
 
-python benchmarks/diffusion.py --only 'gtsrb/*' --seeds 0,1,2
+python studies/diffusion.py --only 'gtsrb/*' --seeds 0,1,2
 
 Does what is left of `ifnormal bench run diffusion`, the training of the diffusion model among it,
 and writes two files for each family of setups: `results/diffusion-FAMILY.json`, the figures of

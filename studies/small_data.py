@@ -1,10 +1,10 @@
 """A few hundred normal images and nothing else: bottles, screws and road signs, end to end.
 
-python benchmarks/small_data.py --data DATA
+python studies/small_data.py --data DATA
 
 DATA holds the Parquet sets `mvtec_bottle`, `mvtec_screw` and `gtsrb`. For each set: a detector from
 normal images and synthetic outliers, an explainer for it, and the figures on anomalies that neither
-has seen. Figures go to benchmarks/results/small-data.json, pictures to docs/images/.
+has seen. Figures go to studies/results/small-data.json, pictures to docs/images/.
 `--keep DIR` keeps detectors and explainers and takes up what is there already.
 """
 
@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--concepts", type=int)
     parser.add_argument("--weights", nargs="*", default=[], help="such as minimality=2")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--results", type=Path, default=ROOT / "studies" / "results")
     parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images")
     options = parser.parse_args()
     target = options.results / "small-data.json"

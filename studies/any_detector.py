@@ -1,11 +1,11 @@
 """One detector, three doors: its own network, its ONNX export, and its bare scores.
 
-python benchmarks/any_detector.py --seeds 0
+python studies/any_detector.py --seeds 0
 
 The same Colored-MNIST setup and the same trained detector are explained natively, through an ONNX
 file and as a black box that returns numbers and has no gradient. The final counterfactuals are
 always scored by the real detector, and judged by the independent classifier of digit and colour.
-Results go to `benchmarks/results/any-detector.json`; finished rows are not measured again.
+Results go to `studies/results/any-detector.json`; finished rows are not measured again.
 """
 
 from __future__ import annotations

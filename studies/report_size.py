@@ -1,6 +1,6 @@
 """How large the report is, how long it takes to write and to appear, and how much memory it needs.
 
-python benchmarks/report_size.py
+python studies/report_size.py
 
 Explanations are made up: smooth pictures with a little noise, which are as hard to compress as
 photographs, of two concepts with nine steps each. Each report is written in a process of its own,

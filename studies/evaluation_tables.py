@@ -1,6 +1,6 @@
 """The tables of the evaluation, from `results/` into README.md and the documentation.
 
-python benchmarks/evaluation_tables.py
+python studies/evaluation_tables.py
 
 `*-small.json` is what `ifnormal bench table DIR --format json` wrote of a sweep and goes into
 docs/evaluation.md; `diffusion-*.json`, of `diffusion.py`, goes into docs/diffusion.md. Nothing is
@@ -80,7 +80,7 @@ def all_tables() -> str:
     for name in EXPERIMENTS:
         if path_of(name).exists():
             text = render(*read(name), "md")
-            parts.append("\n".join(lowered(text, f"`benchmarks/results/{path_of(name).name}`")))
+            parts.append("\n".join(lowered(text, f"`studies/results/{path_of(name).name}`")))
     return "\n\n".join(parts) + "\n"
 
 
@@ -100,7 +100,7 @@ def diffusion_tables() -> str:
             f"### {saved['setup']}: {saved['anomalies'][0]} anomalies, "
             f"{seeds} seed{'s' if seeds > 1 else ''}",
             "",
-            f"From `benchmarks/results/{path.name}`, made on {saved['cpu']}:",
+            f"From `studies/results/{path.name}`, made on {saved['cpu']}:",
             "",
             "| method | " + " | ".join(known.values()) + " |",
             "|---" * (len(known) + 1) + "|",

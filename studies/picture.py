@@ -1,6 +1,6 @@
 """A picture of real output: the first anomalies of a run above their counterfactuals.
 
-python benchmarks/picture.py runs/demo docs/images/demo.png
+python studies/picture.py runs/demo docs/images/demo.png
 
 The first ones in the order of the run, none left out for its result.
 """

@@ -1,6 +1,6 @@
 """How much memory explaining image files takes, for a few images and for many.
 
-python benchmarks/memory.py --images 500 20000
+python studies/memory.py --images 500 20000
 
 The files are coloured digits, as PNG, of which a third or more are flagged; detector and explainer
 are small, as memory beyond their own is what is asked for. Each number of images is a process of
