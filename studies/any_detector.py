@@ -67,7 +67,7 @@ def run(door: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
     explainer.save(folder / f"{door}-{steps}-{seed}")
     explanation.save(folder / f"{door}-{steps}-{seed}" / "explanation")
     normal_scores = in_batches(explainer.detector, setup.test_normal)
-    quality = auroc(normal_scores, explanation.scores_before)
+    quality = auroc(normal_scores, explanation.calibrated_scores_before)
     figures = evaluate(explanation, normal_scores, setup, judge, seed, quality)
     return {
         "door": door,

@@ -72,7 +72,7 @@ def run(recipe: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
         anomalies = getattr(setup, f"{part}_anomalies")
         normal_scores = in_batches(detector, getattr(setup, f"{part}_normal"))
         explanation = explainer.explain(anomalies, traversals=0)
-        detector_auroc = auroc(normal_scores, explanation.scores_before)
+        detector_auroc = auroc(normal_scores, explanation.calibrated_scores_before)
         figures[part] = evaluate(
             explanation, normal_scores, setup, judge, seed, detector_auroc, part
         )

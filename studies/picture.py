@@ -33,9 +33,9 @@ def main() -> None:
 
 def picture(explanation: Explanation, count: int) -> Image.Image:
     """One row of anomalies, one row a concept, with the detector's score under each image."""
-    rows = [("flagged as anomalous", explanation.anomalies, explanation.scores_before)]
+    rows = [("flagged as anomalous", explanation.anomalies, explanation.calibrated_scores_before)]
     for k in range(explanation.concepts):
-        edits, scores = explanation.counterfactuals[:, k], explanation.scores_after[:, k]
+        edits, scores = explanation.counterfactuals[:, k], explanation.calibrated_scores_after[:, k]
         rows.append((f"if normal, concept {'AB'[k] if k < 2 else k}", edits, scores))
     side = _SCALE * explanation.anomalies.shape[-1]
     width, height = _LABEL + count * (side + _GAP), len(rows) * (side + 22)

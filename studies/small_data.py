@@ -316,7 +316,7 @@ def measure(
         "detector_auroc": auroc(normal_scores, scores),
         "flagged_anomalies": 100 * float((scores > detector.threshold).float().mean()),
         "flagged_normal": 100 * float((normal_scores > detector.threshold).float().mean()),
-        "validity": validity(explanation.scores_after, explanation.threshold),
+        "validity": validity(explanation.calibrated_scores_after, explanation.threshold),
         "second_detector_auroc": auroc(
             in_batches(judge, setup.test_normal), in_batches(judge, setup.test_anomalies)
         ),
@@ -326,7 +326,7 @@ def measure(
         "changed_pixels": [100 * float(v.float().mean()) for v in visible],
         "sharpness": [_sharpness(edited[:, k], anomalies) for k in concepts],
         "fid_n": fid_n(features(edited.flatten(0, 1)), of_anomalies, of_normal),
-        "normality_auroc": normality_auroc(normal_scores, explanation.scores_after),
+        "normality_auroc": normality_auroc(normal_scores, explanation.calibrated_scores_after),
     }
 
 
@@ -371,10 +371,10 @@ def picture(explanation: Explanation, count: int, scale: int) -> Image.Image:
     chosen = torch.linspace(0, total - 1, min(count, total)).round().long()
     before, after = explanation.anomalies[chosen], explanation.counterfactuals[chosen]
     rows: list[tuple[str, Tensor, Tensor | None]] = [
-        ("anomaly", before, explanation.scores_before[chosen])
+        ("anomaly", before, explanation.calibrated_scores_before[chosen])
     ]
     for k in range(after.shape[1]):
-        after_scores = explanation.scores_after[chosen, k]
+        after_scores = explanation.calibrated_scores_after[chosen, k]
         rows.append((f"concept {'ABCDEFGH'[k % 8]}", after[:, k], after_scores))
     for k in range(after.shape[1]):
         # Grey where nothing changed.

@@ -36,13 +36,13 @@ def make_explanation() -> Callable[..., Explanation]:
         return Explanation(
             anomalies=torch.randint(0, 256, (n, *image), dtype=torch.uint8),
             counterfactuals=torch.randint(0, 256, (n, k, *image), dtype=torch.uint8),
-            scores_before=torch.rand(n) / 2 + 0.5,
-            scores_after=torch.rand(n, k),
+            calibrated_scores_before=torch.rand(n) / 2 + 0.5,
+            calibrated_scores_after=torch.rand(n, k),
             concept_probabilities=torch.rand(n, k, k).softmax(dim=-1),
-            threshold=0.5,
+            calibrated_threshold=0.5,
             traversal_targets=torch.linspace(1, 0, t),
             traversals=torch.randint(0, 256, (m, k, t, *image), dtype=torch.uint8),
-            traversal_scores=torch.rand(m, k, t),
+            calibrated_traversal_scores=torch.rand(m, k, t),
             names=tuple(f"anomaly {i}" for i in range(n)),
             facts={"seed": 0, "detector": {"objective": "bce"}},
         )

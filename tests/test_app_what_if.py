@@ -75,7 +75,9 @@ class TestEdits:
         every = edit_every_way(explainer, self.image)
         for k, one in enumerate(every):
             assert torch.equal(one.image, explained.counterfactuals[0, k])
-            assert one.score == pytest.approx(explained.scores_after[0, k].item(), abs=1e-6)
+            assert one.score == pytest.approx(
+                explained.calibrated_scores_after[0, k].item(), abs=1e-6
+            )
             alone = edit(explainer, self.image, 0.0, k)
             assert torch.equal(alone.image, one.image)
             assert alone.score == pytest.approx(one.score, abs=1e-6)

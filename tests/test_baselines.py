@@ -57,7 +57,7 @@ def test_an_answer_is_scored_on_its_own_pixels() -> None:
     detector, anomalies = mean_color(), red(3)
     edits = torch.stack([anomalies, blue(3)], 1)
     found = answer(detector, anomalies, edits, list("abc"), {"method": "m"})
-    assert torch.allclose(found.scores_after[:, 0], found.scores_before)
+    assert torch.allclose(found.calibrated_scores_after[:, 0], found.calibrated_scores_before)
     assert found.valid.tolist() == [[False, True]] * 3
     assert found.concept_probabilities.sum(2).allclose(torch.ones(3, 2))
 

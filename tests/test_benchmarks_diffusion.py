@@ -44,10 +44,10 @@ def test_figures_count_flagged_anomalies_alone(
 ) -> None:
     """By hand: two flagged anomalies with two edits each; one edit is refused, one is no normal."""
     explanation = make_explanation(n=3, k=2, channels=3)
-    object.__setattr__(explanation, "scores_before", torch.tensor([0.9, 0.1, 0.8]))
+    object.__setattr__(explanation, "calibrated_scores_before", torch.tensor([0.9, 0.1, 0.8]))
     object.__setattr__(explanation, "threshold", 0.5)
     scores = torch.tensor([[0.1, 0.2], [0.9, 0.9], [0.1, 0.7]])
-    object.__setattr__(explanation, "scores_after", scores)
+    object.__setattr__(explanation, "calibrated_scores_after", scores)
 
     class Judge:
         def predict(self, images: Tensor) -> dict[str, Tensor]:
@@ -74,7 +74,11 @@ def test_sheet_shows_every_method_with_the_detectors_word(
     with Image.open(path) as image:
         colours = {colour for _, colour in image.convert("RGB").getcolors(10**6) or []}
         narrow = image.width
-    scores = [one.scores_before[0], one.scores_after[0, 0], *other.scores_after[0]]
+    scores = [
+        one.calibrated_scores_before[0],
+        one.calibrated_scores_after[0, 0],
+        *other.calibrated_scores_after[0],
+    ]
     expected = {FLAGGED if score > one.threshold else ACCEPTED for score in scores}
     assert colours & {FLAGGED, ACCEPTED} == expected
     path = write_methods_sheet(tmp_path / "wide.png", {"a": other, "b": other}, rows=1)

@@ -31,13 +31,13 @@ def explained(anomalies: Tensor, edits: Tensor) -> Explanation:
     return Explanation(
         anomalies=anomalies,
         counterfactuals=edits,
-        scores_before=torch.full((n,), 0.9),
-        scores_after=torch.full((n, k), 0.1),
+        calibrated_scores_before=torch.full((n,), 0.9),
+        calibrated_scores_after=torch.full((n, k), 0.1),
         concept_probabilities=torch.full((n, k, k), 1 / k),
-        threshold=0.5,
+        calibrated_threshold=0.5,
         traversal_targets=torch.tensor([1.0, 0.0]),
         traversals=edits[:0, :, None].repeat(1, 1, 2, 1, 1, 1),
-        traversal_scores=torch.zeros(0, k, 2),
+        calibrated_traversal_scores=torch.zeros(0, k, 2),
         names=tuple(map(str, range(n))),
     )
 

@@ -65,8 +65,10 @@ def test_explanations_of_every_method(
     first, last = explanation.traversals[:, :, 0], explanation.traversals[:, :, -1]
     assert torch.equal(first, explanation.anomalies[:3, None].expand_as(first))
     assert torch.equal(last, explanation.counterfactuals[:3])
-    falls = explanation.scores_after[:3] <= explanation.scores_before[:3, None]
-    steps = explanation.traversal_scores.diff(dim=2) <= 1e-6
+    falls = (
+        explanation.calibrated_scores_after[:3] <= explanation.calibrated_scores_before[:3, None]
+    )
+    steps = explanation.calibrated_traversal_scores.diff(dim=2) <= 1e-6
     assert bool(steps.all(2)[falls].all()), "a score that falls, falls all the way"
     assert explanation.facts["generator"] == explainer.method
     again = explainer.explain(pictures(5, True), traversals=0)
@@ -79,7 +81,7 @@ def test_guidance_by_the_detector_makes_more_edits_valid() -> None:
         config = replace(INVERSION, detector_guidance=guidance)
         explainer = LatentExplainer(Brightness(), tiny_backbone(), config, ["a sign"])
         explainer.fit(pictures(24, False), pictures(24, True))
-        reached.append(float(explainer.explain(pictures(4, True)).scores_after.mean()))
+        reached.append(float(explainer.explain(pictures(4, True)).calibrated_scores_after.mean()))
     assert reached[1] < reached[0]
 
 
@@ -188,6 +190,6 @@ def test_images_with_flagged_edits_are_tried_again_bolder(
     assert [one[0] for one in asked] == [one[0] for one in expected[:attempts]]
     for found, wanted in zip(asked, expected, strict=False):
         assert found == pytest.approx(wanted)
-    valid = explanation.scores_after <= 0.4
+    valid = explanation.calibrated_scores_after <= 0.4
     assert valid[0].all()
     assert bool(valid[1:].all()) is (attempts == 3)

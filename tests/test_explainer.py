@@ -25,11 +25,11 @@ CONFIGS = {
 }
 FIELDS = [
     "counterfactuals",
-    "scores_before",
-    "scores_after",
+    "calibrated_scores_before",
+    "calibrated_scores_after",
     "concept_probabilities",
     "traversals",
-    "traversal_scores",
+    "calibrated_traversal_scores",
     "traversal_targets",
 ]
 
@@ -65,7 +65,7 @@ def test_shapes(fitted: Fitted) -> None:
     assert explanation.counterfactuals.shape == (5, concepts, 3, 16, 16)
     assert explanation.concept_probabilities.shape == (5, concepts, concepts)
     assert explanation.traversals.shape == (2, concepts, 4, 3, 16, 16)
-    assert explanation.traversal_scores.shape == (2, concepts, 4)
+    assert explanation.calibrated_traversal_scores.shape == (2, concepts, 4)
     assert explanation.traversal_targets.tolist() == pytest.approx([1, 2 / 3, 1 / 3, 0])
     assert torch.equal(explanation.anomalies, fitted.anomalies)
     assert explanation.names == ("0", "1", "2", "3", "4")
@@ -74,16 +74,20 @@ def test_shapes(fitted: Fitted) -> None:
 
 def test_scores_are_of_the_saved_pixels(fitted: Fitted) -> None:
     explanation, detector = fitted.explanation, fitted.detector
-    assert torch.equal(explanation.scores_before, in_batches(detector, fitted.anomalies))
+    assert torch.equal(explanation.calibrated_scores_before, in_batches(detector, fitted.anomalies))
     for k in range(fitted.concepts):
         after = in_batches(detector, explanation.counterfactuals[:, k])
-        torch.testing.assert_close(explanation.scores_after[:, k], after, atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            explanation.calibrated_scores_after[:, k], after, atol=1e-6, rtol=0
+        )
         for t in range(4):
             on_the_way = in_batches(detector, explanation.traversals[:, k, t])
             torch.testing.assert_close(
-                explanation.traversal_scores[:, k, t], on_the_way, atol=1e-6, rtol=0
+                explanation.calibrated_traversal_scores[:, k, t], on_the_way, atol=1e-6, rtol=0
             )
-    assert torch.equal(explanation.valid, explanation.scores_after <= explanation.threshold)
+    assert torch.equal(
+        explanation.valid, explanation.calibrated_scores_after <= explanation.threshold
+    )
 
 
 def test_a_traversal_ends_at_the_counterfactual(fitted: Fitted) -> None:

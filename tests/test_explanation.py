@@ -82,7 +82,7 @@ def test_the_pngs_are_the_scored_pixels(
 def test_own_units_come_back_as_they_were(make_explanation: Maker, tmp_path: Path) -> None:
     """Own scores may be of any size; a float32 survives JSON, whatever its digits."""
     explanation = make_explanation(m=2)
-    assert torch.equal(explanation.own_scores_after, explanation.scores_after)
+    assert torch.equal(explanation.own_scores_after, explanation.calibrated_scores_after)
     assert explanation.own_threshold == explanation.threshold
     explanation = dataclasses.replace(
         explanation,
@@ -127,10 +127,12 @@ def test_failed_counterfactuals_stay_with_their_score(
     tiny_explanation: Explanation, tmp_path: Path
 ) -> None:
     scores = torch.tensor([[0.0, 0.5], [0.50001, 1.0], [0.3, float("nan")]])
-    explanation = dataclasses.replace(tiny_explanation, scores_after=scores)
+    explanation = dataclasses.replace(tiny_explanation, calibrated_scores_after=scores)
     assert explanation.valid.tolist() == [[True, True], [False, False], [True, False]]
 
-    explanation = dataclasses.replace(tiny_explanation, scores_after=scores.nan_to_num(0.9))
+    explanation = dataclasses.replace(
+        tiny_explanation, calibrated_scores_after=scores.nan_to_num(0.9)
+    )
     explanation.save(tmp_path)
     edits = read_json(tmp_path / "explanation.json")["images"][1]["counterfactuals"]
     assert [edit["valid"] for edit in edits] == [False, False]
@@ -182,15 +184,15 @@ def test_saving_a_smaller_one_leaves_no_picture_of_the_larger(
         ({"heatmaps": torch.zeros(3, 1, 8, 9, dtype=torch.uint8)}, "heatmaps"),
         ({"counterfactuals": torch.zeros(3, dtype=torch.uint8)}, "counterfactuals"),
         ({"counterfactuals": torch.zeros(3, 2, 3, 8, 9)}, "counterfactuals must be uint8"),
-        ({"scores_before": torch.zeros(2)}, "scores_before"),
-        ({"scores_after": torch.zeros(3)}, "scores_after"),
-        ({"scores_after": torch.zeros(2, 3)}, "scores_after"),
+        ({"calibrated_scores_before": torch.zeros(2)}, "calibrated_scores_before"),
+        ({"calibrated_scores_after": torch.zeros(3)}, "calibrated_scores_after"),
+        ({"calibrated_scores_after": torch.zeros(2, 3)}, "calibrated_scores_after"),
         ({"concept_probabilities": torch.zeros(3, 2)}, "concept_probabilities"),
         ({"traversal_targets": torch.zeros(5)}, "traversal_targets"),
         ({"traversals": torch.zeros(1)}, "traversals"),
         ({"traversals": torch.zeros(1, 2, 4, 3, 8, 9)}, "traversals must be uint8"),
         ({"traversals": torch.zeros(1, 2, 4, 3, 8, 8, dtype=torch.uint8)}, "traversals"),
-        ({"traversal_scores": torch.zeros(2, 2, 4)}, "traversal_scores"),
+        ({"calibrated_traversal_scores": torch.zeros(2, 2, 4)}, "calibrated_traversal_scores"),
         ({"names": ("one", "two")}, "2 names"),
         ({"own_scores_before": torch.zeros(2)}, "own_scores_before"),
         ({"own_scores_after": torch.zeros(3)}, "own_scores_after"),

@@ -58,7 +58,7 @@ def test_counts_and_entries(saved: Path, tiny_explanation: Explanation) -> None:
     assert [edit.concept for edit in images[0].counterfactuals] == [0, 1]
     way = images[0].counterfactuals[1].traversal
     assert way is not None
-    assert list(way.scores) == tiny_explanation.traversal_scores[0, 1].tolist()
+    assert list(way.scores) == tiny_explanation.calibrated_traversal_scores[0, 1].tolist()
     assert images[1].counterfactuals[0].traversal is None
     assert list(images) == list(document.images())  # as often as one likes
 
@@ -215,7 +215,7 @@ def test_saving_breaks_off_without_a_document(
 ) -> None:
     """The old document would name the new one's pictures."""
     broken = make_explanation()
-    broken.scores_after[2, 1] = float("inf")
+    broken.calibrated_scores_after[2, 1] = float("inf")
     with pytest.raises(ValueError, match="JSON compliant"):
         broken.save(saved)
     with pytest.raises(UserError, match="does not exist"):

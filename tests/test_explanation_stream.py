@@ -52,8 +52,10 @@ def test_what_is_flagged_is_explained_and_all_is_listed(
     assert torch.equal(loaded.anomalies, known.anomalies)
     difference = loaded.counterfactuals.int() - known.counterfactuals.int()
     assert difference.abs().max() <= 1  # batches of another size round differently
-    assert torch.allclose(loaded.scores_after, known.scores_after, atol=1e-3)
-    assert torch.allclose(loaded.traversal_scores, known.traversal_scores, atol=1e-3)
+    assert torch.allclose(loaded.calibrated_scores_after, known.calibrated_scores_after, atol=1e-3)
+    assert torch.allclose(
+        loaded.calibrated_traversal_scores, known.calibrated_traversal_scores, atol=1e-3
+    )
 
 
 def test_what_an_improvement_gave_is_summed_over_all_parts(
@@ -62,10 +64,10 @@ def test_what_an_improvement_gave_is_summed_over_all_parts(
     note = {"why": REFINED, "valid_before": False, "mse_before": 0.5, "mse_after": 0.25}
 
     def improve(explanation: Explanation) -> Explanation:
-        valid = torch.zeros_like(explanation.scores_after)
+        valid = torch.zeros_like(explanation.calibrated_scores_after)
         refined = tuple((note, None) for _ in range(len(explanation)))
         return dataclasses.replace(
-            explanation, scores_after=valid, own_scores_after=valid, refined=refined
+            explanation, calibrated_scores_after=valid, own_scores_after=valid, refined=refined
         )
 
     how = Streaming(facts={"refine": True})

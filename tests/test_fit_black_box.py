@@ -173,9 +173,9 @@ class TestExplainer:
         anomalies = red(12, seed=9)
         explanation = explainer.explain(anomalies, traversals=0)
         assert in_batches(box.known, anomalies).min() > 0.8
-        assert explanation.scores_after.mean() < 0.4
+        assert explanation.calibrated_scores_after.mean() < 0.4
         real = in_batches(box.known, explanation.counterfactuals.flatten(0, 1))
-        torch.testing.assert_close(explanation.scores_after.flatten(), real)
+        torch.testing.assert_close(explanation.calibrated_scores_after.flatten(), real)
 
     def test_fidelity_is_among_its_facts(self, learned: tuple[BlackBox, Explainer]) -> None:
         _, explainer = learned
@@ -245,6 +245,6 @@ def test_trees_on_coloured_digits() -> None:
     assert report["queries"]["used"] <= 15_000
     assert report["on_fresh_edits"]["agreement"] > 0.85
     assert report["on_fresh_edits"]["spearman"] > 0.7
-    assert (explanation.scores_before > forest.threshold).float().mean() > 0.9
+    assert (explanation.calibrated_scores_before > forest.threshold).float().mean() > 0.9
     # So short a fit finds the easy way, another colour; drawing a one takes longer.
     assert explanation.valid.float().mean(0).max() > 0.5

@@ -35,7 +35,9 @@ def test_run(written: Path) -> None:
     assert torch.allclose(explainer.detector(images), detector(images))
     again = explainer.explain(explanation.anomalies, explanation.names)
     assert (again.counterfactuals.int() - explanation.counterfactuals.int()).abs().max() <= 8
-    assert torch.allclose(again.scores_before, explanation.scores_before, atol=1e-3)
+    assert torch.allclose(
+        again.calibrated_scores_before, explanation.calibrated_scores_before, atol=1e-3
+    )
     assert torch.equal(again.flagged, explanation.flagged)
     assert read_json(run / "metrics.json")["validity"]
     page = write_report(run).read_text()

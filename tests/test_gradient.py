@@ -18,7 +18,7 @@ def bright(count: int = 3) -> torch.Tensor:
 def test_counterfactuals_become_valid() -> None:
     detector, anomalies = mean_color(gain=50.0), red(3)
     result = gradient_counterfactuals(detector, anomalies, ("a", "b", "c"), steps=100)
-    assert (result.scores_before > detector.threshold).all()
+    assert (result.calibrated_scores_before > detector.threshold).all()
     assert result.valid.all()
     assert result.counterfactuals.shape == (3, 1, 3, 16, 16)
     assert result.names == ("a", "b", "c")
@@ -28,9 +28,9 @@ def test_counterfactuals_become_valid() -> None:
 def test_scores_are_of_the_saved_pixels() -> None:
     detector, anomalies = bright_patch(), bright()
     result = gradient_counterfactuals(detector, anomalies, ("a", "b", "c"), steps=20)
-    assert torch.equal(result.scores_before, in_batches(detector, anomalies))
+    assert torch.equal(result.calibrated_scores_before, in_batches(detector, anomalies))
     assert torch.equal(
-        result.scores_after[:, 0], in_batches(detector, result.counterfactuals[:, 0])
+        result.calibrated_scores_after[:, 0], in_batches(detector, result.counterfactuals[:, 0])
     )
 
 

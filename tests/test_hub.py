@@ -79,7 +79,9 @@ class TestThereAndBack:
         assert (again.config, again.seed) == (explainer.config, 5)
         here, there = explainer.explain(anomalies), again.explain(anomalies)
         assert torch.equal(here.counterfactuals, there.counterfactuals)
-        torch.testing.assert_close(here.scores_after, there.scores_after, atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            here.calibrated_scores_after, there.calibrated_scores_after, atol=1e-6, rtol=0
+        )
 
     def test_what_is_sent(self, one_hub: Hub) -> None:
         push_to_hub(built_in_explainer(), "me/colors", private=True, revision="b", token="secret")

@@ -40,9 +40,11 @@ def scores_of(images: Tensor) -> Tensor:
 
 
 def test_scores_are_of_the_saved_pixels(after: Explanation) -> None:
-    assert torch.allclose(after.scores_after, scores_of(after.counterfactuals), atol=1e-6)
-    assert torch.allclose(after.own_scores_after, after.scores_after)
-    assert torch.allclose(after.traversal_scores, scores_of(after.traversals), atol=1e-6)
+    assert torch.allclose(
+        after.calibrated_scores_after, scores_of(after.counterfactuals), atol=1e-6
+    )
+    assert torch.allclose(after.own_scores_after, after.calibrated_scores_after)
+    assert torch.allclose(after.calibrated_traversal_scores, scores_of(after.traversals), atol=1e-6)
 
 
 def test_more_are_valid_and_none_less(before: Explanation, after: Explanation) -> None:
@@ -69,26 +71,28 @@ def test_concept_probabilities_are_of_the_new_pairs(
 ) -> None:
     odds, words = explainer.assess(after.anomalies, after.counterfactuals)
     assert torch.allclose(after.concept_probabilities, words, atol=1e-5)
-    assert torch.allclose(after.scores_after, odds.sigmoid(), atol=1e-6)
+    assert torch.allclose(after.calibrated_scores_after, odds.sigmoid(), atol=1e-6)
 
 
 def test_ways_end_at_the_counterfactuals(after: Explanation) -> None:
     followed = len(after.traversals)
     assert followed == 4
     assert torch.equal(after.traversals[:, :, -1], after.counterfactuals[:followed])
-    assert torch.equal(after.traversal_scores[:, :, -1], after.scores_after[:followed])
+    assert torch.equal(
+        after.calibrated_traversal_scores[:, :, -1], after.calibrated_scores_after[:followed]
+    )
 
 
 def test_the_given_explanation_stays_as_it_is(explainer: Explainer, before: Explanation) -> None:
     copies = [
         before.counterfactuals.clone(),
         before.traversals.clone(),
-        before.scores_after.clone(),
+        before.calibrated_scores_after.clone(),
     ]
     improve(explainer, before, RefineConfig(steps=4), ThriftConfig())
     assert torch.equal(before.counterfactuals, copies[0])
     assert torch.equal(before.traversals, copies[1])
-    assert torch.equal(before.scores_after, copies[2])
+    assert torch.equal(before.calibrated_scores_after, copies[2])
     assert before.refined == ()
     assert "improvement" not in before.facts
 
@@ -119,7 +123,7 @@ def test_fid_with_features(before: Explanation, after: Explanation) -> None:
 def test_nothing_asked_for_changes_nothing(explainer: Explainer, before: Explanation) -> None:
     same = improver(explainer)(before)
     assert torch.equal(same.counterfactuals, before.counterfactuals)
-    assert torch.equal(same.scores_after, before.scores_after)
+    assert torch.equal(same.calibrated_scores_after, before.calibrated_scores_after)
     assert all(note is None for row in same.refined for note in row)
     assert same.facts["improvement"]["queries"] == 0
 

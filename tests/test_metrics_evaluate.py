@@ -69,13 +69,13 @@ def explain(anomalies):
     return Explanation(
         anomalies=anomalies,
         counterfactuals=pixels(5, len(anomalies), K, 3, 16, 16),
-        scores_before=torch.full((len(anomalies),), 0.9),
-        scores_after=torch.tensor([0.1, 0.7]).expand(len(anomalies), K),
+        calibrated_scores_before=torch.full((len(anomalies),), 0.9),
+        calibrated_scores_after=torch.tensor([0.1, 0.7]).expand(len(anomalies), K),
         concept_probabilities=torch.eye(K).expand(len(anomalies), K, K),
-        threshold=0.5,
+        calibrated_threshold=0.5,
         traversal_targets=torch.zeros(1),
         traversals=pixels(6, 0, K, 1, 3, 16, 16),
-        traversal_scores=torch.zeros(0, K, 1),
+        calibrated_traversal_scores=torch.zeros(0, K, 1),
         names=tuple("abcdefghij"[: len(anomalies)]),
     )
 

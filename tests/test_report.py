@@ -341,7 +341,7 @@ def test_a_failed_edit_is_marked_in_words(
     tmp_path: Path, make_explanation: MakeExplanation
 ) -> None:
     scores = torch.tensor([[0.9, 0.1]])
-    replace(make_explanation(n=1), scores_after=scores).save(tmp_path / "explanation")
+    replace(make_explanation(n=1), calibrated_scores_after=scores).save(tmp_path / "explanation")
     page = Page(write_report(tmp_path))
     assert "✕ still flagged" in page.text
     assert "✓ accepted" in page.text

@@ -182,12 +182,15 @@ def write_methods_sheet(path: Path, methods: Mapping[str, Explanation], rows: in
             for k in range(count):
                 x, y = left + k * (_SIDE + _GAP), top + row * height
                 if heading == "anomaly":
-                    pixels, score = first.anomalies[row], first.scores_before[row]
+                    pixels, score = first.anomalies[row], first.calibrated_scores_before[row]
                 else:
                     made = methods[heading]
-                    pixels, score = made.counterfactuals[row, k], made.scores_after[row, k]
+                    pixels, score = (
+                        made.counterfactuals[row, k],
+                        made.calibrated_scores_after[row, k],
+                    )
                 sheet.put(square_picture(pixels, _SIDE), x, y)
-                colour = FLAGGED if score > first.threshold else ACCEPTED
+                colour = FLAGGED if score > first.calibrated_threshold else ACCEPTED
                 sheet.put(Image.new("RGB", (_SIDE, _STRIPE), colour), x, y + _SIDE)
         left += _width(count) + _BETWEEN
     return sheet.write(path)
@@ -234,12 +237,14 @@ def write_preview(path: Path, explanation: Explanation, anomalies: int = 16) -> 
     for position, n in enumerate(rows):
         left = _MARGIN + (position // down) * group
         top = _MARGIN + (position % down) * cell[1]
-        before = (explanation.anomalies[n], float(explanation.scores_before[n]))
-        after = zip(explanation.counterfactuals[n], explanation.scores_after[n], strict=True)
+        before = (explanation.anomalies[n], float(explanation.calibrated_scores_before[n]))
+        after = zip(
+            explanation.counterfactuals[n], explanation.calibrated_scores_after[n], strict=True
+        )
         for column, (pixels, score) in enumerate([before, *((p, float(s)) for p, s in after)]):
             x = left + column * cell[0]
             sheet.put(square_picture(pixels, _SIDE), x, top)
-            colour = FLAGGED if score > explanation.threshold else ACCEPTED
+            colour = FLAGGED if score > explanation.calibrated_threshold else ACCEPTED
             sheet.say(f"{score:.2f}", x + 2, top + _SIDE + 1, colour)
         sheet.say("->", left + _SIDE - 14, top + _SIDE + 1)
     return sheet.write(path)

@@ -67,7 +67,7 @@ def evaluate(
     """
     _require_same(explanation, setup, part)
     anomalies, edited = explanation.anomalies, explanation.counterfactuals
-    aurocs = normality_auroc(normal_scores, explanation.scores_after)
+    aurocs = normality_auroc(normal_scores, explanation.calibrated_scores_after)
     return {
         **{key: None for key in METRICS if key not in COST},
         "detector_auroc": detector_auroc,
@@ -75,8 +75,10 @@ def evaluate(
         "normality_auroc_per_concept": aurocs,
         "concept_accuracy": concept_accuracy(explanation.concept_probabilities),
         "concept_accuracy_fresh": fresh_concept_accuracy(anomalies, edited, seed),
-        "validity": validity(explanation.scores_after, explanation.threshold),
-        "monotonicity": monotonicity(explanation.traversal_targets, explanation.traversal_scores),
+        "validity": validity(explanation.calibrated_scores_after, explanation.calibrated_threshold),
+        "monotonicity": monotonicity(
+            explanation.traversal_targets, explanation.calibrated_traversal_scores
+        ),
         "mse": mse(anomalies, edited),
         **_of_features(features or judge or second, anomalies, edited, _normal(setup, part)),
         **_of_judge(judge, explanation, setup, part),

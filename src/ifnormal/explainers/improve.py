@@ -99,7 +99,9 @@ def improvement_facts(
     if not len(before):
         return facts
     both = {"before": before, "after": after}
-    facts["validity"] = {k: validity(e.scores_after, e.threshold) for k, e in both.items()}
+    facts["validity"] = {
+        k: validity(e.calibrated_scores_after, e.calibrated_threshold) for k, e in both.items()
+    }
     facts["mse"] = {k: mse(e.anomalies, e.counterfactuals) for k, e in both.items()}
     if features is not None and normal is not None:
         known = features(normal)
@@ -120,9 +122,9 @@ def _with_counterfactuals(
     odds, words = explainer.assess(explanation.anomalies[rows], edits[rows])
     scores, own = odds.sigmoid(), own_scores(explainer.detector, odds)
     # In another batch a score may differ by a last digit; the old one stays if that decides.
-    changed[rows] &= scores <= explanation.threshold
+    changed[rows] &= scores <= explanation.calibrated_threshold
     new = changed[rows]
-    after = explanation.scores_after.clone()
+    after = explanation.calibrated_scores_after.clone()
     own_after = explanation.own_scores_after.clone()
     probabilities = explanation.concept_probabilities.clone()
     kept = explanation.counterfactuals.clone()
@@ -138,7 +140,7 @@ def _with_counterfactuals(
     replaced = replace(
         explanation,
         counterfactuals=kept,
-        scores_after=after,
+        calibrated_scores_after=after,
         own_scores_after=own_after,
         concept_probabilities=probabilities,
     )
@@ -151,16 +153,18 @@ def _with_last_frames(explanation: Explanation, changed: Tensor) -> Explanation:
     if not followed or not len(targets) or targets[-1] != 0:
         return explanation
     which = changed[:followed]
-    ways, scores = explanation.traversals.clone(), explanation.traversal_scores.clone()
+    ways, scores = explanation.traversals.clone(), explanation.calibrated_traversal_scores.clone()
     own = explanation.own_traversal_scores.clone()
     for way, ends in (
         (ways, explanation.counterfactuals),
-        (scores, explanation.scores_after),
+        (scores, explanation.calibrated_scores_after),
         (own, explanation.own_scores_after),
     ):
         last = way[:, :, -1]
         last[which] = ends[:followed][which]
-    return replace(explanation, traversals=ways, traversal_scores=scores, own_traversal_scores=own)
+    return replace(
+        explanation, traversals=ways, calibrated_traversal_scores=scores, own_traversal_scores=own
+    )
 
 
 def _notes(

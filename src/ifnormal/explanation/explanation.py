@@ -36,15 +36,15 @@ class Explanation:
     Attributes:
         anomalies: (N, C, H, W) uint8.
         counterfactuals: (N, K, C, H, W) uint8, G(x, 0, k) of section 3 of the paper.
-        scores_before: (N,) detector scores of the anomalies, in [0, 1].
-        scores_after: (N, K) detector scores of the counterfactuals, in [0, 1].
+        calibrated_scores_before: (N,) detector scores of the anomalies, in [0, 1].
+        calibrated_scores_after: (N, K) detector scores of the counterfactuals, in [0, 1].
         concept_probabilities: (N, K, K); `[n, k]` is what the concept classifier says of the pair
             (anomaly n, counterfactual k); rows sum to 1.
-        threshold: scores above it are flagged as anomalous.
+        calibrated_threshold: calibrated scores above it are flagged as anomalous.
         traversal_targets: (T,) the α asked for, as shares of the anomaly's own score: from 1, the
             anomaly as it is, down to 0.
         traversals: (M, K, T, C, H, W) uint8 for the first M <= N anomalies; M may be 0.
-        traversal_scores: (M, K, T) detector scores along the traversals.
+        calibrated_traversal_scores: (M, K, T) detector scores along the traversals.
         names: N names of the anomalies, as the user knows them.
         facts: what produced it: versions, seed, configuration; JSON-compatible.
         own_scores_before, own_scores_after, own_traversal_scores: the same three in the user's own
@@ -60,13 +60,13 @@ class Explanation:
 
     anomalies: Tensor
     counterfactuals: Tensor
-    scores_before: Tensor
-    scores_after: Tensor
+    calibrated_scores_before: Tensor
+    calibrated_scores_after: Tensor
     concept_probabilities: Tensor
-    threshold: float
+    calibrated_threshold: float
     traversal_targets: Tensor
     traversals: Tensor
-    traversal_scores: Tensor
+    calibrated_traversal_scores: Tensor
     names: tuple[str, ...]
     facts: dict[str, Any] = field(default_factory=dict)
     own_scores_before: Tensor = None  # type: ignore[assignment]
@@ -81,7 +81,7 @@ class Explanation:
     def __post_init__(self) -> None:
         for name in ("scores_before", "scores_after", "traversal_scores", "threshold"):
             if getattr(self, f"own_{name}") is None:
-                object.__setattr__(self, f"own_{name}", getattr(self, name))
+                object.__setattr__(self, f"own_{name}", getattr(self, f"calibrated_{name}"))
         if self.anomalies.ndim != 4 or self.anomalies.shape[1] not in (1, 3):
             raise ValueError(
                 f"anomalies: {tuple(self.anomalies.shape)}, expected (N, 1 or 3, H, W)"
@@ -93,12 +93,12 @@ class Explanation:
         m, t = self.traversals.shape[0], self.traversals.shape[2]
         expected = {
             "counterfactuals": (n, k, *image),
-            "scores_before": (n,),
-            "scores_after": (n, k),
+            "calibrated_scores_before": (n,),
+            "calibrated_scores_after": (n, k),
             "concept_probabilities": (n, k, k),
             "traversal_targets": (t,),
             "traversals": (m, k, t, *image),
-            "traversal_scores": (m, k, t),
+            "calibrated_traversal_scores": (m, k, t),
             "own_scores_before": (n,),
             "own_scores_after": (n, k),
             "own_traversal_scores": (m, k, t),
@@ -117,14 +117,34 @@ class Explanation:
                 raise ValueError(f"{name} must be uint8, is {pictures.dtype}")
 
     @property
+    def scores_before(self) -> Tensor:
+        """An earlier name of `calibrated_scores_before`."""
+        return self.calibrated_scores_before
+
+    @property
+    def scores_after(self) -> Tensor:
+        """An earlier name of `calibrated_scores_after`."""
+        return self.calibrated_scores_after
+
+    @property
+    def traversal_scores(self) -> Tensor:
+        """An earlier name of `calibrated_traversal_scores`."""
+        return self.calibrated_traversal_scores
+
+    @property
+    def threshold(self) -> float:
+        """An earlier name of `calibrated_threshold`."""
+        return self.calibrated_threshold
+
+    @property
     def valid(self) -> Tensor:
         """(N, K) bool: the detector no longer flags the counterfactual."""
-        return self.scores_after <= self.threshold
+        return self.calibrated_scores_after <= self.calibrated_threshold
 
     @property
     def flagged(self) -> Tensor:
         """(N,) bool: the detector calls the image anomalous."""
-        return self.scores_before > self.threshold
+        return self.calibrated_scores_before > self.calibrated_threshold
 
     @property
     def concepts(self) -> int:
@@ -137,9 +157,14 @@ class Explanation:
     def select(self, rows: Sequence[int]) -> Explanation:
         """The anomalies of these rows, which rise, with all that belongs to them."""
         kept, followed = list(rows), [n for n in rows if n < len(self.traversals)]
-        per_anomaly = ("anomalies", "counterfactuals", "scores_before", "scores_after")
+        per_anomaly = (
+            "anomalies",
+            "counterfactuals",
+            "calibrated_scores_before",
+            "calibrated_scores_after",
+        )
         own = ("concept_probabilities", "own_scores_before", "own_scores_after")
-        ways = ("traversals", "traversal_scores", "own_traversal_scores")
+        ways = ("traversals", "calibrated_traversal_scores", "own_traversal_scores")
         return replace(
             self,
             **{name: getattr(self, name)[kept] for name in (*per_anomaly, *own)},
@@ -172,7 +197,7 @@ class Explanation:
             concepts=self.concepts,
             shape=(channels, height, width),
             threshold=self.own_threshold,
-            calibrated_threshold=self.threshold,
+            calibrated_threshold=self.calibrated_threshold,
             higher_is=self.higher_is,
             traversal_targets=self.traversal_targets.tolist(),
             detector=self.detector,
@@ -181,7 +206,7 @@ class Explanation:
 
     def write_images(self, folder: Path, numbers: Sequence[int]) -> list[ExplainedImage]:
         """Write the PNGs under the given numbers; returns what the document says of the images."""
-        own, scores = self.own_scores_before.tolist(), self.scores_before.tolist()
+        own, scores = self.own_scores_before.tolist(), self.calibrated_scores_before.tolist()
         flagged = self.flagged.tolist()
         return [
             ExplainedImage(
@@ -199,7 +224,7 @@ class Explanation:
         ]
 
     def _write_edits(self, folder: Path, n: int, number: int) -> list[Counterfactual]:
-        own, scores = self.own_scores_after[n].tolist(), self.scores_after[n].tolist()
+        own, scores = self.own_scores_after[n].tolist(), self.calibrated_scores_after[n].tolist()
         valid, probabilities = self.valid[n].tolist(), self.concept_probabilities[n].tolist()
         return [
             Counterfactual(
@@ -222,7 +247,7 @@ class Explanation:
         return Way(
             _write_png(folder, name, torch.cat(list(frames), 2)),
             self.own_traversal_scores[n, k].tolist(),
-            self.traversal_scores[n, k].tolist(),
+            self.calibrated_traversal_scores[n, k].tolist(),
         )
 
     @classmethod
@@ -249,15 +274,19 @@ class Explanation:
         loaded = cls(
             anomalies=_stack(anomalies, (n, *head.shape)),
             counterfactuals=_stack(pictures, (n, k, *head.shape)),
-            scores_before=_floats([image.calibrated_score for image in images], n),
-            scores_after=_floats([[e.calibrated_score for e in row] for row in edits], n, k),
+            calibrated_scores_before=_floats([image.calibrated_score for image in images], n),
+            calibrated_scores_after=_floats(
+                [[e.calibrated_score for e in row] for row in edits], n, k
+            ),
             concept_probabilities=_floats(
                 [[e.concept_probabilities for e in row] for row in edits], n, k, k
             ),
-            threshold=head.calibrated_threshold,
+            calibrated_threshold=head.calibrated_threshold,
             traversal_targets=_floats(head.traversal_targets, t),
             traversals=_stack(frames, (m, k, t, *head.shape)),
-            traversal_scores=_floats([[w.calibrated_scores for w in row] for row in ways], m, k, t),
+            calibrated_traversal_scores=_floats(
+                [[w.calibrated_scores for w in row] for row in ways], m, k, t
+            ),
             names=tuple(image.path for image in images),
             facts=dict(head.facts),
             own_scores_before=_floats([image.score for image in images], n),

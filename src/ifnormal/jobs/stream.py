@@ -220,7 +220,7 @@ def _explain_part(
         )
         # One image may score otherwise in another batch, by a last digit: one word is enough.
         explanation = replace(
-            explanation, scores_before=scores[chosen], own_scores_before=own[chosen]
+            explanation, calibrated_scores_before=scores[chosen], own_scores_before=own[chosen]
         )
         explanation = improve(explanation) if improve else explanation
         lowest = _lowest(explanation)

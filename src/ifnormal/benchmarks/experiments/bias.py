@@ -98,10 +98,10 @@ def _by_color(explanation: Any, setup: AnomalySetup, detector: Any, judge: Any) 
     is_normal = explanation_truth(explanation, setup, judge).is_normal
     found: dict[str, Any] = {}
     for name, part in (("seen", is_seen), ("unseen", ~is_seen)):
-        found[f"detector_auroc_{name}"] = auroc(normal, explanation.scores_before[part])
+        found[f"detector_auroc_{name}"] = auroc(normal, explanation.calibrated_scores_before[part])
         found[f"truly_normal_{name}"] = _share(is_normal[part])
         # Of those only that the detector flags: what it does not flag, nobody asks about.
-        flagged = part & (explanation.scores_before > explanation.threshold)
+        flagged = part & (explanation.calibrated_scores_before > explanation.calibrated_threshold)
         found[f"truly_normal_flagged_{name}"] = _share(is_normal[flagged])
     return found
 

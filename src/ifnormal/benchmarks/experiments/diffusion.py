@@ -222,7 +222,7 @@ def _explained(
         explanation,
         traversals=ways.traversals,
         traversal_targets=ways.traversal_targets,
-        traversal_scores=ways.traversal_scores,
+        calibrated_traversal_scores=ways.calibrated_traversal_scores,
         own_traversal_scores=ways.own_traversal_scores,
     )
     edits = len(anomalies) * explanation.concepts

@@ -99,11 +99,11 @@ def _with_edits(explanation: Explanation, detector: Detector, edits: Tensor) -> 
     return replace(
         explanation,
         counterfactuals=edits,
-        scores_after=scores,
+        calibrated_scores_after=scores,
         own_scores_after=scores,
         traversal_targets=torch.zeros(0),
         traversals=torch.zeros(0, concepts, 0, *edits.shape[2:], dtype=torch.uint8),
-        traversal_scores=none,
+        calibrated_traversal_scores=none,
         own_traversal_scores=none,
     )
 
