@@ -11,60 +11,13 @@ from PIL import Image
 from ifnormal.common.errors import UserError
 from ifnormal.data.files import decoding as reading
 from ifnormal.data.files.decoding import decode
-from ifnormal.data.files.finding import ImageFolder, read_images
+from ifnormal.data.files.reading import read_images
 
 
 def save(path: Path, value: int = 0, size: tuple[int, int] = (4, 4)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", size, value).save(path)
     return path
-
-
-def test_class_folders_are_read_in_sorted_order_and_other_files_passed_over(tmp_path: Path) -> None:
-    save(tmp_path / "b" / "2.png", 20)
-    save(tmp_path / "b" / "1.JPG", 10)
-    save(tmp_path / "a" / "deep" / "3.png", 30)
-    save(tmp_path / ".hidden" / "4.png", 40)
-    save(tmp_path / "a" / "._5.png", 50)
-    (tmp_path / "notes.txt").write_text("not an image")
-    read = ImageFolder(tmp_path, (4, 4), 1).read("train")
-    assert read.images[:, 0, 0, 0].tolist() == [30, 10, 20]
-    assert read.labels.tolist() == [0, 1, 1]
-    assert read.class_names == ("a", "b")
-
-
-def test_a_flat_folder_is_one_class(tmp_path: Path) -> None:
-    save(tmp_path / "screws" / "1.png")
-    read = ImageFolder(tmp_path / "screws", (6, 5)).read("test")
-    assert read.images.shape == (1, 3, 6, 5)
-    assert read.class_names == ("screws",)
-
-
-def test_splits_share_their_class_names(tmp_path: Path) -> None:
-    save(tmp_path / "train" / "good" / "1.png", 10)
-    save(tmp_path / "test" / "broken" / "1.png", 20)
-    save(tmp_path / "test" / "good" / "1.png", 30)
-    folder = ImageFolder(tmp_path, (4, 4), 1)
-    assert folder.read("train").labels.tolist() == [1]
-    assert folder.read("test").labels.tolist() == [0, 1]
-    assert folder.read("train").class_names == folder.read("test").class_names
-
-
-def test_the_folder_itself_does_not_stand_in_for_a_missing_split(tmp_path: Path) -> None:
-    save(tmp_path / "train" / "good" / "1.png")
-    with pytest.raises(UserError, match="no test/"):
-        ImageFolder(tmp_path, (4, 4)).read("test")
-
-
-def test_mistakes_in_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no folder"):
-        ImageFolder(tmp_path / "nothing", (4, 4)).read("train")
-    with pytest.raises(UserError, match="holds no images"):
-        ImageFolder(tmp_path, (4, 4)).read("train")
-    save(tmp_path / "a" / "1.png")
-    save(tmp_path / "loose.png")
-    with pytest.raises(UserError, match=r"loose\.png lies beside the class folders"):
-        ImageFolder(tmp_path, (4, 4)).read("train")
 
 
 def test_images_to_explain_come_from_files_and_folders(tmp_path: Path) -> None:

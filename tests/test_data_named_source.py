@@ -10,11 +10,11 @@ from PIL import Image
 from ifnormal.common.errors import UserError
 from ifnormal.data.sources import decoded_cache
 from ifnormal.data.sources.decoded_cache import VARIABLE, cached
-from ifnormal.data.sources.labelled import ListedImages
+from ifnormal.data.sources.labelled import LazyImages
+from ifnormal.data.sources.locations import how_to_get, locate
 from ifnormal.data.sources.named_source import open_source
 from ifnormal.data.sources.parquet import ParquetImages
 from ifnormal.data.sources.source import Source
-from ifnormal.data.sources.whereabouts import how_to_get, locate
 from test_data_parquet import grey, png, write
 
 SIZE = (4, 4)
@@ -37,8 +37,8 @@ def test_parquet_files_where_the_hub_puts_them(tmp_path: Path, below: str) -> No
     one_file(tmp_path / "set" / below / "valid-00000-of-00001.parquet", 8)
     assert locate(SET, tmp_path) == tmp_path / "set"
     named = open_source(Source("set", test="valid"), tmp_path, 1, SIZE)
-    assert named.listed("train").read().images.unique().tolist() == [9]
-    test = named.listed("test").read()
+    assert named.scan("train").read().images.unique().tolist() == [9]
+    test = named.scan("test").read()
     assert test.images.unique().tolist() == [8]
     assert (test.labels.tolist(), test.class_names) == ([1], ("a", "b"))
 
@@ -48,7 +48,7 @@ def test_a_set_written_anew_has_the_usual_split_and_label_again(tmp_path: Path) 
         one_file(tmp_path / "set" / f"{split}-00000-of-00001.parquet", 7)
     source = Source("set", label="fine_label", test="valid")
     named = open_source(source, tmp_path, 1, SIZE)
-    assert named.listed("test").read().labels.tolist() == [1]
+    assert named.scan("test").read().labels.tolist() == [1]
 
 
 def test_columns_as_on_the_hub(tmp_path: Path) -> None:
@@ -72,17 +72,17 @@ def test_only_chosen_rows_are_decoded_in_the_order_asked_for(tmp_path: Path) -> 
 
     write(tmp_path / "train-00000-of-00002.parquet", [png(grey(1)), b"damaged"], [0, 1])
     write(tmp_path / "train-00001-of-00002.parquet", [png(grey(3)), png(grey(4))], [1, 0])
-    listed = ParquetImages(tmp_path, 1, SIZE).listed("train")
-    part = listed.read(torch.tensor([3, 0, 2, 3]))
+    lazy = ParquetImages(tmp_path, 1, SIZE).scan("train")
+    part = lazy.read(torch.tensor([3, 0, 2, 3]))
     assert part.images[:, 0, 0, 0].tolist() == [4, 1, 3, 4]
     assert part.labels.tolist() == [0, 0, 1, 0]
-    assert listed.read(torch.tensor([], dtype=torch.int64)).images.shape == (0, 1, 4, 4)
-    renamed = listed.only([1], ["second"])
+    assert lazy.read(torch.tensor([], dtype=torch.int64)).images.shape == (0, 1, 4, 4)
+    renamed = lazy.only([1], ["second"])
     assert renamed.class_names == ("second",)
     assert renamed.labels.tolist() == [0, 0]
     assert renamed.read(torch.tensor([1])).images.unique().tolist() == [3]
     with pytest.raises(UserError, match="row 1"):
-        listed.read()
+        lazy.read()
 
 
 def test_folders_and_only_the_wanted_classes(tmp_path: Path) -> None:
@@ -92,13 +92,13 @@ def test_folders_and_only_the_wanted_classes(tmp_path: Path) -> None:
         Image.fromarray(grey(int(name[1:]), 9)).save(folder / "x.JPEG", quality=100)
     (tmp_path / "set" / "train" / "n02" / "y.png").write_bytes(b"damaged")
     named = open_source(Source("set"), tmp_path, 3, SIZE)
-    listed = named.listed("train", frozenset({"n01"}))
-    assert listed.class_names == ("n01", "n02")
-    assert listed.read().images.shape == (1, 3, 4, 4)
+    lazy = named.scan("train", frozenset({"n01"}))
+    assert lazy.class_names == ("n01", "n02")
+    assert lazy.read().images.shape == (1, 3, 4, 4)
     with pytest.raises(UserError, match=r"y\.png"):
-        named.listed("train").read()
+        named.scan("train").read()
     with pytest.raises(UserError, match="has no folder test"):
-        named.listed("test")
+        named.scan("test")
 
 
 class Hub:
@@ -135,7 +135,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
 def test_what_is_not_there_is_fetched_once(tmp_path: Path, hub: Hub) -> None:
     assert locate(SET, tmp_path) is None
     named = open_source(SET, tmp_path, 1, SIZE)
-    assert named.listed("train").read().images.unique().tolist() == [5]
+    assert named.scan("train").read().images.unique().tolist() == [5]
     assert [asked[-1] for asked in hub.asked] == [True, True, False]
     assert hub.asked[-1][:3] == ("owner/set", "dataset", ("*.parquet",))
     assert locate(SET, tmp_path) == hub.folder
@@ -175,7 +175,7 @@ def test_an_empty_folder_is_not_filled_from_the_hub(tmp_path: Path, hub: Hub) ->
 
 def test_without_the_hubs_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.setattr("ifnormal.data.sources.whereabouts.find_spec", lambda name: None)
+    monkeypatch.setattr("ifnormal.data.sources.locations.find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UserError, match="has no folder set and the hub did not give it"):
         open_source(SET, tmp_path, 1, SIZE)
@@ -189,7 +189,7 @@ def test_a_set_without_a_hub_is_put_there_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ListedImages, list[int]]:
+def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LazyImages, list[int]]:
     """Six images in a file, and a list of how many were decoded each time."""
     import torch
 
@@ -203,65 +203,65 @@ def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ListedImag
         decoded.append(len(chosen))
         return np.stack([grey(n, 2)[None] for n in chosen])
 
-    return ListedImages(torch.zeros(6).long(), ("a",), (path,), "grey", decode), decoded
+    return LazyImages(torch.zeros(6).long(), ("a",), (path,), "grey", decode), decoded
 
 
-def test_images_are_decoded_once(tmp_path: Path, counted: tuple[ListedImages, list[int]]) -> None:
+def test_images_are_decoded_once(tmp_path: Path, counted: tuple[LazyImages, list[int]]) -> None:
     import torch
 
-    listed, decoded = counted
+    lazy, decoded = counted
     some = torch.tensor([5, 0, 2])
     for _ in range(2):
-        assert cached(listed).read(some).images[:, 0, 0, 0].tolist() == [5, 0, 2]
-        assert cached(listed).read().images[:, 0, 0, 0].tolist() == list(range(6))
+        assert cached(lazy).read(some).images[:, 0, 0, 0].tolist() == [5, 0, 2]
+        assert cached(lazy).read().images[:, 0, 0, 0].tolist() == list(range(6))
     assert decoded == [1, 6]
     (kept,) = (tmp_path / "cache").iterdir()
     assert kept.suffix == ".npy"
 
 
 def test_a_changed_file_or_another_reading_is_decoded_anew(
-    counted: tuple[ListedImages, list[int]],
+    counted: tuple[LazyImages, list[int]],
 ) -> None:
     from dataclasses import replace
 
-    listed, decoded = counted
-    cached(listed).read()
-    cached(replace(listed, reading="colour")).read()
-    os.utime(listed.files[0], (1, 1))
-    cached(listed).read()
+    lazy, decoded = counted
+    cached(lazy).read()
+    cached(replace(lazy, reading="colour")).read()
+    os.utime(lazy.files[0], (1, 1))
+    cached(lazy).read()
     assert decoded == [1, 6, 1, 6, 1, 6]
 
 
 @pytest.mark.parametrize("damage", [b"", b"no array", None])
 def test_a_damaged_or_deleted_cache_does_no_harm(
-    tmp_path: Path, counted: tuple[ListedImages, list[int]], damage: bytes | None
+    tmp_path: Path, counted: tuple[LazyImages, list[int]], damage: bytes | None
 ) -> None:
-    listed, _ = counted
-    cached(listed).read()
+    lazy, _ = counted
+    cached(lazy).read()
     (kept,) = (tmp_path / "cache").iterdir()
     if damage is None:
         kept.write_bytes(kept.read_bytes()[:-3])
     else:
         kept.write_bytes(damage)
-    assert cached(listed).read().images[:, 0, 0, 0].tolist() == list(range(6))
+    assert cached(lazy).read().images[:, 0, 0, 0].tolist() == list(range(6))
     kept.unlink()
-    assert cached(listed).read().images[:, 0, 0, 0].tolist() == list(range(6))
+    assert cached(lazy).read().images[:, 0, 0, 0].tolist() == list(range(6))
 
 
 def test_a_cache_that_cannot_be_written_or_would_be_too_large(
     tmp_path: Path,
-    counted: tuple[ListedImages, list[int]],
+    counted: tuple[LazyImages, list[int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import torch
 
-    listed, decoded = counted
+    lazy, decoded = counted
     (tmp_path / "cache").write_text("a file where the folder should be")
-    assert cached(listed).read(torch.tensor([4])).images.unique().tolist() == [4]
+    assert cached(lazy).read(torch.tensor([4])).images.unique().tolist() == [4]
     (tmp_path / "cache").unlink()
     monkeypatch.setattr(decoded_cache, "_MOST_BYTES", 6 * 4 - 1)
-    assert cached(listed).read(torch.tensor([4])).images.unique().tolist() == [4]
+    assert cached(lazy).read(torch.tensor([4])).images.unique().tolist() == [4]
     assert decoded == [1, 6, 1, 1]
     assert not (tmp_path / "cache").exists()
     monkeypatch.setattr(decoded_cache, "LEAST_IMAGES", 7)
-    assert cached(listed) is listed
+    assert cached(lazy) is lazy

@@ -24,11 +24,11 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from ifnormal.common.errors import UserError, printable
 from ifnormal.data.files import decoding as reading
 from ifnormal.data.files import opening
-from ifnormal.data.files.checking import BadImage, iterate_images, read_good_images
-from ifnormal.data.files.decoding import decode, image_facts
-from ifnormal.data.files.finding import READ, SUFFIXES, ImageFolder, find_images, read_images
-from ifnormal.data.files.given import natural_shape
+from ifnormal.data.files.decoding import decode, decode_with_facts
+from ifnormal.data.files.finding import READ, SUFFIXES, find_images
+from ifnormal.data.files.image_input import natural_shape
 from ifnormal.data.files.opening import UnreadableImageError
+from ifnormal.data.files.reading import BadImage, read_good_images, read_images
 from wild_corpus import BOMBS, CASES, MODES, PLACES, Bad, Case, Good, write
 from wild_files import RED, encoded, picture
 
@@ -81,7 +81,7 @@ class TestCorpus:
         assert np.abs(image[:, 0, 0].astype(int) - case.corner).max() <= case.within
         assert np.array_equal(decode(path.read_bytes(), 3, "it"), image)
         assert decode(path, 1, "it", (5, 7)).shape == (1, 5, 7)
-        facts = image_facts(path, "it")
+        _, facts = decode_with_facts(path, 3, "it")
         assert (facts.height, facts.width) == case.size
         assert capfd.readouterr() == ("", "")
 
@@ -156,7 +156,8 @@ class TestBombs:
 
     def test_a_photograph_of_sixty_megapixels_is_no_bomb(self, tmp_path: Path) -> None:
         Image.new("1", (9504, 6336)).save(tmp_path / "camera.png")
-        assert image_facts(tmp_path / "camera.png", "it").width == 9504
+        _, facts = decode_with_facts(tmp_path / "camera.png", 1, "it", (4, 6))
+        assert facts.width == 9504
 
 
 class TestPlaces:
@@ -277,63 +278,26 @@ class TestFolders:
             picture().save(tmp_path / f"it{suffix}", kinds.get(suffix))
         assert len(read_good_images(find_images([tmp_path]), SHAPE)) == len(READ)
 
-    def test_an_image_folder_may_leave_bad_ones_out(self, tmp_path: Path) -> None:
-        for name, content in {
-            "a/1.png": b"",
-            "a/2.png": encoded(picture()),
-            "b/1.png": b"x",
-        }.items():
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).write_bytes(content)
-        read = ImageFolder(tmp_path, (4, 4), on_bad="skip").read("train")
-        assert read.labels.tolist() == [0]
-        assert read.class_names == ("a", "b")
-        assert read.images[0, :, 0, 0].tolist() == list(RED)
-        assert [Path(bad.path).relative_to(tmp_path).as_posix() for bad in read.skipped] == [
-            "a/1.png",
-            "b/1.png",
-        ]
-        with pytest.raises(UserError, match=r"1\.png cannot be read .*it is empty"):
-            ImageFolder(tmp_path, (4, 4)).read("train")
 
-
-class TestBatches:
-    def test_are_of_the_same_files_whatever_is_bad(self, tmp_path: Path) -> None:
+class TestManyFiles:
+    def test_bad_ones_take_no_memory_and_are_named_in_order(self, tmp_path: Path) -> None:
         files = []
         for number in range(7):
             content = b"" if number in (1, 2, 3) else encoded(picture("L", color=number))
             files.append(write(Good(f"{number}.png", content), tmp_path))
-        batches = list(iterate_images(files, (1, 4, 6), 2))
-        assert [[int(image[0, 0, 0]) for image in batch.images] for batch in batches] == [
-            [0],
-            [],
-            [4, 5],
-            [6],
-        ]
-        assert batches[1].images.shape == (0, 1, 4, 6)
-        assert batches[1].skipped == tuple(
-            BadImage(files[number].as_posix(), "it is empty") for number in (2, 3)
-        )
         whole = read_good_images(files, (1, 4, 6))
-        assert torch.equal(torch.cat([batch.images for batch in batches]), whole.images)
+        assert whole.images[:, 0, 0, 0].tolist() == [0, 4, 5, 6]
+        assert whole.skipped == tuple(
+            BadImage(files[number].as_posix(), "it is empty") for number in (1, 2, 3)
+        )
         assert whole.images.untyped_storage().nbytes() == whole.images.numel()
 
     def test_stop_at_a_bad_file_if_that_is_wanted(self, tmp_path: Path) -> None:
         bad = write(Bad("\x1b[1mbad.png", b"", ""), tmp_path)
         with pytest.raises(UserError, match=r"\\x1b\[1mbad\.png cannot be read .*it is empty"):
-            next(iterate_images([bad], SHAPE, 4, "error"))
+            read_good_images([bad], SHAPE, "error")
         with pytest.raises(UserError, match="2 are needed"):
             read_good_images([bad], (2, 8, 8))
-        with pytest.raises(UserError, match="batch size"):
-            next(iterate_images([bad], SHAPE, 0))
-
-    def test_memory_is_constant(self, tmp_path: Path) -> None:
-        """600 images of 256 x 256 are 118 MB, a batch of 8 of them 1.6 MB."""
-        image = write(Good("one.png", encoded(picture(size=(256, 256)))), tmp_path)
-        with peak_megabytes() as peak:
-            count = sum(len(batch) for batch in iterate_images([image] * 600, (3, 256, 256), 8))
-        assert count == 600
-        assert peak[0] < 16
 
     def test_reading_in_threads_changes_nothing(self, corpus: Path) -> None:
         paths = [corpus / case.name for case in MODES]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         Weights,
     )
     from ifnormal.data import load_setup
-    from ifnormal.data.files.finding import read_images
+    from ifnormal.data.files.reading import read_images
     from ifnormal.data.setups.setup import AnomalySetup
     from ifnormal.detectors.adapted.detector import adapt
     from ifnormal.detectors.builtin.trained import TrainedDetector
@@ -79,7 +79,7 @@ _HOMES = {
     "load_backbone": "explainers.diffusion.loading",
     "load_detector": "detectors.loading",
     "load_setup": "data",
-    "read_images": "data.files.finding",
+    "read_images": "data.files.reading",
     "train_detector": "detectors.builtin.training",
     "write_report": "report",
 }

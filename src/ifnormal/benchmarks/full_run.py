@@ -12,8 +12,8 @@ from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.materials import configs, explainer_of, measured, second_of, setup_of
 from ifnormal.benchmarks.pictures import write_preview
 from ifnormal.common.storage import read_json, write_json
+from ifnormal.data.setups.captions import anomaly_names, judge_captions
 from ifnormal.data.setups.setup import AnomalySetup
-from ifnormal.data.setups.words import anomaly_names, words
 from ifnormal.evaluation.evaluate import explanation_truth
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.explanation.explanation import Explanation
@@ -93,7 +93,7 @@ def write_pictures(
     kept.save(folder / "explanation")
     if judge is not None:
         truth = explanation_truth(kept, setup, judge)
-        seen = words(judge.predict(kept.counterfactuals), setup)
+        seen = judge_captions(judge.predict(kept.counterfactuals), setup)
         write_json(folder / "truth.json", {"is_normal": truth.is_normal.tolist(), "verdicts": seen})
     write_report(folder, metrics=figures)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ifnormal.common.errors import UserError
-from ifnormal.data.files.given import GivenImages, as_images
+from ifnormal.data.files.image_input import ImageInput, as_images
 from ifnormal.detectors.detector import (
     Detector,
     detector_facts,
@@ -40,7 +40,7 @@ class AnyExplainer(Protocol):
 
     def explain(
         self,
-        anomalies: GivenImages,
+        anomalies: ImageInput,
         names: Sequence[str] | None = None,
         traversals: int = 24,
         traversal_steps: int = 9,
@@ -54,7 +54,7 @@ class AnyExplainer(Protocol):
 
 
 def anomalies_of(
-    given: GivenImages, names: Sequence[str] | None, shape: tuple[int, int, int]
+    given: ImageInput, names: Sequence[str] | None, shape: tuple[int, int, int]
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Images to explain, (N, C, H, W) uint8, and N names: those given, their paths or numbers.
 

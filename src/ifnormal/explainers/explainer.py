@@ -16,7 +16,7 @@ from ifnormal.common.errors import UserError, one_line
 from ifnormal.common.pixels import quantize, to_float
 from ifnormal.common.storage import load_tensors, save_tensors
 from ifnormal.config import FitConfig, adapted_to, fit_config
-from ifnormal.data.files.given import GivenImages
+from ifnormal.data.files.image_input import ImageInput
 from ifnormal.detectors.black_box.surrogate import Surrogate
 from ifnormal.detectors.detector import (
     Detector,
@@ -87,8 +87,8 @@ class Explainer:
 
     def fit(
         self,
-        normal: GivenImages,
-        outliers: GivenImages | None = None,
+        normal: ImageInput,
+        outliers: ImageInput | None = None,
         seed: int = 0,
         folder: Path | None = None,
         resume: bool = False,
@@ -166,7 +166,7 @@ class Explainer:
 
     def explain(
         self,
-        anomalies: GivenImages,
+        anomalies: ImageInput,
         names: Sequence[str] | None = None,
         traversals: int = 24,
         traversal_steps: int = 9,

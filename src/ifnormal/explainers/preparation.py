@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ifnormal.common.errors import UserError
-from ifnormal.data.files.given import GivenImages, as_images, default_shape
+from ifnormal.data.files.image_input import ImageInput, as_images, default_shape
 from ifnormal.data.synthetic import synthetic_pairs
 from ifnormal.detectors.adapted.contract import check_contract
 from ifnormal.detectors.adapted.detector import AdaptedDetector, adapt
@@ -46,7 +46,7 @@ class Prepared:
     sources: Tensor | None = None
 
 
-def as_detector(model: Any, images: GivenImages) -> Detector:
+def as_detector(model: Any, images: ImageInput) -> Detector:
     """A detector of whatever the user has, for images of this kind.
 
     Args:
@@ -69,8 +69,8 @@ def as_detector(model: Any, images: GivenImages) -> Detector:
 
 def prepare_given(
     model: Any,
-    normal: GivenImages,
-    outliers: GivenImages | None,
+    normal: ImageInput,
+    outliers: ImageInput | None,
     seed: int,
     false_alarm_rate: float | None = None,
 ) -> Prepared:

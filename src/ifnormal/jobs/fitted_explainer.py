@@ -18,9 +18,9 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json
 from ifnormal.config import DiffusionConfig, ExplainConfig, FitConfig, Preprocessing
-from ifnormal.data.files.checking import BadImage, read_good_images
 from ifnormal.data.files.finding import find_images
-from ifnormal.data.files.given import Shape, default_shape
+from ifnormal.data.files.image_input import Shape, default_shape
+from ifnormal.data.files.reading import BadImage, read_good_images
 from ifnormal.detectors.adapted.detector import AdaptedDetector
 from ifnormal.detectors.adapted.expected import (
     _meet_expectations,

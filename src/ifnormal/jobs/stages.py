@@ -38,8 +38,8 @@ from ifnormal.config import (
     require_seed,
 )
 from ifnormal.data import load_setup
+from ifnormal.data.setups.captions import anomaly_names, judge_captions
 from ifnormal.data.setups.setup import AnomalySetup
-from ifnormal.data.setups.words import anomaly_names, words
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import in_batches
@@ -238,11 +238,11 @@ def _contrast(
         run / "truth.json",
         {
             "is_normal": judged.is_normal.tolist(),
-            "verdicts": words(judge.predict(explanation.counterfactuals), setup),
+            "verdicts": judge_captions(judge.predict(explanation.counterfactuals), setup),
             "gradient_is_normal": truth(
                 predicted, true, setup.normal_attributes
             ).is_normal.tolist(),
-            "gradient_verdicts": words(predicted, setup),
+            "gradient_verdicts": judge_captions(predicted, setup),
         },
     )
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ifnormal.common.errors import UserError, printable
 from ifnormal.common.progress import Progress
 from ifnormal.common.provenance import versions
-from ifnormal.data.files.checking import OnBadImage, read_good_images
+from ifnormal.data.files.reading import OnBadImage, read_good_images
 from ifnormal.detectors.detector import (
     Detector,
     detector_facts,

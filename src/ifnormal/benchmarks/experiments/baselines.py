@@ -148,7 +148,7 @@ def _explained(
 
     from ifnormal.benchmarks.baselines import latent_gradient, nearest_normal
     from ifnormal.benchmarks.materials import configs
-    from ifnormal.data.setups.words import anomaly_names
+    from ifnormal.data.setups.captions import anomaly_names
     from ifnormal.explainers.pixel_gradient import gradient_counterfactuals
     from ifnormal.jobs.made_once import fitted
 

@@ -71,7 +71,7 @@ def supervised_on(setup: AnomalySetup, color: str) -> AnomalySetup:
 def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
     from ifnormal.benchmarks.full_run import write_pictures
     from ifnormal.benchmarks.materials import configs, explainer_of, judge_of, measured, setup_of
-    from ifnormal.data.setups.words import anomaly_names
+    from ifnormal.data.setups.captions import anomaly_names
     from ifnormal.jobs.made_once import trained_detector
 
     setup = setup_of(run, workplace)

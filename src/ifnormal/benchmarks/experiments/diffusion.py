@@ -202,7 +202,7 @@ def _explained(
     import time
 
     from ifnormal.benchmarks.materials import configs
-    from ifnormal.data.setups.words import anomaly_names
+    from ifnormal.data.setups.captions import anomaly_names
     from ifnormal.jobs.made_once import fitted
 
     options = configs(run, workplace)

@@ -55,7 +55,7 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     )
     from ifnormal.benchmarks.pictures import write_contact_sheet
     from ifnormal.benchmarks.usable_heatmaps import usable_heatmaps
-    from ifnormal.data.setups.words import anomaly_names
+    from ifnormal.data.setups.captions import anomaly_names
     from ifnormal.report.wording import concept_name
 
     setup = setup_of(run, workplace)

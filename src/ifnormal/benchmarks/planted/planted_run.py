@@ -24,7 +24,7 @@ from ifnormal.benchmarks.planted.kinds import KINDS
 from ifnormal.benchmarks.planted.material import Planted
 from ifnormal.benchmarks.planted.watermark import unmarked_signs, watermarked_signs
 from ifnormal.benchmarks.usable_heatmaps import usable_heatmaps
-from ifnormal.data.setups.words import anomaly_names
+from ifnormal.data.setups.captions import anomaly_names
 from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.jobs.made_once import fitted, trained_detector, trained_judge

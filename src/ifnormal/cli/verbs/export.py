@@ -11,7 +11,7 @@ from ifnormal.cli.verb import Options, Verb, add_images
 
 
 def _export(options: Options) -> None:
-    from ifnormal.data.files.finding import read_images
+    from ifnormal.data.files.reading import read_images
     from ifnormal.explainers.onnx_export import export_generator
 
     explainer = load_explainer(options)

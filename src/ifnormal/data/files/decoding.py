@@ -123,16 +123,6 @@ def decode_with_facts(
     return array, facts
 
 
-def image_facts(source: Path | bytes, name: str) -> ImageFacts:
-    """Read an image's header, without its pixels; these may still prove to be damaged.
-
-    Raises:
-        UnreadableImageError: it is missing, no image or too large.
-    """
-    with _reading(source, name) as opened:
-        return _facts(opened)
-
-
 @contextmanager
 def _reading(source: Path | bytes, name: str) -> Iterator[ImageFile.ImageFile]:
     """Open an image; whatever goes wrong with it becomes an `UnreadableImageError`."""

@@ -16,7 +16,6 @@ _BITS, _PHOTOMETRIC = 258, 262
 _STRIPS, _TILES = 273, 324
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _WHITE_IS_ZERO = 0
-_MOST_ENTRIES = 2**16
 
 
 def count_pieces(file: BinaryIO) -> int:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ifnormal.data.files.checking import BadImage
 from ifnormal.data.files.decoding import decode_with_facts
 from ifnormal.data.files.opening import UnreadableImageError, open_file
+from ifnormal.data.files.reading import BadImage
 
 SCHEMA_VERSION = 1
 

@@ -12,7 +12,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
 from ifnormal.data.sampling import generator, shuffled_share, stratified
 from ifnormal.data.setups.card import Card
-from ifnormal.data.setups.exposure import judge_letters, outlier_letters
+from ifnormal.data.setups.outlier_letters import judge_letters, outlier_letters
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.data.sources.digits import DIGITS, EmbeddedDigits
 from ifnormal.data.sources.labelled import LabelledImages, Split
@@ -156,7 +156,7 @@ def _drawings(config: DataConfig) -> tuple[_Parts, str]:
         train, test = (_checked(EmbeddedDigits().read(split), name) for split in splits)
     else:
         source, name = open_source(_MNIST, config.data_root, 1, None), "MNIST"
-        train, test = (_checked(source.listed(split).read(), name) for split in splits)
+        train, test = (_checked(source.scan(split).read(), name) for split in splits)
     held_out, rest = stratified(
         train.labels, round(_HELD_OUT * len(train)), generator(0, "validation drawings")
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
-from ifnormal.data.files.finding import find_images, read_images
+from ifnormal.data.files.reading import read_images
 from ifnormal.data.sampling import generator
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.data.synthetic import synthetic_outliers
@@ -82,7 +82,7 @@ def image_folder(config: DataConfig, seed: int) -> AnomalySetup:
 
 
 def _read(folder: Path, shape: tuple[int, int, int]) -> Tensor:
-    return read_images(find_images([folder]), shape)[0]
+    return read_images([folder], shape)[0]
 
 
 def _distinct(images: Tensor) -> Tensor:

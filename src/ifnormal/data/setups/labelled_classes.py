@@ -15,7 +15,7 @@ from ifnormal.data.sampling import evenly, generator, shuffled_share, stratified
 from ifnormal.data.setups.card import Card
 from ifnormal.data.setups.outlier_sources import Normal, card_outliers, padded
 from ifnormal.data.setups.setup import AnomalySetup
-from ifnormal.data.sources.labelled import ListedImages, Split
+from ifnormal.data.sources.labelled import LazyImages, Split
 from ifnormal.data.sources.named_source import NamedImages, open_source
 
 _HELD_OUT = 0.1
@@ -33,7 +33,7 @@ def labelled_classes(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
         UserError: images are missing or damaged, or a class of the card is not among them.
     """
     named = open_source(card.source, config.data_root, card.channels, (card.size, card.size))
-    train, test = _listed(named, card, "train"), _listed(named, card, "test")
+    train, test = _scan(named, card, "train"), _scan(named, card, "test")
     names = train.class_names
     if test.class_names != names:
         raise UserError(f"{named.folder} has other classes to test than to train; make them agree.")
@@ -121,22 +121,22 @@ def labelled_classes(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
     )
 
 
-def _listed(named: NamedImages, card: Card, split: Split) -> ListedImages:
+def _scan(named: NamedImages, card: Card, split: Split) -> LazyImages:
     """A split, of the card's own classes only where it lists some."""
     if not card.classes:
-        return named.listed(split)
-    listed = named.listed(split, frozenset(card.classes))
+        return named.scan(split)
+    lazy = named.scan(split, frozenset(card.classes))
     at: list[int] = []
     for key, name in card.classes.items():
         # Sets of one kind call a class by its key, others by its name.
-        found = [n for n in (key, name) if n in listed.class_names]
+        found = [n for n in (key, name) if n in lazy.class_names]
         if not found:
             raise UserError(
                 f"{named.folder} has no class {key} ({name}), which {card.file} lists; put all of "
                 "the set there or take the class out of the card."
             )
-        at.append(listed.class_names.index(found[0]))
-    return listed.only(at, tuple(card.classes.values()))
+        at.append(lazy.class_names.index(found[0]))
+    return lazy.only(at, tuple(card.classes.values()))
 
 
 def _numbers(classes: tuple[str | int, ...], card: Card, names: tuple[str, ...]) -> tuple[int, ...]:
@@ -163,29 +163,27 @@ def _shuffled(at: Tensor, labels: Tensor, count: int) -> Tensor:
     return at[shuffled_share(labels[at], count, generator(0, "order of images"))]
 
 
-def _without(
-    listed: ListedImages, card: Card, at: Tensor, known: set[bytes]
-) -> tuple[Tensor, Tensor]:
+def _without(lazy: LazyImages, card: Card, at: Tensor, known: set[bytes]) -> tuple[Tensor, Tensor]:
     """The images at these positions without exact copies of test images, which some sets have.
 
     Returns:
         The images, and the positions that are left.
     """
-    images = _read(listed, card, at)
+    images = _read(lazy, card, at)
     keep = torch.tensor([image.numpy().tobytes() not in known for image in images])
     return (images, at) if bool(keep.all()) else (images[keep], at[keep])
 
 
-def _read(listed: ListedImages, card: Card, at: Tensor) -> Tensor:
+def _read(lazy: LazyImages, card: Card, at: Tensor) -> Tensor:
     if not len(at):
         raise UserError(
             f"{card.source.name} has no images of {card.id} for one of training, validation and "
             "test; put all of the set into the data root."
         )
-    return padded(listed.read(at).images, card.pad)
+    return padded(lazy.read(at).images, card.pad)
 
 
-def _judge(card: Card, train: ListedImages, rest: Tensor) -> tuple[Tensor, Tensor]:
+def _judge(card: Card, train: LazyImages, rest: Tensor) -> tuple[Tensor, Tensor]:
     """Training images of all classes, evenly, as many as are of use and as memory bears."""
     side = card.size + 2 * card.pad
     most = min(_JUDGE_IMAGES, _JUDGE_BYTES // (card.channels * side * side))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ifnormal.data.setups.card import Card
+from ifnormal.data.sources.locations import how_to_get, locate, parquet_folder
 from ifnormal.data.sources.source import Source
-from ifnormal.data.sources.whereabouts import how_to_get, locate, parquet_folder
 
 # Outliers that need no set of their own.
 LETTERS, SYNTHETIC, ALTERED, REST = "letters", "synthetic", "altered", "rest"

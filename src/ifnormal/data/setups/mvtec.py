@@ -22,8 +22,8 @@ from ifnormal.data.sampling import evenly, generator, shuffled_share
 from ifnormal.data.setups.card import Card
 from ifnormal.data.setups.missing import GOOD, find_category, how_to_get_category
 from ifnormal.data.setups.setup import AnomalySetup
+from ifnormal.data.sources.locations import parquet_folder
 from ifnormal.data.sources.parquet import read_columns
-from ifnormal.data.sources.whereabouts import parquet_folder
 from ifnormal.data.synthetic import changed_places, synthetic_outliers, synthetic_pairs
 
 _HELD_OUT = 8  # one in so many normal images

@@ -14,12 +14,12 @@ from ifnormal.common.errors import UserError
 from ifnormal.data.sampling import generator, stratified
 from ifnormal.data.setups.altered import altered_images
 from ifnormal.data.setups.card import Card
-from ifnormal.data.setups.exposure import judge_letters, outlier_letters
 from ifnormal.data.setups.missing import ALTERED, LETTERS, REST, SYNTHETIC, is_there
+from ifnormal.data.setups.outlier_letters import judge_letters, outlier_letters
 from ifnormal.data.sources.labelled import LabelledImages
+from ifnormal.data.sources.locations import how_to_get
 from ifnormal.data.sources.named_source import open_source
 from ifnormal.data.sources.source import Source
-from ifnormal.data.sources.whereabouts import how_to_get
 from ifnormal.data.synthetic import synthetic_outliers
 
 _HELD_OUT = 0.1
@@ -140,13 +140,13 @@ def _of_source(
             _some(drawn[0], count, seed), _some(drawn[1], held_out, seed), name, drawn[2]
         )
     named = open_source(source, data_root, card.channels, (card.size, card.size))
-    listed = named.listed("train")
+    lazy = named.scan("train")
     avoided = {n for own in normal.names for n in card.exposure.avoid.get(own, ())}
-    some = round(_HELD_OUT * len(listed))
-    at_held, at_rest = stratified(listed.labels, some, generator(0, "held-out outliers"))
+    some = round(_HELD_OUT * len(lazy))
+    at_held, at_rest = stratified(lazy.labels, some, generator(0, "held-out outliers"))
     if not len(at_rest):
         raise UserError(f"{named.folder} has too few images for outliers; add at least 20.")
-    images = listed.read()
+    images = lazy.read()
     judge_at = at_rest[torch.randperm(len(at_rest), generator=generator(0, "judge outliers"))]
     keep = torch.tensor([name not in avoided for name in images.class_names])
     without = f" without {', '.join(sorted(avoided & set(images.class_names)))}"

@@ -15,7 +15,7 @@ import numpy as np
 
 from ifnormal.common.storage import open_atomic
 from ifnormal.data.files.decoding import Array
-from ifnormal.data.sources.labelled import ListedImages
+from ifnormal.data.sources.labelled import LazyImages
 
 VARIABLE = "IFNORMAL_CACHE"
 # Fewer images are decoded in a second or two; more bytes are a disk's and not a cache's business.
@@ -30,33 +30,33 @@ def cache_folder() -> Path:
     return Path(named).expanduser() if named else Path.home() / ".cache" / "ifnormal"
 
 
-def cached(listed: ListedImages) -> ListedImages:
+def cached(lazy: LazyImages) -> LazyImages:
     """The same list, which decodes everything the first time and later reads that.
 
     A list of few images, or of too many bytes, stays as it is. A changed file is a new list; where
     the cache cannot be written, images are decoded every time.
     """
-    if len(listed) < LEAST_IMAGES:
-        return listed
+    if len(lazy) < LEAST_IMAGES:
+        return lazy
 
     def decode(chosen: Sequence[int]) -> Array:
-        path = cache_folder() / f"{_key(listed)}.npy"
-        if (kept := _kept(path, len(listed))) is not None:
+        path = cache_folder() / f"{_key(lazy)}.npy"
+        if (kept := _kept(path, len(lazy))) is not None:
             return np.ascontiguousarray(kept[list(chosen)])
-        first = listed.decode([0])
-        if len(listed) * first.nbytes > _MOST_BYTES:
-            return listed.decode(chosen)
-        everything = listed.decode(range(len(listed)))
+        first = lazy.decode([0])
+        if len(lazy) * first.nbytes > _MOST_BYTES:
+            return lazy.decode(chosen)
+        everything = lazy.decode(range(len(lazy)))
         _keep(path, everything)
         return np.ascontiguousarray(everything[list(chosen)])
 
-    return replace(listed, decode=decode)
+    return replace(lazy, decode=decode)
 
 
-def _key(listed: ListedImages) -> str:
+def _key(lazy: LazyImages) -> str:
     """A hash of what decides the pixels: names, sizes and times of files, how they are read."""
-    digest = hashlib.sha256(f"{_VERSION} {listed.reading} {len(listed)}".encode())
-    for path in listed.files:
+    digest = hashlib.sha256(f"{_VERSION} {lazy.reading} {len(lazy)}".encode())
+    for path in lazy.files:
         facts = path.stat()
         digest.update(f"{path.absolute()}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:32]

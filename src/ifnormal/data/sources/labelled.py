@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ifnormal.data.files.checking import BadImage
 from ifnormal.data.files.decoding import Array
 
 Split = Literal["train", "test"]
@@ -25,13 +24,11 @@ class LabelledImages:
         images: (N, C, H, W) uint8, C of 1 or 3.
         labels: (N,) int64, indices into `class_names`.
         class_names: what the labels mean.
-        skipped: files that could not be read and are not among the images.
     """
 
     images: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
-    skipped: tuple[BadImage, ...] = ()
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
@@ -60,7 +57,7 @@ class ImageSource(Protocol):
 
 
 @dataclass(frozen=True)
-class ListedImages:
+class LazyImages:
     """N images that can be decoded, of one size.
 
     Attributes:
@@ -87,7 +84,7 @@ class ListedImages:
         images = torch.from_numpy(self.decode(at.tolist()))
         return LabelledImages(images, self.labels[at], self.class_names)
 
-    def only(self, wanted: Sequence[int], names: Sequence[str]) -> ListedImages:
+    def only(self, wanted: Sequence[int], names: Sequence[str]) -> LazyImages:
         """The images of some classes only, the classes in this order and under other names."""
         new = torch.full((len(self.class_names),), -1)
         new[torch.tensor(list(wanted))] = torch.arange(len(wanted))
@@ -97,7 +94,7 @@ class ListedImages:
         def decode(chosen: Sequence[int]) -> Array:
             return self.decode([places[i] for i in chosen])
 
-        return ListedImages(new[self.labels[at]], tuple(names), self.files, self.reading, decode)
+        return LazyImages(new[self.labels[at]], tuple(names), self.files, self.reading, decode)
 
 
 def stacked(arrays: Sequence[Array], shape: tuple[int, ...]) -> Array:

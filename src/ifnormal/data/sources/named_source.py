@@ -13,10 +13,10 @@ from ifnormal.common.errors import UserError, one_line
 from ifnormal.data.files.decoding import Array, decode
 from ifnormal.data.files.finding import find_images
 from ifnormal.data.sources.decoded_cache import cached
-from ifnormal.data.sources.labelled import ListedImages, Split, stacked
+from ifnormal.data.sources.labelled import LazyImages, Split, stacked
+from ifnormal.data.sources.locations import fetched, how_to_get, locate, offline, parquet_folder
 from ifnormal.data.sources.parquet import ParquetImages
 from ifnormal.data.sources.source import Source
-from ifnormal.data.sources.whereabouts import fetched, how_to_get, locate, offline, parquet_folder
 
 _TEST_FOLDERS = ("test", "val", "validation", "valid")
 
@@ -68,7 +68,7 @@ class NamedImages:
     ) -> None:
         self.source, self.folder, self.channels, self.size = source, folder, channels, size
 
-    def listed(self, split: Split, wanted: frozenset[str] | None = None) -> ListedImages:
+    def scan(self, split: Split, wanted: frozenset[str] | None = None) -> LazyImages:
         """List a split.
 
         Args:
@@ -85,7 +85,7 @@ class NamedImages:
         if not any(parquet.glob(f"{name}-*")):
             name = split
         return cached(
-            ParquetImages(parquet, self.channels, self.size, self._label(parquet)).listed(name)
+            ParquetImages(parquet, self.channels, self.size, self._label(parquet)).scan(name)
         )
 
     def _label(self, folder: Path) -> str:
@@ -97,7 +97,7 @@ class NamedImages:
         names = pq.read_schema(min(folder.glob("*.parquet"))).names
         return self.source.label if self.source.label in names else "label"
 
-    def _folders(self, split: Split, wanted: frozenset[str] | None) -> ListedImages:
+    def _folders(self, split: Split, wanted: frozenset[str] | None) -> LazyImages:
         choices = _TEST_FOLDERS if split == "test" else ("train",)
         part = next((self.folder / n for n in choices if (self.folder / n).is_dir()), None)
         if part is None:
@@ -124,4 +124,4 @@ class NamedImages:
 
         reading = f"folder {self.channels} {self.size}"
         known = torch.tensor(labels, dtype=torch.int64)
-        return ListedImages(known, tuple(names), tuple(files), reading, decode_files)
+        return LazyImages(known, tuple(names), tuple(files), reading, decode_files)

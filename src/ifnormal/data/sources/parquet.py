@@ -12,7 +12,7 @@ import torch
 
 from ifnormal.common.errors import UserError
 from ifnormal.data.files.decoding import Array, decode
-from ifnormal.data.sources.labelled import LabelledImages, ListedImages, Split, stacked
+from ifnormal.data.sources.labelled import LabelledImages, LazyImages, Split, stacked
 
 _IMAGE_COLUMNS = ("image", "img")
 
@@ -39,9 +39,9 @@ class ParquetImages:
         Raises:
             UserError: pyarrow or the split is missing, or a file, an image or a label is damaged.
         """
-        return self.listed(split).read()
+        return self.scan(split).read()
 
-    def listed(self, split: str) -> ListedImages:
+    def scan(self, split: str) -> LazyImages:
         """List one split, all its files, in order, without decoding.
 
         Raises:
@@ -78,7 +78,7 @@ class ParquetImages:
             return self._decode(paths, counts, chosen)
 
         reading = f"parquet {self.channels} {self.size}"
-        return ListedImages(torch.tensor(labels), names, paths, reading, decode)
+        return LazyImages(torch.tensor(labels), names, paths, reading, decode)
 
     def _decode(self, paths: Sequence[Path], counts: list[int], chosen: Sequence[int]) -> Array:
         """(M, C, H, W) images of the rows `chosen`, counted over all files."""

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
-from ifnormal.data.files.checking import read_good_images
-from ifnormal.data.files.given import Shape, natural_shape
+from ifnormal.data.files.image_input import Shape, natural_shape
+from ifnormal.data.files.reading import read_good_images
 from ifnormal.detectors.adapted.detector import AdaptedDetector
 
 _OF_SPREAD, _OF_SIZE = 0.05, 1e-3

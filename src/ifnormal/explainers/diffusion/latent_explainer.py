@@ -20,7 +20,7 @@ from ifnormal.config.diffusion import (
     MethodConfig,
     method_config,
 )
-from ifnormal.data.files.given import GivenImages
+from ifnormal.data.files.image_input import ImageInput
 from ifnormal.detectors.detector import (
     Detector,
     device_of,
@@ -134,8 +134,8 @@ class LatentExplainer:
 
     def fit(
         self,
-        normal: GivenImages,
-        outliers: GivenImages | None = None,
+        normal: ImageInput,
+        outliers: ImageInput | None = None,
         seed: int = 0,
         folder: Path | None = None,
         resume: bool = False,
@@ -245,7 +245,7 @@ class LatentExplainer:
 
     def explain(
         self,
-        anomalies: GivenImages,
+        anomalies: ImageInput,
         names: Sequence[str] | None = None,
         traversals: int = 24,
         traversal_steps: int = 9,

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ifnormal.data.files.given import as_images
+from ifnormal.data.files.image_input import as_images
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.identity import digest
 

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import quantize
-from ifnormal.data.files.checking import read_good_images
 from ifnormal.data.files.decoding import decode, decode_with_facts
 from ifnormal.data.files.finding import find_images
 from ifnormal.data.files.opening import UnreadableImageError
+from ifnormal.data.files.reading import read_good_images
 
 Shape: TypeAlias = tuple[int, int, int]
-GivenImages: TypeAlias = (
+ImageInput: TypeAlias = (
     "Tensor | np.ndarray[Any, Any] | str | Path | Image.Image | Sequence[str | Path | Image.Image]"
 )
 
@@ -34,14 +34,14 @@ _KINDS = (
 )
 
 
-def as_images(given: GivenImages, shape: Shape | None) -> tuple[Tensor, tuple[str, ...]]:
+def as_images(images: ImageInput, shape: Shape | None) -> tuple[Tensor, tuple[str, ...]]:
     """Bring images to (N, C, H, W) uint8.
 
     Files and Pillow images are converted and scaled to `shape`. Arrays and tensors are taken as
     they are, since whoever has them has decided on their size already.
 
     Args:
-        given: paths of files and folders, one or many; Pillow images; a tensor (N, C, H, W) or an
+        images: paths of files and folders, one or many; Pillow images; a tensor (N, C, H, W) or an
             array (N, H, W, C) or (N, H, W), uint8 or float in [0, 1].
         shape: (C, H, W) wanted; None takes that of the arrays or of the first file.
 
@@ -51,31 +51,31 @@ def as_images(given: GivenImages, shape: Shape | None) -> tuple[Tensor, tuple[st
     Raises:
         UserError: it is none of these, of another shape, or outside its range.
     """
-    if isinstance(given, Tensor | np.ndarray):
-        images = _from_tensor(given) if isinstance(given, Tensor) else _from_array(given)
-        if shape is not None and len(images) and tuple(images.shape[1:]) != tuple(shape):
+    if isinstance(images, Tensor | np.ndarray):
+        converted = _from_tensor(images) if isinstance(images, Tensor) else _from_array(images)
+        if shape is not None and len(converted) and tuple(converted.shape[1:]) != tuple(shape):
             raise UserError(
                 f"Images of {'x'.join(map(str, shape))} (channels, height, width) are needed, "
-                f"these are {'x'.join(map(str, images.shape[1:]))}; resize or convert them."
+                f"these are {'x'.join(map(str, converted.shape[1:]))}; resize or convert them."
             )
-        return images, tuple(map(str, range(len(images))))
-    listed = [given] if isinstance(given, str | Path | Image.Image) else list(given)
-    if not listed:
+        return converted, tuple(map(str, range(len(converted))))
+    items = [images] if isinstance(images, str | Path | Image.Image) else list(images)
+    if not items:
         raise UserError("There are no images; give at least one.")
-    if all(isinstance(item, str | Path) for item in listed):
-        paths = [Path(cast("str | Path", item)) for item in listed]
+    if all(isinstance(item, str | Path) for item in items):
+        paths = [Path(cast("str | Path", item)) for item in items]
         return _from_files(paths, shape or default_shape(paths))
-    if all(isinstance(item, Image.Image) for item in listed):
-        pictures = cast("list[Image.Image]", listed)
+    if all(isinstance(item, Image.Image) for item in items):
+        pictures = cast("list[Image.Image]", items)
         shape = shape or default_shape(pictures)
         arrays = [_from_pil(picture, number, shape) for number, picture in enumerate(pictures)]
         return torch.from_numpy(np.stack(arrays)), tuple(map(str, range(len(pictures))))
-    if all(isinstance(item, Tensor | np.ndarray) for item in listed):
-        singles = [as_images(item[None], None)[0] for item in cast("list[Any]", listed)]
+    if all(isinstance(item, Tensor | np.ndarray) for item in items):
+        singles = [as_images(item[None], None)[0] for item in cast("list[Any]", items)]
         if len({tuple(image.shape) for image in singles}) > 1:
             raise UserError("The images differ in size; resize them, or give files.")
         return as_images(torch.cat(singles), shape)
-    raise UserError(f"Images can be {_KINDS}, not {type(listed[0]).__name__}; convert them.")
+    raise UserError(f"Images can be {_KINDS}, not {type(items[0]).__name__}; convert them.")
 
 
 def _from_files(paths: list[Path], shape: Shape) -> tuple[Tensor, tuple[str, ...]]:
@@ -95,7 +95,7 @@ def _from_files(paths: list[Path], shape: Shape) -> tuple[Tensor, tuple[str, ...
 
 
 def default_shape(
-    given: GivenImages, takes: tuple[int | None, int | None, int | None] = (None, None, None)
+    images: ImageInput, takes: tuple[int | None, int | None, int | None] = (None, None, None)
 ) -> Shape:
     """The (C, H, W) at which such images are best edited.
 
@@ -104,8 +104,8 @@ def default_shape(
     of a training grows with the number of pixels. Sides are multiples of 4, which the generator
     needs.
     """
-    channels, height, width = natural_shape(given)
-    if isinstance(given, Tensor | np.ndarray):
+    channels, height, width = natural_shape(images)
+    if isinstance(images, Tensor | np.ndarray):
         return channels, height, width
     sides = [
         min(side, other or side) for side, other in zip((height, width), takes[1:], strict=True)
@@ -115,17 +115,17 @@ def default_shape(
     return (1 if takes[0] == 1 else channels), high, wide
 
 
-def natural_shape(given: GivenImages) -> Shape:
+def natural_shape(images: ImageInput) -> Shape:
     """(C, H, W) of the first image that can be read as it is, upright."""
-    if isinstance(given, Tensor | np.ndarray):
-        channels, height, width = as_images(given[:1], None)[0].shape[1:]
+    if isinstance(images, Tensor | np.ndarray):
+        channels, height, width = as_images(images[:1], None)[0].shape[1:]
         return channels, height, width
-    first = given if isinstance(given, str | Path | Image.Image) else next(iter(given), None)
+    first = images if isinstance(images, str | Path | Image.Image) else next(iter(images), None)
     if isinstance(first, Image.Image):
         return (1 if first.mode in _GREY else 3), first.height, first.width
     if isinstance(first, str | Path):
-        listed = [given] if isinstance(given, str | Path) else cast("Sequence[Any]", given)
-        for path in find_images(Path(item) for item in listed if isinstance(item, str | Path)):
+        items = [images] if isinstance(images, str | Path) else cast("Sequence[Any]", images)
+        for path in find_images(Path(item) for item in items if isinstance(item, str | Path)):
             with suppress(UnreadableImageError):
                 _, facts = decode_with_facts(path, 1, str(path))
                 return (1 if facts.mode in _GREY else 3), facts.height, facts.width

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.data.files.decoding import decode
+from ifnormal.data.files.finding import find_images
 from ifnormal.data.files.opening import UnreadableImageError
 
 OnBadImage = Literal["skip", "error"]
@@ -88,22 +89,20 @@ def read_good_images(
     return ReadImages(good, tuple(names), tuple(skipped))
 
 
-def iterate_images(
-    files: Sequence[Path],
-    shape: tuple[int, int, int],
-    batch: int,
-    on_bad: OnBadImage = "skip",
-) -> Iterator[ReadImages]:
-    """Read any number of image files in constant memory.
+def read_images(
+    paths: Iterable[Path], shape: tuple[int, int, int]
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Read image files, and all images in folders and their subfolders, insisting on each.
 
-    Batch i is of the files i·batch to (i+1)·batch, whatever is bad among them, so that the same
-    list gives the same batches; one may hold no image.
+    Args:
+        paths: files, read whatever their suffix, and folders, in sorted order of their images.
+        shape: (C, H, W) to bring every image to, C of 1 or 3.
+
+    Returns:
+        (N, C, H, W) uint8 images and their N paths as given.
 
     Raises:
-        UnreadableImageError: a file is bad and `on_bad` is "error".
-        UserError: C is neither 1 nor 3, or `batch` is less than 1.
+        UserError: a path does not exist, a folder has no images, or an image is damaged.
     """
-    if batch < 1:
-        raise UserError("The batch size must be at least 1.")
-    for start in range(0, len(files), batch):
-        yield read_good_images(files[start : start + batch], shape, on_bad)
+    read = read_good_images(find_images(paths), shape, on_bad="error")
+    return read.images, read.names

@@ -2,8 +2,8 @@
 
 import torch
 
+from ifnormal.data.setups.captions import anomaly_names
 from ifnormal.data.setups.setup import AnomalySetup
-from ifnormal.data.setups.words import anomaly_names
 
 
 def test_names_have_no_slash() -> None:

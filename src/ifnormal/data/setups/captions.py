@@ -24,7 +24,7 @@ def anomaly_names(setup: AnomalySetup) -> list[str]:
     ]
 
 
-def words(predicted: Mapping[str, Tensor], setup: AnomalySetup) -> list[list[str]]:
+def judge_captions(predicted: Mapping[str, Tensor], setup: AnomalySetup) -> list[list[str]]:
     """What a judge sees in N x K images, one text an image.
 
     Args:

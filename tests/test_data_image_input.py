@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ifnormal.common.errors import UserError
-from ifnormal.data.files.given import as_images, default_shape
+from ifnormal.data.files.image_input import as_images, default_shape
 
 RED = (255, 0, 0)
 
