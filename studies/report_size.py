@@ -31,7 +31,7 @@ from PIL import Image
 from ifnormal.common.provenance import versions
 from ifnormal.common.storage import write_json
 from ifnormal.explanation.document import picture_name, write_document
-from ifnormal.explanation.entries import Counterfactual, ExplainedImage, Head, Way
+from ifnormal.explanation.entries import Counterfactual, ExplainedImage, Head, Traversal
 
 RESULTS = Path(__file__).parent / "results" / "report.json"
 CONCEPTS, STEPS, THRESHOLD = 2, 9, 0.5
@@ -145,14 +145,14 @@ def edit(
     after[:half, :half] = picture(rng, case.side)[:half, :half]
     alphas = np.linspace(1, 0, STEPS)
     frames = [alpha * before + (1 - alpha) * after for alpha in alphas]
-    files = [picture_name(number, concept), picture_name(number, concept, way=True)]
+    files = [picture_name(number, concept), picture_name(number, concept, traversal=True)]
     save(folder / files[0], after)
     save(folder / files[1], np.concatenate(frames, axis=1))
     scores = (0.2 + 0.7 * alphas).tolist()
-    way = Way(files[1], scores, scores)
+    traversal = Traversal(files[1], scores, scores)
     score = 0.7 * rng.random()
     sure = [0.9 if k == concept else 0.1 for k in range(CONCEPTS)]
-    return Counterfactual(concept, files[0], score, score, score <= THRESHOLD, sure, way)
+    return Counterfactual(concept, files[0], score, score, score <= THRESHOLD, sure, traversal)
 
 
 def picture(rng: np.random.Generator, side: int) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from ifnormal.explanation.entries import ExplainedImage, Head, SkippedImage
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.explanation.totals import Counts
 
-HEAD = Head(concepts=2, shape=(1, 4, 4), threshold=3.5, calibrated_threshold=0.5)
+HEAD = Head(concepts=2, shape=(1, 4, 4), own_threshold=3.5, calibrated_threshold=0.5)
 
 
 @pytest.fixture
@@ -56,9 +56,9 @@ def test_counts_and_entries(saved: Path, tiny_explanation: Explanation) -> None:
     assert [image.path for image in images] == list(tiny_explanation.names)
     assert all((saved / str(image.file)).is_file() for image in images)
     assert [edit.concept for edit in images[0].counterfactuals] == [0, 1]
-    way = images[0].counterfactuals[1].traversal
-    assert way is not None
-    assert list(way.scores) == tiny_explanation.calibrated_traversal_scores[0, 1].tolist()
+    traversal = images[0].counterfactuals[1].traversal
+    assert traversal is not None
+    assert list(traversal.own_scores) == tiny_explanation.calibrated_traversal_scores[0, 1].tolist()
     assert images[1].counterfactuals[0].traversal is None
     assert list(images) == list(document.images())  # as often as one likes
 

@@ -106,14 +106,14 @@ def test_a_lower_own_score_may_be_the_anomalous_one(
     fitted = Explainer(detector, explainer.config).fit(blue(), red(), seed=3)
     explain_images(fitted, find_images([pictures]), tmp_path, Streaming(min_score=lowest))
     document = read_document(tmp_path)
-    assert (document.head.threshold, document.head.higher_is) == (20.0, "normal")
+    assert (document.head.own_threshold, document.head.higher_is) == (20.0, "normal")
     images = list(document.images())
     assert {image.flagged for image in images} == {True, False}
     for image in images:
-        assert image.flagged == (image.score < 20)
-        assert (image.file is not None) == (image.score <= lowest)
+        assert image.flagged == (image.own_score < 20)
+        assert (image.file is not None) == (image.own_score <= lowest)
         logit = torch.logit(torch.tensor(image.calibrated_score, dtype=torch.float64))
-        assert image.score == pytest.approx(20 - 5 * float(logit), abs=1e-2)
+        assert image.own_score == pytest.approx(20 - 5 * float(logit), abs=1e-2)
 
 
 @pytest.mark.parametrize(

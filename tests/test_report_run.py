@@ -77,8 +77,8 @@ def test_only_the_most_anomalous_are_kept_however_many_there_are(tmp_path: Path)
     pixels = np.zeros((n, 1, 1, 3), np.uint8)
     write_explanation(tmp_path, pixels, pixels[:, None], scores, [[0.1]] * n, threshold=0.5)
     listing = read_listing(tmp_path, shown=3)
-    assert [entry.image.score for entry in listing.explained] == [399 / n, 398 / n, 397 / n]
-    assert [entry.image.score for entry in listing.others] == [200 / n, 199 / n, 198 / n]
+    assert [entry.image.own_score for entry in listing.explained] == [399 / n, 398 / n, 397 / n]
+    assert [entry.image.own_score for entry in listing.others] == [200 / n, 199 / n, 198 / n]
 
 
 def test_half_a_last_line_is_dropped_but_a_damaged_line_is_named(run: Path) -> None:

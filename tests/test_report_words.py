@@ -250,9 +250,9 @@ def test_the_contrast_draws_only_the_moral_that_was_measured(
 def test_scores_have_the_decimals_that_tell_them_apart(
     make_run: MakeRun, low: float, high: float, written: list[str]
 ) -> None:
-    listing = replace(make_run().explanation, scores=(low, high))
+    listing = replace(make_run().explanation, own_scores=(low, high))
     if (low, high) != (0.0, 1.0):
-        listing = replace(listing, head=replace(listing.head, threshold=high))
+        listing = replace(listing, head=replace(listing.head, own_threshold=high))
     write = score_writing(listing)
     assert [write(0.5), write(0.001)] == written
     assert write.is_share or write(-40.0).startswith("−")

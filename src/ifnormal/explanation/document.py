@@ -25,7 +25,13 @@ from ifnormal.common.json_reading import (
     truth,
 )
 from ifnormal.common.storage import open_atomic, plain
-from ifnormal.explanation.entries import Counterfactual, ExplainedImage, Head, SkippedImage, Way
+from ifnormal.explanation.entries import (
+    Counterfactual,
+    ExplainedImage,
+    Head,
+    SkippedImage,
+    Traversal,
+)
 from ifnormal.explanation.totals import Counts
 
 DOCUMENT = "explanation.json"
@@ -37,6 +43,7 @@ _FILE = re.compile(r"images/\d{6,}_(anomaly|heatmap|concept\d+(_way)?)\.png")
 
 _STREAMED = ("images", "skipped")
 _THRESHOLDS = ("threshold", "calibrated_threshold")
+_KEYS = {"own_score": "score", "own_scores": "scores"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ def write_document(
 
     detector = {
         **head.detector,
-        "threshold": head.threshold,
+        "threshold": head.own_threshold,
         "calibrated_threshold": head.calibrated_threshold,
         "higher_is": head.higher_is,
         "shape": head.shape,
@@ -109,7 +116,7 @@ def write_document(
             file.write(f'"{key}": ['.encode())
             separator = "\n"
             for entry in entries:
-                file.write((separator + _dump(asdict(entry))).encode())
+                file.write((separator + _dump(as_written(entry))).encode())
                 separator = ",\n"
             file.write(f"\n]{last}\n".encode())
         file.write(b"}\n")
@@ -121,18 +128,23 @@ def heatmap_name(number: int) -> str:
     return f"images/{number:06d}_heatmap.png"
 
 
-def picture_name(number: int, concept: int | None = None, way: bool = False) -> str:
+def picture_name(number: int, concept: int | None = None, traversal: bool = False) -> str:
     """A picture's path in the folder; a number, as the user's names may hold anything."""
-    kind = "anomaly" if concept is None else f"concept{concept}{'_way' if way else ''}"
+    kind = "anomaly" if concept is None else f"concept{concept}{'_way' if traversal else ''}"
     return f"images/{number:06d}_{kind}.png"
 
 
 def pictures_of(image: ExplainedImage) -> list[str]:
     """Every picture of an image."""
     edits = image.counterfactuals
-    ways = [edit.traversal.file for edit in edits if edit.traversal]
+    strips = [edit.traversal.file for edit in edits if edit.traversal]
     whole = [file for file in (image.file, image.heatmap) if file]
-    return [*whole, *(edit.file for edit in edits), *ways]
+    return [*whole, *(edit.file for edit in edits), *strips]
+
+
+def as_written(entry: ExplainedImage | SkippedImage) -> dict[str, Any]:
+    """An entry as the JSON has it, where the scores in the user's own units have shorter names."""
+    return asdict(entry, dict_factory=lambda items: {_KEYS.get(k, k): v for k, v in items})
 
 
 def parse_image(value: Any, head: Head) -> ExplainedImage:
@@ -151,7 +163,7 @@ def parse_image(value: Any, head: Head) -> ExplainedImage:
         raise ValueError("it has a heatmap and no picture")
     return ExplainedImage(
         path=text(entry, "path"),
-        score=a_number(entry, "score"),
+        own_score=a_number(entry, "score"),
         calibrated_score=a_number(entry, "calibrated_score"),
         flagged=truth(entry, "flagged"),
         file=file,
@@ -170,23 +182,23 @@ def _edit(value: Any, concept: int, head: Head) -> Counterfactual:
     entry = an_object(value, "a counterfactual")
     if entry.get("concept") != concept or isinstance(entry["concept"], bool):
         raise ValueError(f"counterfactual {concept} is of concept {entry.get('concept')}")
-    way, refined = entry.get("traversal"), entry.get("refined")
+    traversal, refined = entry.get("traversal"), entry.get("refined")
     return Counterfactual(
         concept=concept,
         file=_file(entry.get("file")),
-        score=a_number(entry, "score"),
+        own_score=a_number(entry, "score"),
         calibrated_score=a_number(entry, "calibrated_score"),
         valid=truth(entry, "valid"),
         concept_probabilities=numbers(entry, "concept_probabilities", head.concepts),
-        traversal=None if way is None else _way(way, len(head.traversal_targets)),
+        traversal=None if traversal is None else _traversal(traversal, len(head.traversal_targets)),
         refined=None if refined is None else an_object(refined, "refined"),
     )
 
 
-def _way(value: Any, steps: int) -> Way:
+def _traversal(value: Any, steps: int) -> Traversal:
     entry = an_object(value, "a traversal")
     scores = numbers(entry, "scores", steps)
-    return Way(_file(entry.get("file")), scores, numbers(entry, "calibrated_scores", steps))
+    return Traversal(_file(entry.get("file")), scores, numbers(entry, "calibrated_scores", steps))
 
 
 def _read_head(folder: Path) -> Head:
@@ -225,7 +237,7 @@ def _head(values: Mapping[str, Any]) -> Head:
     return Head(
         concepts=concepts,
         shape=(shape[0], shape[1], shape[2]),
-        threshold=threshold,
+        own_threshold=threshold,
         calibrated_threshold=calibrated_threshold,
         higher_is=higher,
         traversal_targets=numbers(values, "traversal_targets", len(a_list(targets, "targets"))),

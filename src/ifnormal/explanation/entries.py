@@ -10,18 +10,23 @@ HigherIs = Literal["anomalous", "normal"]
 
 
 @dataclass(frozen=True)
-class Way:
+class Traversal:
     """The images from an anomaly, α = 1, to its counterfactual, α = 0, side by side in one PNG.
 
     Attributes:
         file: the PNG, relative to the folder.
-        scores: T scores in the user's own units.
+        own_scores: T scores in the user's own units.
         calibrated_scores: T scores in [0, 1].
     """
 
     file: str
-    scores: Sequence[float]
+    own_scores: Sequence[float]
     calibrated_scores: Sequence[float]
+
+    @property
+    def scores(self) -> Sequence[float]:
+        """An earlier name of `own_scores`."""
+        return self.own_scores
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Counterfactual:
     Attributes:
         concept: k in 0..K-1.
         file: its PNG, relative to the folder.
-        score: in the user's own units.
+        own_score: in the user's own units.
         calibrated_score: in [0, 1].
         valid: the detector does not flag it.
         concept_probabilities: K, what the concept classifier reads in the edit.
@@ -41,12 +46,17 @@ class Counterfactual:
 
     concept: int
     file: str
-    score: float
+    own_score: float
     calibrated_score: float
     valid: bool
     concept_probabilities: Sequence[float]
-    traversal: Way | None = None
+    traversal: Traversal | None = None
     refined: Mapping[str, Any] | None = None
+
+    @property
+    def score(self) -> float:
+        """An earlier name of `own_score`."""
+        return self.own_score
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ class ExplainedImage:
 
     Attributes:
         path: as the user knows it.
-        score: in the user's own units.
+        own_score: in the user's own units.
         calibrated_score: in [0, 1].
         flagged: the detector calls it anomalous.
         file: its PNG as it was scored, relative to the folder.
@@ -64,12 +74,17 @@ class ExplainedImage:
     """
 
     path: str
-    score: float
+    own_score: float
     calibrated_score: float
     flagged: bool
     file: str | None = None
     counterfactuals: Sequence[Counterfactual] = ()
     heatmap: str | None = None
+
+    @property
+    def score(self) -> float:
+        """An earlier name of `own_score`."""
+        return self.own_score
 
 
 @dataclass(frozen=True)
@@ -87,7 +102,7 @@ class Head:
     Attributes:
         concepts: K, the number of ways each anomaly is edited.
         shape: (C, H, W) of every picture.
-        threshold: in the user's own units.
+        own_threshold: in the user's own units.
         calibrated_threshold: in [0, 1]; scores above it are flagged.
         higher_is: what a high score means in the user's own units.
         traversal_targets: T values of α, from 1 down to 0, of each way.
@@ -97,9 +112,14 @@ class Head:
 
     concepts: int
     shape: tuple[int, int, int]
-    threshold: float
+    own_threshold: float
     calibrated_threshold: float
     higher_is: HigherIs = "anomalous"
     traversal_targets: Sequence[float] = ()
     detector: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def threshold(self) -> float:
+        """An earlier name of `own_threshold`."""
+        return self.own_threshold

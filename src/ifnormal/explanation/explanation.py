@@ -23,7 +23,7 @@ from ifnormal.explanation.document import (
     read_document,
     write_document,
 )
-from ifnormal.explanation.entries import Counterfactual, ExplainedImage, Head, HigherIs, Way
+from ifnormal.explanation.entries import Counterfactual, ExplainedImage, Head, HigherIs, Traversal
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,11 +164,11 @@ class Explanation:
             "calibrated_scores_after",
         )
         own = ("concept_probabilities", "own_scores_before", "own_scores_after")
-        ways = ("traversals", "calibrated_traversal_scores", "own_traversal_scores")
+        along = ("traversals", "calibrated_traversal_scores", "own_traversal_scores")
         return replace(
             self,
             **{name: getattr(self, name)[kept] for name in (*per_anomaly, *own)},
-            **{name: getattr(self, name)[followed] for name in ways},
+            **{name: getattr(self, name)[followed] for name in along},
             names=tuple(self.names[n] for n in kept),
             refined=tuple(self.refined[n] for n in kept) if self.refined else (),
             heatmaps=None if self.heatmaps is None else self.heatmaps[kept],
@@ -196,7 +196,7 @@ class Explanation:
         return Head(
             concepts=self.concepts,
             shape=(channels, height, width),
-            threshold=self.own_threshold,
+            own_threshold=self.own_threshold,
             calibrated_threshold=self.calibrated_threshold,
             higher_is=self.higher_is,
             traversal_targets=self.traversal_targets.tolist(),
@@ -211,7 +211,7 @@ class Explanation:
         return [
             ExplainedImage(
                 path=name,
-                score=own[n],
+                own_score=own[n],
                 calibrated_score=scores[n],
                 flagged=flagged[n],
                 file=_write_png(folder, picture_name(number), self.anomalies[n]),
@@ -230,21 +230,23 @@ class Explanation:
             Counterfactual(
                 concept=k,
                 file=_write_png(folder, picture_name(number, k), self.counterfactuals[n, k]),
-                score=own[k],
+                own_score=own[k],
                 calibrated_score=scores[k],
                 valid=valid[k],
                 concept_probabilities=probabilities[k],
-                traversal=self._write_way(folder, n, k, picture_name(number, k, way=True)),
+                traversal=self._write_traversal(
+                    folder, n, k, picture_name(number, k, traversal=True)
+                ),
                 refined=self.refined[n][k] if self.refined else None,
             )
             for k in range(self.concepts)
         ]
 
-    def _write_way(self, folder: Path, n: int, k: int, name: str) -> Way | None:
+    def _write_traversal(self, folder: Path, n: int, k: int, name: str) -> Traversal | None:
         if n >= len(self.traversals) or self.traversals.shape[2] == 0:
             return None
         frames = self.traversals[n, k]  # (T, C, H, W) side by side
-        return Way(
+        return Traversal(
             _write_png(folder, name, torch.cat(list(frames), 2)),
             self.own_traversal_scores[n, k].tolist(),
             self.calibrated_traversal_scores[n, k].tolist(),
@@ -264,13 +266,13 @@ class Explanation:
         images = [image for image in document.images() if image.file is not None]
         edits = [image.counterfactuals for image in images]
         followed = takewhile(lambda row: all(edit.traversal for edit in row), edits)
-        ways = [[edit.traversal for edit in row if edit.traversal] for row in followed]
-        n, k, m, t = len(edits), head.concepts, len(ways), len(head.traversal_targets)
+        strips = [[edit.traversal for edit in row if edit.traversal] for row in followed]
+        n, k, m, t = len(edits), head.concepts, len(strips), len(head.traversal_targets)
         anomalies = [read_png(folder / str(image.file), head.shape) for image in images]
         hot = [image.heatmap for image in images if image.heatmap]
         with_heat, grey = bool(hot) and len(hot) == n, (1, *head.shape[1:])
         pictures = [read_png(folder / edit.file, head.shape) for row in edits for edit in row]
-        frames = [_read_way(folder, way, head) for row in ways for way in row]
+        frames = [_read_frames(folder, strip, head) for row in strips for strip in row]
         loaded = cls(
             anomalies=_stack(anomalies, (n, *head.shape)),
             counterfactuals=_stack(pictures, (n, k, *head.shape)),
@@ -285,14 +287,16 @@ class Explanation:
             traversal_targets=_floats(head.traversal_targets, t),
             traversals=_stack(frames, (m, k, t, *head.shape)),
             calibrated_traversal_scores=_floats(
-                [[w.calibrated_scores for w in row] for row in ways], m, k, t
+                [[strip.calibrated_scores for strip in row] for row in strips], m, k, t
             ),
             names=tuple(image.path for image in images),
             facts=dict(head.facts),
-            own_scores_before=_floats([image.score for image in images], n),
-            own_scores_after=_floats([[edit.score for edit in row] for row in edits], n, k),
-            own_traversal_scores=_floats([[w.scores for w in row] for row in ways], m, k, t),
-            own_threshold=head.threshold,
+            own_scores_before=_floats([image.own_score for image in images], n),
+            own_scores_after=_floats([[edit.own_score for edit in row] for row in edits], n, k),
+            own_traversal_scores=_floats(
+                [[strip.own_scores for strip in row] for row in strips], m, k, t
+            ),
+            own_threshold=head.own_threshold,
             higher_is=head.higher_is,
             detector=dict(head.detector),
             refined=tuple(tuple(edit.refined for edit in row) for row in edits)
@@ -316,10 +320,10 @@ def _write_png(folder: Path, name: str, image: Tensor) -> str:
     return name
 
 
-def _read_way(folder: Path, way: Way, head: Head) -> Tensor:
-    """(T, C, H, W) uint8 frames of a way."""
+def _read_frames(folder: Path, traversal: Traversal, head: Head) -> Tensor:
+    """(T, C, H, W) uint8 frames of a traversal."""
     channels, height, width = head.shape
-    strip = read_png(folder / way.file, (channels, height, width * len(way.scores)))
+    strip = read_png(folder / traversal.file, (channels, height, width * len(traversal.own_scores)))
     return torch.stack(list(strip.split(width, 2)))
 
 

@@ -27,6 +27,7 @@ from ifnormal.explanation.document import (
     DOCUMENT,
     FORMAT,
     PICTURE,
+    as_written,
     parse_image,
     parse_skipped,
     pictures_of,
@@ -141,8 +142,8 @@ def write_part(folder: Path, job: Job, number: int, part: Part) -> None:
         "format": f"{FORMAT}-part",
         "job": job.digest,
         "pictures": _digest_pictures(folder, part),
-        "images": [asdict(image) for image in part.images],
-        "skipped": [asdict(image) for image in part.skipped],
+        "images": [as_written(image) for image in part.images],
+        "skipped": [as_written(image) for image in part.skipped],
     }
     write_atomic(_part(folder, number), json.dumps(value, allow_nan=False))
 

@@ -288,7 +288,7 @@ def _head(explainer: AnyExplainer, how: Streaming) -> Head:
     return Head(
         concepts=explainer.concepts,
         shape=detector.shape,
-        threshold=own_threshold(detector),
+        own_threshold=own_threshold(detector),
         calibrated_threshold=detector.threshold,
         higher_is=higher_is(detector),
         traversal_targets=torch.linspace(1, 0, how.traversal_steps).tolist(),

@@ -118,7 +118,7 @@ def make_gallery(
             details.append((entry.number, shown.detail))
     images += [_facts(entry) for entry in others]
     index = {
-        "threshold": head.threshold,
+        "threshold": head.own_threshold,
         "calibratedThreshold": head.calibrated_threshold,
         "higherIs": head.higher_is,
         "writing": writing,
@@ -170,7 +170,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
     return {
         "n": entry.number,
         "name": short_line(entry.image.path),
-        "score": entry.image.score,
+        "score": entry.image.own_score,
         "calibrated": entry.image.calibrated_score,
         "outcome": entry.outcome,
         "valid": [int(edit.valid) for edit in entry.edits],
@@ -236,11 +236,11 @@ def _edit_facts(entry: Entry, edit: Counterfactual, truth: Truth | None) -> dict
     judged = truth.of(entry, edit.concept) if truth else None
     return {
         "concept": edit.concept,
-        "score": edit.score,
+        "score": edit.own_score,
         "calibrated": edit.calibrated_score,
         "valid": edit.valid,
         "probabilities": [round(value, 4) for value in edit.concept_probabilities],
-        "scores": edit.traversal.scores if edit.traversal else [],
+        "scores": edit.traversal.own_scores if edit.traversal else [],
         "calibratedScores": edit.traversal.calibrated_scores if edit.traversal else [],
         "refined": None if edit.refined is None else _refinement(edit.refined),
         "judge": None if judged is None else {"normal": judged.is_normal, "sees": judged.verdict},

@@ -70,7 +70,7 @@ class Listing:
         others: the most anomalous images without, in this order.
         sample: explained images, taken evenly over all, in the order of the list.
         skipped: the first files that could not be read.
-        scores: the lowest and the highest score of all, the threshold among them, in the user's
+        own_scores: the lowest and the highest score of all, the threshold among them, in the user's
             own units.
         improvement: what refinement and thrift gave, over all images.
     """
@@ -82,7 +82,7 @@ class Listing:
     others: Sequence[Entry]
     sample: Sequence[Entry]
     skipped: Sequence[SkippedImage]
-    scores: tuple[float, float]
+    own_scores: tuple[float, float]
     improvement: ImprovementTotals
 
     @property
@@ -125,14 +125,14 @@ def read_listing(folder: Path, shown: int = SHOWN, measured: int = MEASURED) -> 
     rows = {int(row) for row in chosen}
     explained, others = _First(shown, head), _First(shown, head)
     sample: list[Entry] = []
-    low = high = head.threshold
+    low = high = head.own_threshold
     improvement = ImprovementTotals()
     for entry in entries(document):
         (explained if entry.edits else others).add(entry)
         if entry.row in rows:
             sample.append(entry)
         improvement += ImprovementTotals.of([entry.image])
-        scores = [entry.image.score, *(edit.score for edit in entry.edits)]
+        scores = [entry.image.own_score, *(edit.own_score for edit in entry.edits)]
         low, high = min(low, *scores), max(high, *scores)
     skipped = [bad for bad, _ in zip(document.skipped(), range(shown), strict=False)]
     return Listing(
@@ -143,7 +143,7 @@ def read_listing(folder: Path, shown: int = SHOWN, measured: int = MEASURED) -> 
         others=others.in_order(),
         sample=sample,
         skipped=skipped,
-        scores=(low, high),
+        own_scores=(low, high),
         improvement=improvement,
     )
 
@@ -178,7 +178,7 @@ class _First:
     def _place(self, entry: Entry) -> tuple[float, float, int]:
         # Calibrated scores may be equal close to 1 where the user's own still differ.
         image = entry.image
-        return -image.calibrated_score, -self._sign * image.score, entry.number
+        return -image.calibrated_score, -self._sign * image.own_score, entry.number
 
 
 _MOST_DECIMALS = 6
@@ -210,8 +210,8 @@ class ScoreWriting:
 
 def score_writing(listing: Listing) -> ScoreWriting:
     """Enough decimals to tell the scores of this explanation apart."""
-    (low, high), head = listing.scores, listing.head
-    if low >= 0 and high <= 1 and head.threshold == head.calibrated_threshold:
+    (low, high), head = listing.own_scores, listing.head
+    if low >= 0 and high <= 1 and head.own_threshold == head.calibrated_threshold:
         return ScoreWriting(2, is_share=True)
     spread = high - low or abs(high) or 1.0
     decimals = 2 - floor(log10(spread))

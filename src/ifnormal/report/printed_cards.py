@@ -31,7 +31,7 @@ class Strip:
     """A traversal: frames side by side, with the score measured on each."""
 
     picture: Picture
-    scores: Sequence[float]
+    own_scores: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -41,28 +41,28 @@ class EditCard:
     Attributes:
         concept: its name.
         pictures: the counterfactual, then what changed.
-        score: the detector's score of it, in the user's own units.
-        calibrated: the same in [0, 1].
+        own_score: the detector's score of it, in the user's own units.
+        calibrated_score: the same in [0, 1].
         valid: the detector no longer flags it.
         recognised: how sure the concept classifier is of this concept; empty with one concept.
         verdict: what the judge sees in it, if one was asked.
         is_normal: whether that is normal; None if no judge was asked.
         strip: the way there, if it was recorded.
         refined: a refinement changed it.
-        score_before: what it scored before that, in the user's own units, if it is known.
+        own_score_before: what it scored before that, in the user's own units, if it is known.
     """
 
     concept: str
     pictures: Sequence[Picture]
-    score: float
-    calibrated: float
+    own_score: float
+    calibrated_score: float
     valid: bool
     recognised: str
     verdict: str
     is_normal: bool | None
     strip: Strip | None
     refined: bool
-    score_before: float | None
+    own_score_before: float | None
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Card:
     number: int
     name: str
     pictures: Sequence[Picture]
-    score: float
-    calibrated: float
+    own_score: float
+    calibrated_score: float
     flagged: bool
     edits: Sequence[EditCard]
 
@@ -141,23 +141,23 @@ def _card(listing: Listing, entry: Entry, truth: Truth | None) -> Card:
                 ),
                 difference_picture(before, after, "Difference", f"What changed in it: {alt}"),
             ],
-            score=edit.score,
-            calibrated=edit.calibrated_score,
+            own_score=edit.own_score,
+            calibrated_score=edit.calibrated_score,
             valid=edit.valid,
             recognised="" if sure is None else percent(sure),
             verdict=judged.verdict if judged else "",
             is_normal=judged.is_normal if judged else None,
             strip=_strip(listing, entry, edit, alt),
             refined=edit.refined is not None,
-            score_before=figure(edit.refined or {}, "score_before"),
+            own_score_before=figure(edit.refined or {}, "score_before"),
         )
 
     return Card(
         number=entry.number,
         name=name,
         pictures=pictures,
-        score=entry.image.score,
-        calibrated=entry.image.calibrated_score,
+        own_score=entry.image.own_score,
+        calibrated_score=entry.image.calibrated_score,
         flagged=entry.image.flagged,
         edits=[edit_card(edit) for edit in entry.edits],
     )
@@ -170,7 +170,7 @@ def _strip(listing: Listing, entry: Entry, edit: Counterfactual, alt: str) -> St
     count = len(listing.head.traversal_targets)
     frames = frames_of(read_pixels(listing.folder, edit.traversal.file), count, path)
     alt = f"{count} steps from anomaly {entry.number} to it: {alt}"
-    return Strip(strip_picture(frames, "The way there", alt, STRIP_SIDE), edit.traversal.scores)
+    return Strip(strip_picture(frames, "The way there", alt, STRIP_SIDE), edit.traversal.own_scores)
 
 
 LIMIT = 6

@@ -111,7 +111,7 @@ def _values(run: Run, gallery: Gallery, writing: ScoreWriting, cards: int) -> di
             [concept_name(k, explanation.prompts) for k in range(head.concepts)]
         ),
         "concept_cards": make_concept_cards(explanation, measure_effects(explanation)),
-        "threshold": writing(head.threshold),
+        "threshold": writing(head.own_threshold),
         "accepted_if": ACCEPTED_IF[head.higher_is],
         "skipped": [(short_line(bad.path), short_line(bad.reason)) for bad in explanation.skipped],
         "contrast": make_contrast(run),

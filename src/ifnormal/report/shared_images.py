@@ -105,8 +105,8 @@ def _add(shared: SharedImages, runs: Sequence[Run], entries: Sequence[Entry]) ->
     shared.entries.append(entries)
     for place, (run, entry) in enumerate(zip(runs, entries, strict=True)):
         shared.totals[place].add(run, entry, anomalies[place])
-        scores = (entries[0].image.score, entry.image.score)
-        thresholds = (runs[0].explanation.head.threshold, run.explanation.head.threshold)
+        scores = (entries[0].image.own_score, entry.image.own_score)
+        thresholds = (runs[0].explanation.head.own_threshold, run.explanation.head.own_threshold)
         if not all(
             isclose(*pair, rel_tol=_SAME_SCORE, abs_tol=1e-6) for pair in (scores, thresholds)
         ):

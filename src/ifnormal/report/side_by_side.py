@@ -164,7 +164,7 @@ def _row(runs: Sequence[Run], names: Sequence[str], entries: Sequence[Entry]) ->
         number=entry.number,
         name=name,
         picture=image_picture(pixels, "Anomaly", f"Anomaly {entry.number}: {name}", SIDE),
-        score=score_writing(listing)(entry.image.score),
+        score=score_writing(listing)(entry.image.own_score),
         groups=[
             _cells(run, its, f"Counterfactual of anomaly {entry.number} by {run_name}")
             for run, run_name, its in zip(runs, names, entries, strict=True)
@@ -182,7 +182,7 @@ def _cells(run: Run, entry: Entry, alt: str) -> list[Cell]:
             said += f", {'normal' if judged.is_normal else 'not normal'} to the judge"
         pixels = read_pixels(run.explanation.folder, edit.file)
         picture = image_picture(pixels, "Counterfactual", said, SIDE)
-        cells.append(Cell(picture, writing(edit.score), edit.valid, judged))
+        cells.append(Cell(picture, writing(edit.own_score), edit.valid, judged))
     return cells
 
 
