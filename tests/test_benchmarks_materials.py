@@ -13,16 +13,17 @@ import pytest
 import torch
 from PIL import Image
 
-from ifnormal.benchmarks import materials
 from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.options import configs_of, with_options
 from ifnormal.benchmarks.pictures import write_preview
+from ifnormal.benchmarks.shared import shared_detector
 from ifnormal.common.errors import UserError
 from ifnormal.config import DetectorConfig, FitConfig, GeneratorConfig
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.jobs.made_once import fitted, trained_detector
+from ifnormal.jobs import made_once
+from ifnormal.jobs.made_once import fitted
 
 DETECTOR = DetectorConfig(steps=4, batch_size=8, width=4)
 FIT = FitConfig(
@@ -86,14 +87,14 @@ class TestOptions:
 
 class TestDetector:
     def test_is_trained_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        first, made = trained_detector(setup(), DETECTOR, 0, Workplace(tmp_path))
+        first, made = shared_detector(setup(), DETECTOR, 0, Workplace(tmp_path))
 
         def never(*_: Any) -> None:
             raise AssertionError("it is trained again")
 
         with monkeypatch.context() as patch:
-            patch.setattr(materials, "train_detector", never)
-            second, found = trained_detector(setup(), DETECTOR, 0, Workplace(tmp_path))
+            patch.setattr(made_once, "train_detector", never)
+            second, found = shared_detector(setup(), DETECTOR, 0, Workplace(tmp_path))
         assert made == found
         for name, weights in first.state_dict().items():
             assert torch.equal(weights, second.state_dict()[name])
@@ -102,10 +103,10 @@ class TestDetector:
     def test_another_one_is_another_one(self, tmp_path: Path) -> None:
         place = Workplace(tmp_path)
         folders = {
-            trained_detector(setup(), DETECTOR, 0, place)[1].folder,
-            trained_detector(setup(), DETECTOR, 1, place)[1].folder,
-            trained_detector(setup(1), DETECTOR, 0, place)[1].folder,
-            trained_detector(setup(), replace(DETECTOR, steps=5), 0, place)[1].folder,
+            shared_detector(setup(), DETECTOR, 0, place)[1].folder,
+            shared_detector(setup(), DETECTOR, 1, place)[1].folder,
+            shared_detector(setup(1), DETECTOR, 0, place)[1].folder,
+            shared_detector(setup(), replace(DETECTOR, steps=5), 0, place)[1].folder,
         }
         assert len(folders) == 4
         assert all(folder.parent == tmp_path / "shared" / "detectors" for folder in folders)
@@ -120,12 +121,12 @@ class TestDetector:
             time.sleep(0.2)
             return train(*arguments)
 
-        train = materials.train_detector
-        monkeypatch.setattr(materials, "train_detector", slow)
+        train = made_once.train_detector
+        monkeypatch.setattr(made_once, "train_detector", slow)
         images = setup()
 
         def work() -> None:
-            trained_detector(images, DETECTOR, 0, Workplace(tmp_path))
+            shared_detector(images, DETECTOR, 0, Workplace(tmp_path))
 
         threads = [threading.Thread(target=work) for _ in range(3)]
         for thread in threads:
@@ -141,10 +142,10 @@ class TestDetector:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(materials, "train_detector", dies)
+            patch.setattr(made_once, "train_detector", dies)
             with pytest.raises(KeyboardInterrupt):
-                trained_detector(setup(), DETECTOR, 0, Workplace(tmp_path))
-        detector, _ = trained_detector(setup(), DETECTOR, 0, Workplace(tmp_path))
+                shared_detector(setup(), DETECTOR, 0, Workplace(tmp_path))
+        detector, _ = shared_detector(setup(), DETECTOR, 0, Workplace(tmp_path))
         assert detector.shape == (1, 16, 16)
 
 
@@ -156,7 +157,7 @@ class TestExplainer:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         images = setup()
-        detector, _ = trained_detector(images, DETECTOR, 0, Workplace(tmp_path))
+        detector, _ = shared_detector(images, DETECTOR, 0, Workplace(tmp_path))
         whole = self.weights(fitted(tmp_path / "whole", FIT, 0, images, detector))
         assert not list((tmp_path / "whole").glob("checkpoint*")), "of no use any more"
 
@@ -177,8 +178,8 @@ class TestExplainer:
 
     def test_of_another_detector_is_fitted_anew(self, tmp_path: Path) -> None:
         images = setup()
-        one, _ = trained_detector(images, DETECTOR, 0, Workplace(tmp_path))
-        other, _ = trained_detector(images, DETECTOR, 1, Workplace(tmp_path))
+        one, _ = shared_detector(images, DETECTOR, 0, Workplace(tmp_path))
+        other, _ = shared_detector(images, DETECTOR, 1, Workplace(tmp_path))
         before = self.weights(fitted(tmp_path / "explainer", FIT, 0, images, one))
         after = self.weights(fitted(tmp_path / "explainer", FIT, 0, images, other))
         assert not torch.equal(before, after)

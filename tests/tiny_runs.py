@@ -11,6 +11,7 @@ import pytest
 
 import ifnormal.evaluation.evaluate
 import ifnormal.jobs.demo
+import ifnormal.jobs.made_once
 import ifnormal.jobs.stages
 from ifnormal.config import DataConfig, DemoConfig, DetectorConfig, FitConfig, GeneratorConfig
 
@@ -47,7 +48,7 @@ SMALL = {
 
 def shrink(patch: pytest.MonkeyPatch) -> None:
     """Make the demo, the judge and the evaluation tiny until `patch` is undone."""
-    budgeted, train_judge = ifnormal.jobs.demo.budgeted, ifnormal.jobs.stages.train_judge
+    budgeted, train_judge = ifnormal.jobs.demo.budgeted, ifnormal.jobs.made_once.train_judge
 
     def tiny(config: DemoConfig) -> tuple[DataConfig, DetectorConfig, FitConfig]:
         data, detector, fit = budgeted(config)
@@ -64,11 +65,11 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
             ),
         )
 
-    def quick_judge(setup: Any, seed: int, steps: int = 3) -> Any:
+    def quick_judge(setup: Any, seed: int, steps: int | None) -> Any:
         return train_judge(setup, seed, 3)
 
     patch.setattr(ifnormal.jobs.demo, "budgeted", tiny)
-    patch.setattr(ifnormal.jobs.stages, "train_judge", quick_judge)
+    patch.setattr(ifnormal.jobs.made_once, "train_judge", quick_judge)
     for module, name, steps in (
         (ifnormal.evaluation.evaluate, "fresh_concept_accuracy", 3),
         (ifnormal.evaluation.evaluate, "substitutability", 3),

@@ -11,13 +11,13 @@ from typing import Any
 from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.materials import configs, explainer_of, measured, second_of, setup_of
 from ifnormal.benchmarks.pictures import write_preview
+from ifnormal.benchmarks.shared import shared_detector, shared_judge
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.data.setups.captions import anomaly_names, judge_captions
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.evaluation.evaluate import explanation_truth
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.jobs.made_once import trained_detector, trained_judge
 from ifnormal.jobs.run_folder import CONFIG, seconds, timed, update_config
 from ifnormal.report import write_report
 
@@ -51,11 +51,11 @@ def full_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     described = {"setup": {"normal": setup.normal, **setup.facts}}
     update_config(folder, {**asdict(options), "seed": run.seed, "fit_seed": run.seed, **described})
     with timed(folder, _DETECTOR, time.perf_counter()):
-        detector, shared = trained_detector(setup, options.detector, run.seed, workplace)
+        detector, shared = shared_detector(setup, options.detector, run.seed, workplace)
     (folder / "detector").mkdir(exist_ok=True)
     shutil.copyfile(shared.folder / "losses.jsonl", folder / "detector" / "losses.jsonl")
     with timed(folder, _JUDGE, time.perf_counter()):
-        judged = trained_judge(setup, options.judge_steps, workplace)
+        judged = shared_judge(setup, options.judge_steps, workplace)
     judge = None if judged is None else judged[0]
     with timed(folder, "fit", time.perf_counter() - seconds(folder).get("fit", 0.0)):
         explainer = explainer_of(run, folder, setup, detector)

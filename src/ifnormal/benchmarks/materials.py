@@ -11,6 +11,7 @@ from typing import Any
 
 from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.options import Configs, configs_of
+from ifnormal.benchmarks.shared import shared_detector, shared_judge
 from ifnormal.data import load_setup
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.trained import TrainedDetector
@@ -27,7 +28,7 @@ from ifnormal.evaluation.second_opinion import (
 )
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.jobs.made_once import fitted, trained_detector, trained_judge
+from ifnormal.jobs.made_once import fitted
 
 
 def configs(run: BenchRun, workplace: Workplace) -> Configs:
@@ -53,12 +54,12 @@ def detector_of(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> Tra
         setup: as `setup_of` has it; a detector belongs to its training images.
     """
     config = configs(run, workplace).detector
-    return trained_detector(setup, config, run.seed, workplace)[0]
+    return shared_detector(setup, config, run.seed, workplace)[0]
 
 
 def judge_of(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> AttributeJudge | None:
     """The independent judge of the run's images; None where nobody knows what they show."""
-    found = trained_judge(setup, configs(run, workplace).judge_steps, workplace)
+    found = shared_judge(setup, configs(run, workplace).judge_steps, workplace)
     return None if found is None else found[0]
 
 
@@ -71,7 +72,7 @@ def second_of(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> Secon
         setup: as `setup_of` has it.
     """
     config = second_config(configs(run, workplace).detector)
-    return second_opinion(trained_detector(setup, config, run.seed + OTHER_SEED, workplace)[0])
+    return second_opinion(shared_detector(setup, config, run.seed + OTHER_SEED, workplace)[0])
 
 
 def explainer_of(run: BenchRun, folder: Path, setup: AnomalySetup, detector: Detector) -> Explainer:

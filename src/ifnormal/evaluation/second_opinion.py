@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,9 +15,7 @@ from torch import Tensor, nn
 
 from ifnormal.common.pixels import to_float
 from ifnormal.config import DetectorConfig
-from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.trained import TrainedDetector
-from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import Detector, device_of, in_batches
 
 OTHER_SEED = 100
@@ -78,20 +75,6 @@ class SecondOpinion:
 def second_config(config: DetectorConfig) -> DetectorConfig:
     """As a detector's, with another objective: HSC for BCE, BCE for all others."""
     return replace(config, objective="hsc" if config.objective == "bce" else "bce")
-
-
-def train_second_detector(
-    setup: AnomalySetup, config: DetectorConfig, seed: int, log: Path | None = None
-) -> TrainedDetector:
-    """Train a detector with another objective and seed than the one that is explained.
-
-    Args:
-        setup: as for that one.
-        config: of that one.
-        seed: of that one.
-        log: losses go here.
-    """
-    return train_detector(setup, second_config(config), seed + OTHER_SEED, log)
 
 
 def second_opinion(detector: TrainedDetector) -> SecondOpinion:

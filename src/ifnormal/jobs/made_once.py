@@ -1,20 +1,16 @@
-"""Detectors, judges, backbones and explainers that are made the first time and loaded after."""
+"""Detectors, judges, diffusion models and explainers: made the first time, loaded afterwards.
+
+Each function takes the folder that holds the result, or will hold it.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import torch
-from filelock import FileLock
-from torch import Tensor
-
-from ifnormal.benchmarks.experiment import Workplace
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.config import BackboneConfig, DetectorConfig, FitConfig
@@ -22,156 +18,134 @@ from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import Detector
-from ifnormal.detectors.identity import detector_identity, digest
+from ifnormal.detectors.identity import detector_identity
 from ifnormal.evaluation.judge.judge import AttributeJudge
-from ifnormal.evaluation.judge.training import judge_key, train_judge
+from ifnormal.evaluation.judge.training import train_judge
 from ifnormal.explainers.explainer import Explainer
 
-# No run's seed: nobody who trains shall choose the judge.
+# Not the seed of a run: who trains a generator must not choose its judge.
 JUDGE_SEED = 1_234_567
-
-
-_MADE = "made.json"
-
-
+DETECTOR_DOCUMENT, JUDGE_DOCUMENT = "detector.json", "judge.json"
+BACKBONE_DOCUMENT = "model_index.json"
 _FITTED_TO = "fitted_to.json"
-
-
-_HASHED = 16
-
-
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
-class Shared:
-    """Where something that several runs need lies, and what making it took.
-
-    Attributes:
-        folder: below `Workplace.shared`.
-        seconds: of its making, whichever run did it.
-    """
-
-    folder: Path
-    seconds: float
-
-
 def trained_detector(
-    setup: AnomalySetup, config: DetectorConfig, seed: int, workplace: Workplace
-) -> tuple[TrainedDetector, Shared]:
-    """A detector of this configuration, trained on these images the first time it is asked for."""
-    training = ("train_normal", "validation_normal", "outliers", "validation_outliers")
-    extra = ("labelled_anomalies", "labelled_masks")
-    images = _tensors({name: getattr(setup, name, None) for name in (*training, *extra)})
-    content = {"images": digest(images), "detector": asdict(config), "seed": seed}
-    folder = workplace.shared / "detectors" / _hash(content)
+    folder: Path, setup: AnomalySetup, config: DetectorConfig, seed: int
+) -> TrainedDetector:
+    """The detector in `folder`, trained there with its losses if it does not exist yet."""
 
-    def make() -> TrainedDetector:
+    def train() -> TrainedDetector:
         detector = train_detector(setup, config, seed, folder / "losses.jsonl")
         detector.save(folder)
         return detector
 
-    return _shared(folder, "detector.json", content, make, TrainedDetector.load)
+    return _made_once(folder / DETECTOR_DOCUMENT, train, TrainedDetector.load)
 
 
 def trained_judge(
-    setup: AnomalySetup, steps: int, workplace: Workplace
-) -> tuple[AttributeJudge, Shared] | None:
-    """A judge for these labelled images, trained the first time it is asked for.
+    folder: Path, setup: AnomalySetup, steps: int | None = None
+) -> AttributeJudge | None:
+    """The judge in `folder`, trained there if it does not exist yet; None without labelled images.
 
-    It knows no run and no normal class, so that one serves all setups of a family.
+    Args:
+        folder: of the judge.
+        setup: holds the labelled images.
+        steps: of its training; by default what suits the images.
     """
-    if setup.judge_images is None or not setup.attributes:
+    if not has_labels(setup):
         return None
-    content = {"key": judge_key(setup, JUDGE_SEED, steps), "seed": JUDGE_SEED, "steps": steps}
-    folder = workplace.shared / "judges" / _hash(content)
 
-    def make() -> AttributeJudge:
+    def train() -> AttributeJudge:
         judge = train_judge(setup, JUDGE_SEED, steps)
         judge.save(folder)
         return judge
 
-    return _shared(folder, "judge.json", content, make, AttributeJudge.load)
+    return _made_once(folder / JUDGE_DOCUMENT, train, AttributeJudge.load)
 
 
-def trained_backbone(
-    setup: AnomalySetup, config: BackboneConfig, seed: int, workplace: Workplace
-) -> Shared:
-    """A diffusion model of these images, in `backbone/` of its folder, trained once a sweep."""
+def has_labels(setup: AnomalySetup) -> bool:
+    """Whether a judge can be trained for these images, and can be asked about anomalies."""
+    return setup.judge_images is not None and bool(setup.attributes)
+
+
+def trained_backbone(folder: Path, setup: AnomalySetup, config: BackboneConfig, seed: int) -> Path:
+    """The folder of a diffusion model of these images, trained there if it does not exist yet."""
     from ifnormal.explainers.diffusion.backbone_training import train_backbone
     from ifnormal.explainers.diffusion.training_material import material_of
 
-    material = material_of(setup)
-    content = {**material.facts(), "backbone": asdict(config), "seed": seed}
-    folder = workplace.shared / "backbones" / _hash(content)
-
-    def make() -> Path:
-        train_backbone(material, config, seed, folder / "backbone", resume=True)
-        return folder
-
-    return _shared(folder, "backbone/model_index.json", content, make, lambda path: path)[1]
+    if not (folder / BACKBONE_DOCUMENT).exists():
+        train_backbone(material_of(setup), config, seed, folder, resume=True)
+    return folder
 
 
 def fitted(
-    target: Path, config: FitConfig, seed: int, setup: AnomalySetup, detector: Detector
+    folder: Path, config: FitConfig, seed: int, setup: AnomalySetup, detector: Detector
 ) -> Explainer:
-    """An explainer of this configuration in `target`, fitted where it is not there yet."""
+    """The explainer in `folder`; if there is none for this detector, it is fitted there.
+
+    A fit that was interrupted goes on from its checkpoint, if that is of these images.
+    """
     identity = json.loads(json.dumps(detector_identity(detector), default=str))
-    path = target / _FITTED_TO
+    path = folder / _FITTED_TO
     if path.exists() and read_json(path) != identity:
-        _forget(target)  # another detector than that of the last attempt
-    if (target / "explainer.json").exists():
-        return Explainer.load(target, detector)
+        _remove_files(folder)
+    if (folder / "explainer.json").exists():
+        return Explainer.load(folder, detector)
     write_json(path, identity)
-    # Synthetic ones are made anew, knowing what each was made of.
-    synthetic = setup.facts.get("outlier_source") == "synthetic"
-    outliers = None if synthetic else setup.outliers
-    explainer = Explainer(detector, config)
-    resume = (target / "checkpoint.json").exists()
+    explainer, resume = Explainer(detector, config), (folder / "checkpoint.json").exists()
     try:
-        explainer.fit(setup.train_normal, outliers, seed, target, resume)
+        fit_on(setup, explainer, seed, folder, resume)
     except UserError:
         if not resume:
             raise
-        _forget(target)  # a checkpoint of other images or of another version
-        explainer = Explainer(detector, config).fit(setup.train_normal, outliers, seed, target)
+        _remove_files(folder)  # the checkpoint is of other images or of another version
         write_json(path, identity)
-    explainer.save(target)
-    for path in target.glob("checkpoint*"):  # as large as the explainer, and of no use any more
+        explainer = fit_on(setup, Explainer(detector, config), seed, folder)
+    explainer.save(folder)
+    for path in folder.glob("checkpoint*"):  # as large as the explainer, and no longer of use
         path.unlink()
     return explainer
 
 
-def _shared(
-    folder: Path,
-    document: str,
-    content: Mapping[str, Any],
-    make: Callable[[], _T],
-    load: Callable[[Path], _T],
-) -> tuple[_T, Shared]:
-    """What lies in `folder`, made under a lock if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if (folder / document).exists() and (folder / _MADE).exists():
-            return load(folder), Shared(folder, read_json(folder / _MADE)["seconds"])
-        begun = time.perf_counter()
-        made = make()
-        seconds = round(time.perf_counter() - begun, 2)
-        write_json(folder / _MADE, {"seconds": seconds, "of": content})
-        return made, Shared(folder, seconds)
+def fit_on(
+    setup: AnomalySetup, explainer: Explainer, seed: int, folder: Path, resume: bool = False
+) -> Explainer:
+    """Fit an explainer to the training images of a setup; the arguments are those of its `fit`."""
+    # Synthetic outliers are made anew, so that it is known which image each was made of.
+    synthetic = setup.facts.get("outlier_source") == "synthetic"
+    outliers = None if synthetic else setup.outliers
+    return explainer.fit(setup.train_normal, outliers, seed, folder, resume)
 
 
-def _tensors(named: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
-    return {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with an edited file, or one of another version, into a sentence.
+
+    Raises:
+        UserError: names the file.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path} is not as this version of ifnormal writes it "
+            f"({type(error).__name__}: {reason}); restore it or make the run anew."
+        ) from None
 
 
-def _hash(content: Mapping[str, Any]) -> str:
-    packed = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(packed.encode()).hexdigest()[:_HASHED]
+def _made_once(document: Path, make: Callable[[], _T], load: Callable[[Path], _T]) -> _T:
+    """What lies beside `document`, which is written last; made if it is not there."""
+    if not document.exists():
+        return make()
+    with understood(document):
+        return load(document.parent)
 
 
-def _forget(target: Path) -> None:
-    """Remove an explainer and its checkpoint; the next fit begins anew."""
-    for path in target.glob("*"):
+def _remove_files(folder: Path) -> None:
+    """Remove an explainer and its checkpoint."""
+    for path in folder.glob("*"):
         if path.is_file():
             path.unlink()

@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -41,18 +40,22 @@ from ifnormal.data import load_setup
 from ifnormal.data.setups.captions import anomaly_names, judge_captions
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.trained import TrainedDetector
-from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import in_batches
 from ifnormal.evaluation.auroc import auroc
 from ifnormal.evaluation.evaluate import evaluate, explanation_truth
 from ifnormal.evaluation.imagenet_features import imagenet_features
 from ifnormal.evaluation.judge.judge import AttributeJudge
-from ifnormal.evaluation.judge.training import train_judge
-from ifnormal.evaluation.second_opinion import SecondOpinion, second_opinion, train_second_detector
+from ifnormal.evaluation.second_opinion import (
+    OTHER_SEED,
+    SecondOpinion,
+    second_config,
+    second_opinion,
+)
 from ifnormal.evaluation.truth import truth
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.pixel_gradient import gradient_counterfactuals
 from ifnormal.explanation.explanation import Explanation
+from ifnormal.jobs.made_once import fit_on, trained_detector, trained_judge, understood
 from ifnormal.jobs.run_folder import (
     SECOND,
     begin,
@@ -70,8 +73,6 @@ from ifnormal.report import write_report
 FeaturesName = Literal["own", "imagenet"]
 
 _CONTRASTED = 12
-# The judge's seed is fixed and no run's: nobody who trains shall choose the judge.
-_JUDGE_SEED = 1_234_567
 
 
 def train_detector_stage(
@@ -102,9 +103,7 @@ def train_detector_stage(
     described = {"setup": {"normal": setup.normal, **setup.facts}}
     update_config(run, {**(facts or {}), **options, **described}, fresh=True)
     with timed(run, "detector", begun):
-        detector = train_detector(setup, config, seed, run / "detector" / "losses.jsonl")
-        detector.save(run / "detector")
-    return detector
+        return trained_detector(run / "detector", setup, config, seed)
 
 
 def fit_stage(
@@ -131,10 +130,7 @@ def fit_stage(
     update_config(run, options)
     with timed(run, "fit", begun):
         explainer = Explainer(detector, config)
-        # Synthetic ones are made anew, knowing what each was made of.
-        synthetic = setup.facts.get("outlier_source") == "synthetic"
-        outliers = None if synthetic else setup.outliers
-        explainer.fit(setup.train_normal, outliers, seed, run / "explainer", resume)
+        fit_on(setup, explainer, seed, run / "explainer", resume)
         explainer.save(run / "explainer")
         if explainer.images_per_second:  # 0 where a finished training was resumed
             update_config(run, {"images_per_s": explainer.images_per_second})
@@ -183,7 +179,7 @@ def evaluate_stage(
         )
     with timed(run, "evaluate", begun):
         clear(run, "evaluate")
-        judge = _judge(run, setup, judge_steps)
+        judge = trained_judge(run / "judge", setup, judge_steps)
         second = _second(run, setup, detector, config["seed"]) if judge is None else None
         normal_scores = in_batches(detector, setup.test_normal)
         detector_auroc = auroc(normal_scores, in_batches(detector, setup.test_anomalies))
@@ -247,33 +243,16 @@ def _contrast(
     )
 
 
-def _judge(run: Path, setup: AnomalySetup, steps: int | None) -> AttributeJudge | None:
-    """The run's judge, trained the first time it is needed; None without labelled images."""
-    if setup.judge_images is None or not setup.attributes:
-        return None
-    if (run / "judge" / "judge.json").exists():
-        return AttributeJudge.load(run / "judge")
-    judge = (
-        train_judge(setup, _JUDGE_SEED) if steps is None else train_judge(setup, _JUDGE_SEED, steps)
-    )
-    judge.save(run / "judge")
-    return judge
-
-
 def _second(run: Path, setup: AnomalySetup, detector: TrainedDetector, seed: int) -> SecondOpinion:
     """The run's second detector, trained the first time it is needed."""
-    if (run / SECOND / "detector.json").exists():
-        with _understood(run / SECOND / "detector.json"):
-            return second_opinion(TrainedDetector.load(run / SECOND))
-    second = train_second_detector(setup, detector.config, seed)
-    second.save(run / SECOND)
-    return second_opinion(second)
+    config = second_config(detector.config)
+    return second_opinion(trained_detector(run / SECOND, setup, config, seed + OTHER_SEED))
 
 
 def _setup(run: Path) -> AnomalySetup:
     """The images of the run: the same ones that its detector was trained with."""
     config = read_config(run)
-    with _understood(run / "config.json"):
+    with understood(run / "config.json"):
         data = data_config(config["data"])
     moved = os.environ.get("IFNORMAL_DATA")
     if data.data_root is not None and moved and not data.data_root.is_dir():
@@ -287,28 +266,15 @@ def _detector(run: Path) -> TrainedDetector:
         raise UserError(
             f"{run} has no detector; train one with ifnormal train-detector --run {run}."
         )
-    with _understood(run / "detector" / "detector.json"):
+    with understood(run / "detector" / "detector.json"):
         return TrainedDetector.load(run / "detector")
 
 
 def _explainer(run: Path, detector: TrainedDetector) -> Explainer:
     if not (run / "explainer" / "explainer.json").exists():
         raise UserError(f"{run} has no explainer; train one with ifnormal fit --run {run}.")
-    with _understood(run / "explainer" / "explainer.json"):
+    with understood(run / "explainer" / "explainer.json"):
         return Explainer.load(run / "explainer", detector)
-
-
-@contextmanager
-def _understood(path: Path) -> Iterator[None]:
-    """A file of ours that was edited, or is of another version, is the user's to put right."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{path} is not as this version of ifnormal writes it "
-            f"({type(error).__name__}: {reason}); restore it or make the run anew."
-        ) from None
 
 
 def _require_same_fit(run: Path, record: Mapping[str, Any], options: Mapping[str, Any]) -> None:

@@ -71,14 +71,14 @@ def supervised_on(setup: AnomalySetup, color: str) -> AnomalySetup:
 def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
     from ifnormal.benchmarks.full_run import write_pictures
     from ifnormal.benchmarks.materials import configs, explainer_of, judge_of, measured, setup_of
+    from ifnormal.benchmarks.shared import shared_detector
     from ifnormal.data.setups.captions import anomaly_names
-    from ifnormal.jobs.made_once import trained_detector
 
     setup = setup_of(run, workplace)
     judge = judge_of(run, workplace, setup)
     assert judge is not None
     seen = supervised_on(setup, _SEEN) if run.variant == SUPERVISED else setup
-    detector, _ = trained_detector(seen, configs(run, workplace).detector, run.seed, workplace)
+    detector, _ = shared_detector(seen, configs(run, workplace).detector, run.seed, workplace)
     explainer = explainer_of(run, folder, seen, detector)
     explanation = explainer.explain(setup.test_anomalies, anomaly_names(setup), traversals=_SHOWN)
     figures = measured(run, explanation, setup, detector, judge)

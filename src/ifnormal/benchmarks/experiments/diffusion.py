@@ -259,12 +259,12 @@ def _latent_explainer(
 def _backbone(run: BenchRun, workplace: Workplace) -> LatentBackbone:
     """The diffusion model of a setup, trained once a sweep."""
     from ifnormal.benchmarks.materials import configs, setup_of
+    from ifnormal.benchmarks.shared import shared_backbone
     from ifnormal.explainers.diffusion.loading import load_backbone, suited_precision
-    from ifnormal.jobs.made_once import trained_backbone
 
     config, first = configs(run, workplace).backbone, replace(run, seed=_BACKBONE_SEED)
     assert config is not None
-    shared = trained_backbone(setup_of(first, workplace), config, _BACKBONE_SEED, workplace)
+    shared = shared_backbone(setup_of(first, workplace), config, _BACKBONE_SEED, workplace)
     return load_backbone(shared.folder / "backbone", suited_precision())
 
 

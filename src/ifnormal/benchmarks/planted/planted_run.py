@@ -23,11 +23,12 @@ from ifnormal.benchmarks.planted.figures import edit_figures, heat_figures, size
 from ifnormal.benchmarks.planted.kinds import KINDS
 from ifnormal.benchmarks.planted.material import Planted
 from ifnormal.benchmarks.planted.watermark import unmarked_signs, watermarked_signs
+from ifnormal.benchmarks.shared import shared_detector, shared_judge
 from ifnormal.benchmarks.usable_heatmaps import usable_heatmaps
 from ifnormal.data.setups.captions import anomaly_names
 from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.jobs.made_once import fitted, trained_detector, trained_judge
+from ifnormal.jobs.made_once import fitted
 from ifnormal.jobs.run_folder import update_config
 from ifnormal.report import write_report
 from ifnormal.report.wording import concept_name
@@ -63,8 +64,8 @@ def planted_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, 
     update_config(folder, {**asdict(options), "seed": run.seed, "fit_seed": run.seed, **described})
     detector = planted.detector
     if detector is None:
-        detector = trained_detector(setup, options.detector, run.seed, workplace)[0]
-    judged = trained_judge(setup, options.judge_steps, workplace)
+        detector = shared_detector(setup, options.detector, run.seed, workplace)[0]
+    judged = shared_judge(setup, options.judge_steps, workplace)
     before_fit = time.process_time()
     explainer = fitted(folder / "explainer", options.fit, run.seed, setup, detector)
     fit_seconds = time.process_time() - before_fit
