@@ -94,7 +94,9 @@ def test_a_second_detector_is_asked_and_figures_are_left_to_the_runner(
         trained.append(normal)
         return train_autoencoder(normal, seed, 2)
 
-    module = import_module("ifnormal.benchmarks.baselines.latent_gradient")  # the function hides its name
+    module = import_module(
+        "ifnormal.benchmarks.baselines.latent_gradient"
+    )  # the function hides its name
     monkeypatch.setattr(module, "train_autoencoder", few_steps)
     run = BenchRun("baselines", "colored-mnist", "bce", 0, "codes", options=tiny.COLORED_OPTIONS)
     figures = EXPERIMENT.perform(run, tmp_path / "run", Workplace(tmp_path))
