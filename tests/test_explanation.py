@@ -275,3 +275,46 @@ def test_png_is_lossless(channels: int, height: int, width: int, seed: int) -> N
     assert torch.equal(
         torch.from_numpy(array.reshape(height, width, channels)).permute(2, 0, 1), image
     )
+
+
+def replaced(explanation: Explanation, where: list[list[bool]]) -> tuple[Explanation, Tensor]:
+    """Two black counterfactuals with scores of their own, and where they are."""
+    mask = torch.tensor(where)
+    count, k = int(mask.sum()), explanation.concepts
+    return explanation.with_counterfactuals(
+        mask,
+        torch.zeros(count, *explanation.anomalies.shape[1:], dtype=torch.uint8),
+        own_scores=torch.arange(count) + 70.0,
+        calibrated_scores=torch.arange(count) / 100,
+        concept_probabilities=torch.eye(k)[torch.arange(count) % k],
+    ), mask
+
+
+def test_other_counterfactuals_bring_their_scores(tiny_explanation: Explanation) -> None:
+    kept = tiny_explanation.counterfactuals.clone()
+    changed, where = replaced(tiny_explanation, [[True, False], [False, False], [False, True]])
+    assert (changed.counterfactuals[where] == 0).all()
+    assert changed.own_scores_after[where].tolist() == [70, 71]
+    assert changed.calibrated_scores_after[where].tolist() == pytest.approx([0, 0.01])
+    assert changed.concept_probabilities[where].tolist() == [[1, 0], [0, 1]]
+    for name in ("counterfactuals", "own_scores_after", "concept_probabilities"):
+        assert torch.equal(getattr(changed, name)[~where], getattr(tiny_explanation, name)[~where])
+    assert torch.equal(tiny_explanation.counterfactuals, kept)
+
+
+def test_traversals_end_at_the_other_counterfactuals(make_explanation: Maker) -> None:
+    before = make_explanation(m=2)
+    changed, where = replaced(before, [[True, False], [False, False], [False, True]])
+    last = changed.traversals[:, :, -1]
+    assert (last[where[: len(last)]] == 0).all()
+    assert changed.own_traversal_scores[0, 0, -1] == 70
+    assert changed.calibrated_traversal_scores[0, 0, -1] == 0
+    assert torch.equal(changed.traversals[:, :, :-1], before.traversals[:, :, :-1])
+    assert torch.equal(last[~where[: len(last)]], before.traversals[:, :, -1][~where[: len(last)]])
+
+
+def test_what_was_said_of_the_replaced_is_forgotten(tiny_explanation: Explanation) -> None:
+    said = dataclasses.replace(tiny_explanation, refined=(({"why": "a"}, {"why": "b"}),) * 3)
+    changed, _ = replaced(said, [[True, False], [False, False], [False, True]])
+    assert changed.refined[0] == (None, {"why": "b"})
+    assert changed.refined[2] == ({"why": "a"}, None)

@@ -116,55 +116,18 @@ def _with_counterfactuals(
 ) -> tuple[Explanation, Tensor]:
     """The explanation with other counterfactuals, scored anew, and which (N, K) are others."""
     changed = (edits != explanation.counterfactuals).flatten(2).any(2)
-    rows = changed.any(1).nonzero()[:, 0]
-    if not len(rows):
+    rows = changed.any(1)
+    if not rows.any():
         return explanation, changed
-    odds, words = explainer.assess(explanation.anomalies[rows], edits[rows])
+    odds, probabilities = explainer.assess(explanation.anomalies[rows], edits[rows])
     scores, own = odds.sigmoid(), own_scores(explainer.detector, odds)
-    # In another batch a score may differ by a last digit; the old one stays if that decides.
-    changed[rows] &= scores <= explanation.calibrated_threshold
-    new = changed[rows]
-    after = explanation.calibrated_scores_after.clone()
-    own_after = explanation.own_scores_after.clone()
-    probabilities = explanation.concept_probabilities.clone()
-    kept = explanation.counterfactuals.clone()
-    for old, other in (
-        (after, scores),
-        (own_after, own),
-        (probabilities, words),
-        (kept, edits[rows]),
-    ):
-        picked = old[rows]
-        picked[new] = other[new].to(old.dtype)
-        old[rows] = picked
-    replaced = replace(
-        explanation,
-        counterfactuals=kept,
-        calibrated_scores_after=after,
-        own_scores_after=own_after,
-        concept_probabilities=probabilities,
+    # In another batch a score may differ by a last digit; the old edit stays if that decides.
+    new = changed[rows] & (scores <= explanation.calibrated_threshold)
+    changed[rows] = new
+    replaced = explanation.with_counterfactuals(
+        changed, edits[changed], own[new], scores[new], probabilities[new]
     )
-    return _with_last_frames(replaced, changed), changed
-
-
-def _with_last_frames(explanation: Explanation, changed: Tensor) -> Explanation:
-    """The ways to changed counterfactuals end at them."""
-    targets, followed = explanation.traversal_targets, len(explanation.traversals)
-    if not followed or not len(targets) or targets[-1] != 0:
-        return explanation
-    which = changed[:followed]
-    ways, scores = explanation.traversals.clone(), explanation.calibrated_traversal_scores.clone()
-    own = explanation.own_traversal_scores.clone()
-    for way, ends in (
-        (ways, explanation.counterfactuals),
-        (scores, explanation.calibrated_scores_after),
-        (own, explanation.own_scores_after),
-    ):
-        last = way[:, :, -1]
-        last[which] = ends[:followed][which]
-    return replace(
-        explanation, traversals=ways, calibrated_traversal_scores=scores, own_traversal_scores=own
-    )
+    return replaced, changed
 
 
 def _notes(

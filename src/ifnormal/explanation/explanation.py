@@ -174,6 +174,49 @@ class Explanation:
             heatmaps=None if self.heatmaps is None else self.heatmaps[kept],
         )
 
+    def with_counterfactuals(
+        self,
+        where: Tensor,
+        counterfactuals: Tensor,
+        own_scores: Tensor,
+        calibrated_scores: Tensor,
+        concept_probabilities: Tensor,
+    ) -> Explanation:
+        """A copy in which P counterfactuals are replaced, with everything that depends on them.
+
+        A traversal whose last target is 0 ends at the new counterfactual. `refined` says nothing
+        of a new counterfactual.
+
+        Args:
+            where: (N, K) bool, True for the P counterfactuals to replace.
+            counterfactuals: (P, C, H, W) uint8, in the row-major order of `where`.
+            own_scores, calibrated_scores: (P,) detector scores of them.
+            concept_probabilities: (P, K) of the pairs (anomaly, new counterfactual).
+        """
+        new = {
+            "counterfactuals": counterfactuals,
+            "own_scores_after": own_scores,
+            "calibrated_scores_after": calibrated_scores,
+            "concept_probabilities": concept_probabilities,
+        }
+        changed = {name: getattr(self, name).clone() for name in new}
+        for name, values in new.items():
+            changed[name][where] = values.to(changed[name].dtype)
+        if len(self.traversal_targets) and self.traversal_targets[-1] == 0:
+            followed = where[: len(self.traversals)]
+            for name, end in (
+                ("traversals", "counterfactuals"),
+                ("own_traversal_scores", "own_scores_after"),
+                ("calibrated_traversal_scores", "calibrated_scores_after"),
+            ):
+                changed[name] = getattr(self, name).clone()
+                changed[name][:, :, -1][followed] = changed[end][: len(followed)][followed]
+        refined = tuple(
+            tuple(None if is_new else note for is_new, note in zip(*row, strict=True))
+            for row in zip(where.tolist(), self.refined, strict=bool(self.refined))
+        )
+        return replace(self, **changed, refined=refined)
+
     def save(self, folder: Path) -> None:
         """Write the PNGs (`images/`) and `explanation.json` into `folder`.
 

@@ -26,7 +26,8 @@ from ifnormal.benchmarks.planted.watermark import unmarked_signs, watermarked_si
 from ifnormal.benchmarks.shared import shared_detector, shared_judge
 from ifnormal.benchmarks.usable_heatmaps import usable_heatmaps
 from ifnormal.data.setups.captions import anomaly_names
-from ifnormal.detectors.detector import Detector, in_batches
+from ifnormal.detectors.detector import own_scores
+from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.jobs.made_once import fitted
 from ifnormal.jobs.run_folder import update_config
@@ -78,7 +79,7 @@ def planted_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, 
     least = None
     if isinstance(detector, AnalyticDetector):
         before, after = explanation.anomalies, explanation.counterfactuals
-        least = _with_edits(explanation, detector, least_edits(explainer, before, after, FAINT))
+        least = _with_edits(explanation, explainer, least_edits(explainer, before, after, FAINT))
         figures |= size_ratios(detector, explainer, explanation, least.counterfactuals)
     figures |= {
         "fit_cpu_s": round(fit_seconds, 1),
@@ -92,21 +93,15 @@ def planted_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, 
     return figures
 
 
-def _with_edits(explanation: Explanation, detector: Detector, edits: Tensor) -> Explanation:
+def _with_edits(explanation: Explanation, explainer: Explainer, edits: Tensor) -> Explanation:
     """The same anomalies with other counterfactuals, and without traversals."""
-    scores = in_batches(detector, edits.flatten(0, 1)).view(edits.shape[:2])
-    concepts = edits.shape[1]
-    none = torch.zeros(0, concepts, 0)
-    return replace(
-        explanation,
-        counterfactuals=edits,
-        calibrated_scores_after=scores,
-        own_scores_after=scores,
-        traversal_targets=torch.zeros(0),
-        traversals=torch.zeros(0, concepts, 0, *edits.shape[2:], dtype=torch.uint8),
-        calibrated_traversal_scores=none,
-        own_traversal_scores=none,
-    )
+    odds, probabilities = explainer.assess(explanation.anomalies, edits)
+    own = own_scores(explainer.detector, odds).flatten()
+    scored = own, odds.sigmoid().flatten(), probabilities.flatten(0, 1)
+    along = ("traversals", "own_traversal_scores", "calibrated_traversal_scores")
+    alone = replace(explanation, **{name: getattr(explanation, name)[:0] for name in along})
+    everywhere = torch.ones(edits.shape[:2], dtype=torch.bool)
+    return alone.with_counterfactuals(everywhere, edits.flatten(0, 1), *scored)
 
 
 def _write_pictures(
