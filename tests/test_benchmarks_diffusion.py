@@ -14,8 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from ifnormal.benchmarks.experiment import Finished, Selection
-from ifnormal.benchmarks.experiments.diffusion import METHODS, asked_classes, of_flagged
-from ifnormal.benchmarks.pictures import ACCEPTED, FLAGGED, write_methods_sheet
+from ifnormal.benchmarks.experiments.diffusion import (
+    METHODS,
+    asked_classes,
+    of_flagged,
+    write_methods,
+)
+from ifnormal.benchmarks.pictures import ACCEPTED, FLAGGED
 from ifnormal.benchmarks.sweep import planned
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.explanation.explanation import Explanation
@@ -45,7 +50,7 @@ def test_figures_count_flagged_anomalies_alone(
     """By hand: two flagged anomalies with two edits each; one edit is refused, one is no normal."""
     explanation = make_explanation(n=3, k=2, channels=3)
     object.__setattr__(explanation, "calibrated_scores_before", torch.tensor([0.9, 0.1, 0.8]))
-    object.__setattr__(explanation, "threshold", 0.5)
+    object.__setattr__(explanation, "calibrated_threshold", 0.5)
     scores = torch.tensor([[0.1, 0.2], [0.9, 0.9], [0.1, 0.7]])
     object.__setattr__(explanation, "calibrated_scores_after", scores)
 
@@ -70,7 +75,7 @@ def test_sheet_shows_every_method_with_the_detectors_word(
     tmp_path: Path, make_explanation: Callable[..., Explanation]
 ) -> None:
     one, other = (make_explanation(n=2, k=k, channels=3) for k in (1, 3))
-    path = write_methods_sheet(tmp_path / "sheet.png", {"first": one, "second": other}, rows=1)
+    path = write_methods(tmp_path / "sheet.png", {"first": one, "second": other}, rows=1)
     with Image.open(path) as image:
         colours = {colour for _, colour in image.convert("RGB").getcolors(10**6) or []}
         narrow = image.width
@@ -79,9 +84,9 @@ def test_sheet_shows_every_method_with_the_detectors_word(
         one.calibrated_scores_after[0, 0],
         *other.calibrated_scores_after[0],
     ]
-    expected = {FLAGGED if score > one.threshold else ACCEPTED for score in scores}
+    expected = {FLAGGED if score > one.calibrated_threshold else ACCEPTED for score in scores}
     assert colours & {FLAGGED, ACCEPTED} == expected
-    path = write_methods_sheet(tmp_path / "wide.png", {"a": other, "b": other}, rows=1)
+    path = write_methods(tmp_path / "wide.png", {"a": other, "b": other}, rows=1)
     with Image.open(path) as image:
         assert image.width > narrow
 

@@ -9,14 +9,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from ifnormal.benchmarks.experiment import Finished, Selection, Workplace
 from ifnormal.benchmarks.experiments.fcdd import EXPERIMENT
-from ifnormal.benchmarks.pictures import write_heatmap_sheet
 
 DATA = os.environ.get("IFNORMAL_DATA")
 
@@ -63,24 +60,6 @@ def test_tables_say_what_is_missing_and_what_cannot_be_measured(tmp_path: Path) 
     assert (mean.mean, mean.runs, mean.expected, mean.paper) == (70, 1, 10, 95)
 
 
-def test_a_sheet_shows_images_masks_and_heat_in_one_scale(tmp_path: Path) -> None:
-    images = torch.full((2, 3, 16, 16), 100, dtype=torch.uint8)
-    masks = torch.zeros(2, 16, 16, dtype=torch.bool)
-    masks[1] = True
-    heat = torch.zeros(2, 16, 16)
-    heat[0], heat[1] = 1.0, 5.0
-    path = write_heatmap_sheet(tmp_path / "sheet.png", images, masks, {"own": heat})
-    with Image.open(path) as sheet:
-        pixels = np.asarray(sheet)
-    height, width = 4 + 96 // 2, 130 + 96 // 2
-    middles = [
-        [pixels[height + r * 100, width + c * 100].tolist() for c in (0, 1)] for r in (0, 1, 2)
-    ]
-    assert middles[0] == [[100] * 3] * 2
-    assert middles[1] == [[0] * 3, [255] * 3]
-    assert middles[2] == [[0] * 3, [255] * 3]
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA, reason="IFNORMAL_DATA names no folder of data")
 @pytest.mark.filterwarnings("ignore:.*captum.*")
@@ -98,4 +77,4 @@ def test_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(math.isfinite(value) and 0 <= value <= 100 for value in found.values())
     assert 0 <= figures["detector_auroc"] <= 100
     with Image.open(tmp_path / "preview.png") as sheet:
-        assert sheet.size[1] > 7 * 90
+        assert sheet.width > 7 * 90

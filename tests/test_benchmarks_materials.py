@@ -193,12 +193,12 @@ def test_preview_shows_each_anomaly_beside_its_counterfactuals(
     path = write_preview(tmp_path / "preview.png", explanation, anomalies=2)
     with Image.open(path) as image:
         sheet = image.convert("RGB")
-    shown = [(0, 14), (2, 14 + 114)]  # the first and the last anomaly, and the tops of their rows
+    shown = [(0, 12), (2, 12 + 116)]  # the first and the last anomaly, and the tops of their rows
     for n, top in shown:
         pictures = [explanation.anomalies[n], *explanation.counterfactuals[n]]
         for column, pixels in enumerate(pictures):
             side = 96 // 9  # 8 x 9 pixels, each a square
-            left = 14 + column * 100 + (96 - 9 * side) // 2
+            left = 12 + column * 100 + (96 - 9 * side) // 2
             corner = (left + side // 2, top + (96 - 8 * side) // 2 + side // 2)
             expected = pixels[:, 0, 0].tolist() * (3 if channels == 1 else 1)
             assert list(sheet.getpixel(corner) or ()) == expected  # type: ignore[arg-type]

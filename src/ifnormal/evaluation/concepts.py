@@ -1,14 +1,10 @@
-"""Concept accuracy: can one see from anomaly and counterfactual which way it was edited?"""
+"""Concept accuracy: does a pair of anomaly and counterfactual show its concept?"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Generator, Tensor, nn
-
 from ifnormal.evaluation.metric import Metric
-from ifnormal.evaluation.small_classifier import SmallClassifier, train_classifier
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +70,7 @@ def fresh_concept_accuracy(
     """
     import torch
 
-    pass
+    from ifnormal.evaluation.pair_classifier import pairs, train_pair_classifier
 
     n, k = counterfactuals.shape[:2]
     if n < 2 or anomalies.shape != (n, *counterfactuals.shape[2:]):
@@ -94,33 +90,3 @@ def fresh_concept_accuracy(
         starts = range(0, len(questions), 512)
         logits = torch.cat([classifier(questions[i : i + 512].float() / 255) for i in starts])
     return concept_accuracy(logits.view(len(ask), k, k))
-
-
-class PairClassifier(nn.Module):
-    """(B, 2C, H, W) pairs in [0, 1] -> (B, K) logits."""
-
-    def __init__(self, channels: int, concepts: int) -> None:
-        super().__init__()
-        self.network = SmallClassifier(channels + channels // 2, concepts)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Read before, after and their difference."""
-        before, after = images.chunk(2, 1)
-        logits: Tensor = self.network(torch.cat([before, after, after - before], 1))
-        return logits
-
-
-def pairs(anomalies: Tensor, counterfactuals: Tensor) -> Tensor:
-    """(N, C, H, W) and (N, K, C, H, W) -> (N·K, 2C, H, W), concepts running fastest."""
-    before = anomalies[:, None].expand_as(counterfactuals)
-    return torch.cat([before, counterfactuals], 2).flatten(0, 1)
-
-
-def train_pair_classifier(images: Tensor, concepts: int, seed: int, steps: int) -> nn.Module:
-    """Train on `pairs`' output, (N·K, 2C, H, W) uint8; the same seed gives the same weights."""
-    rng = Generator().manual_seed(seed)
-    labels = torch.arange(len(images)) % concepts
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = PairClassifier(images.shape[1], concepts)
-    return train_classifier(network, images, labels, rng, steps)

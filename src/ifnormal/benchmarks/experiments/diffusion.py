@@ -287,11 +287,10 @@ def _table(setup: str, plan: Sequence[BenchRun], finished: Sequence[Finished]) -
 
 
 def _figures(finished: Sequence[Finished], folder: Path) -> list[Path]:
-    """One sheet a setup and seed: the first anomalies and what each method makes of them."""
-    from ifnormal.benchmarks.pictures import write_methods_sheet
+    """For each setup and seed, the first anomalies with the counterfactuals of each method."""
     from ifnormal.explanation.explanation import Explanation
 
-    sheets = []
+    pictures = []
     for setup, seed in dict.fromkeys((one.run.setup, one.run.seed) for one in finished):
         methods = {
             METHODS[one.run.variant][0]: Explanation.load(one.folder / "explanation")
@@ -299,8 +298,28 @@ def _figures(finished: Sequence[Finished], folder: Path) -> list[Path]:
             if (one.run.setup, one.run.seed) == (setup, seed)
         }
         path = folder / f"{setup.replace('/', '-')}-seed{seed}.png"
-        sheets.append(write_methods_sheet(path, methods))
-    return sheets
+        pictures.append(write_methods(path, methods))
+    return pictures
+
+
+def write_methods(path: Path, methods: Mapping[str, Explanation], rows: int = 10) -> Path:
+    """Write a PNG: the first anomalies, and the counterfactuals of each method.
+
+    Args:
+        path: of the PNG.
+        methods: heading -> explanation, all of the same anomalies in the same order.
+        rows: the most anomalies that are shown.
+    """
+    from ifnormal.benchmarks.pictures import decided, write_grid
+
+    first = next(iter(methods.values()))
+    count = min(rows, *map(len, methods.values()))
+    before = zip(first.anomalies[:count], first.calibrated_scores_before[:count], strict=True)
+    groups = [("anomaly", [decided(image[None], score[None], first) for image, score in before])]
+    for heading, one in methods.items():
+        edits = zip(one.counterfactuals[:count], one.calibrated_scores_after[:count], strict=True)
+        groups.append((heading, [decided(*row, one) for row in edits]))
+    return write_grid(path, groups, side=64)
 
 
 EXPERIMENT = Experiment(

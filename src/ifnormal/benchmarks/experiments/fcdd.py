@@ -114,7 +114,7 @@ def _show(
     """Evenly chosen anomalies with every heatmap, as `preview.png`."""
     import torch
 
-    from ifnormal.benchmarks.pictures import write_heatmap_sheet
+    from ifnormal.benchmarks.pictures import scaled_together, write_columns
     from ifnormal.explainers.heatmap import own_heatmaps
 
     total = len(setup.test_anomalies)
@@ -125,8 +125,9 @@ def _show(
         chosen = {} if own is None else {TITLES["own"]: own}
     else:
         chosen = {title: one[at] for title, one in heat.items()}
-    masks = None if setup.test_masks is None else setup.test_masks[at]
-    write_heatmap_sheet(folder / "preview.png", images, masks, chosen)
+    masks = {} if setup.test_masks is None else {"defect": setup.test_masks[at]}
+    scaled = {title: scaled_together(maps) for title, maps in chosen.items()}
+    write_columns(folder / "preview.png", {"image": images, **masks, **scaled})
 
 
 def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:

@@ -53,7 +53,7 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
         measured,
         setup_of,
     )
-    from ifnormal.benchmarks.pictures import write_contact_sheet
+    from ifnormal.benchmarks.pictures import scaled_alone, write_columns
     from ifnormal.benchmarks.usable_heatmaps import usable_heatmaps
     from ifnormal.data.setups.captions import anomaly_names
     from ifnormal.report.wording import concept_name
@@ -76,8 +76,8 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     for name, heat in usable.make.items():
         told = exposed_by_heat(heat, setup, run.seed)
         figures |= {f"{name}_{key}": value for key, value in told.items()}
-        sheet[name] = heat(explanation.anomalies[:_SHOWN])
-    write_contact_sheet(folder / "heatmaps.png", sheet)
+        sheet[name] = scaled_alone(heat(explanation.anomalies[:_SHOWN]))
+    write_columns(folder / "heatmaps.png", sheet)
     return {**figures, "missing_heatmaps": usable.missing}
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.materials import configs
-from ifnormal.benchmarks.pictures import write_contact_sheet
+from ifnormal.benchmarks.pictures import scaled_alone, write_columns
 from ifnormal.benchmarks.planted.analytic import AnalyticDetector, analytic_signs
 from ifnormal.benchmarks.planted.background import digits_on_grounds
 from ifnormal.benchmarks.planted.boundary import least_edits
@@ -119,7 +119,8 @@ def _write_pictures(
         columns["planted"] = planted.region
     elif planted.ideal is not None:
         columns["ideal"] = planted.ideal
-    write_contact_sheet(folder / "preview.png", {**columns, **heat})
+    columns |= {name: scaled_alone(maps) for name, maps in heat.items()}
+    write_columns(folder / "preview.png", columns)
 
 
 def _beside(explanation: Explanation, word: str) -> dict[str, Tensor]:
