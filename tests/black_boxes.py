@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from ifnormal.config import FitConfig, SurrogateConfig
+from ifnormal.detectors.detector import Detector
 from known_detectors import KnownDetector, mean_color, tiny
 
 
-class BlackBox:
+class BlackBox(Detector):
     """Scores of a known detector without gradient or features, counting every image it is shown."""
 
     is_black_box = True
@@ -25,9 +26,6 @@ class BlackBox:
         self.asked += len(images)
         with torch.no_grad():
             return self.known.inspect(images)[0].clone(), torch.zeros(len(images), 0)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        return self.inspect(images)[0].sigmoid()
 
 
 QUICK = SurrogateConfig(query_budget=400, steps=20, batch_size=16, width=4, refresh_steps=1)

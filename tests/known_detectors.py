@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ifnormal.config import FitConfig, GeneratorConfig, Weights
+from ifnormal.detectors.detector import Detector
 
 COLOR = (3, 16, 16)
 GREY = (1, 16, 16)
@@ -30,8 +31,8 @@ def tiny(**options: Any) -> FitConfig:
     return replace(TINY, **options)
 
 
-class KnownDetector:
-    """Log-odds ⟨weights, image⟩ − offset; meets the `Detector` protocol.
+class KnownDetector(Detector):
+    """Log-odds ⟨weights, image⟩ − offset.
 
     Its features are the means of the image's quadrants. Set `broken` and its log-odds are NaN.
     """
@@ -48,9 +49,6 @@ class KnownDetector:
         log_odds = (images.float() * self.weights).sum((1, 2, 3)) - self.offset
         features = F.adaptive_avg_pool2d(images.float(), 2).flatten(1)
         return log_odds * (torch.nan if self.broken else 1.0), features
-
-    def __call__(self, images: Tensor) -> Tensor:
-        return self.inspect(images)[0].sigmoid()
 
     def smallest_edit(self, images: Tensor) -> Tensor:
         """The accepted images nearest to these in the Euclidean sense, where no pixel clamps."""

@@ -13,8 +13,9 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.config import Preprocessing
 from ifnormal.detectors.adapted.detector import adapt
-from ifnormal.detectors.detector import in_batches
-from ifnormal.detectors.loading import load_adapted, load_detector
+from ifnormal.detectors.adapted.loading import load_adapted
+from ifnormal.detectors.detector import device_of, in_batches
+from ifnormal.detectors.loading import load_detector
 from known_detectors import COLOR, blue, red
 from users_models import RedNetwork, export_onnx, export_program, needs_adapters, script
 
@@ -74,6 +75,47 @@ class TestCalibration:
         detector = adapt(lambda x: x.mean((1, 2, 3)).log() * torch.nan, shape=COLOR)
         with pytest.raises(UserError, match="NaN or infinite"):
             detector.calibrated(blue())
+
+
+class TestValue:
+    @pytest.mark.parametrize("threshold", [None, 0.1])
+    @pytest.mark.parametrize("rate", [None, 0.2])
+    def test_another_shape_keeps_the_calibration(
+        self, threshold: float | None, rate: float | None
+    ) -> None:
+        plain = adapt(users_models.redness, shape=COLOR, threshold_own=threshold)
+        checked = plain.with_checks(contract={"twice": 0.0})
+        done = checked.calibrated(blue(), red(), rate)
+        moved = done.at((3, 32, 32))
+        assert moved.shape == (3, 32, 32)
+        for name in ("threshold", "own_threshold", "has_own_threshold", "score_map", "checks"):
+            assert getattr(moved, name) == getattr(done, name)
+        assert done.has_own_threshold == (threshold is not None and rate is None)
+        assert moved.is_calibrated
+        assert done.at(COLOR).facts == done.facts
+        again = moved.calibrated(blue(), red())
+        assert (again.own_threshold == 0.1) == done.has_own_threshold
+
+    def test_replacing_leaves_the_first_one_as_it_was(self) -> None:
+        first = adapt(users_models.redness, shape=COLOR)
+        other = first.replace(own_threshold=0.1, higher_is="normal")
+        assert (other.own_threshold, other.higher_is) == (0.1, "normal")
+        assert (first.higher_is, first.has_own_threshold) == ("anomalous", False)
+        assert other.model is first.model
+
+    def test_two_detectors_of_a_model_may_read_it_both_ways(self) -> None:
+        model = adapt(users_models.redness, shape=COLOR).model
+        high, low = (adapt(model, shape=COLOR, higher_is=h) for h in ("anomalous", "normal"))
+        assert (high.higher_is, low.higher_is) == ("anomalous", "normal")
+        images = to_float(red(2))
+        assert torch.equal(high.inspect(images)[0], -low.inspect(images)[0])
+
+    @pytest.mark.parametrize("name", ["checks", "threshold", "model", "shape", "higher_is"])
+    def test_no_attribute_can_be_assigned(self, name: str) -> None:
+        detector = adapt(RedNetwork(), shape=COLOR)
+        with pytest.raises(AttributeError, match=rf"does not change; use replace\({name}=\.\.\.\)"):
+            setattr(detector, name, getattr(detector, name))
+        assert device_of(detector.to("meta")) == torch.device("meta")
 
 
 class TestSaving:

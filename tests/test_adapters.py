@@ -13,8 +13,9 @@ from ifnormal.common.pixels import to_float
 from ifnormal.detectors.adapted.adapters import ADAPTERS
 from ifnormal.detectors.adapted.contract import check_contract
 from ifnormal.detectors.adapted.detector import AdaptedDetector
-from ifnormal.detectors.detector import higher_is, in_batches, own_scores, own_threshold
-from ifnormal.detectors.loading import load_adapted, load_detector
+from ifnormal.detectors.adapted.loading import load_adapted
+from ifnormal.detectors.detector import in_batches
+from ifnormal.detectors.loading import load_detector
 from known_detectors import blue, red
 from users_models import MAKERS, needs_adapters
 
@@ -49,11 +50,9 @@ class TestContract:
         images = to_float(torch.cat([blue(12, 3), red(12, 4)]))
         with torch.no_grad():
             own, (log_odds, _) = made.own(images), made.inspect(images)
-        torch.testing.assert_close(own_scores(made, log_odds), own.double(), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(made.own_units(log_odds), own.double(), atol=1e-5, rtol=1e-5)
         beyond = (
-            own > own_threshold(made)
-            if higher_is(made) == "anomalous"
-            else own < own_threshold(made)
+            own > made.own_threshold if made.higher_is == "anomalous" else own < made.own_threshold
         )
         assert torch.equal(made(images) > made.threshold, beyond)
 

@@ -16,7 +16,7 @@ from ifnormal.common.pixels import to_float
 from ifnormal.detectors.adapted.adapters import Adapter
 from ifnormal.detectors.adapted.contract import check_contract
 from ifnormal.detectors.adapted.detector import AdaptedDetector, adapt
-from ifnormal.detectors.identity import detector_identity
+from ifnormal.detectors.fingerprint import detector_fingerprint
 from ifnormal.detectors.loading import load_detector
 from known_detectors import COLOR, blue, red
 from users_models import Anomalib, RedNetwork, export_onnx, needs_adapters
@@ -81,7 +81,7 @@ class TestOnnx:
         path = export_onnx(RedNetwork(), tmp_path / "red.onnx", ["score"], torch.rand(2, *COLOR))
         detector = load_detector(str(path), shape=COLOR, black_box=True)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        assert detector_identity(detector)["sha256"] == digest
+        assert detector_fingerprint(detector)["sha256"] == digest
 
     def test_as_a_black_box_it_is_onnxruntime_alone(self, tmp_path: Path) -> None:
         images = to_float(blue(5))

@@ -26,7 +26,8 @@ from ifnormal.app.what_if import (
 )
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import png_bytes
-from known_detectors import blue, mean_color, red
+from ifnormal.detectors.detector import Detector
+from known_detectors import COLOR, blue, mean_color, red
 from known_explainers import color_explainer
 
 
@@ -34,17 +35,17 @@ def log_odds(image: Tensor) -> float:
     return 12 * float(image[0].float().mean() - image[2].float().mean()) / 255
 
 
-class OwnUnits:
+class OwnUnits(Detector):
     """Mean colour, scored as 100 times blueness: low is anomalous, below -10 flagged."""
 
-    def __init__(self) -> None:
-        self.inner = mean_color()
-        self.shape, self.higher_is, self.own_threshold = self.inner.shape, "normal", -10.0
-        self.threshold = float(torch.tensor(0.1).sigmoid())
-        self.inspect, self.own_units = self.inner.inspect, lambda odds: -100 * odds
+    shape, higher_is, own_threshold = COLOR, "normal", -10.0
+    threshold = float(torch.tensor(0.1).sigmoid())
 
-    def __call__(self, images: Tensor) -> Tensor:
-        return self.inner(images)
+    def inspect(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return mean_color().inspect(images)
+
+    def own_units(self, log_odds: Tensor) -> Tensor:
+        return -100 * log_odds
 
 
 class TestScores:

@@ -19,6 +19,7 @@ from ifnormal.config.diffusion import (
     MethodConfig,
     method_config,
 )
+from ifnormal.detectors.detector import Detector
 from ifnormal.explainers.diffusion.canvas import Canvas
 from ifnormal.explainers.diffusion.diffedit import LatentEdit
 from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
@@ -32,15 +33,11 @@ LATENT = LatentConfig(
 )
 
 
-class Brightness:
+class Brightness(Detector):
     """A detector whose score rises with the mean of an image."""
 
     shape = (3, SIDE, SIDE)
     threshold = 0.5
-    is_black_box = False
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        return self.inspect(images)[0].sigmoid()
 
     def inspect(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         mean = images.mean((2, 3))

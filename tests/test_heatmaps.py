@@ -16,7 +16,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.config import DetectorConfig
 from ifnormal.detectors import OBJECTIVES
 from ifnormal.detectors.builtin.trained import TrainedDetector
-from ifnormal.detectors.detector import in_batches
+from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.heatmap import heatmap_source, heatmaps
 from ifnormal.report.listing import read_listing
@@ -27,7 +27,7 @@ SHAPE = (1, SIDE, SIDE)
 SPOT = (slice(8, 16), slice(16, 24))
 
 
-class SpotDetector(nn.Module):
+class SpotDetector(nn.Module, Detector):
     """Log-odds are the sum of a convolution's map in the spot; its own heatmap is that map."""
 
     threshold = 0.5
@@ -114,7 +114,7 @@ def test_who_applies_to_the_built_in_detectors(objective: str) -> None:
 
 def test_a_black_box_has_no_gradient_to_show() -> None:
     box = bright_patch()
-    box.is_black_box = True  # type: ignore[attr-defined]
+    box.is_black_box = True
     assert {name for name, heatmap in HEATMAPS.items() if heatmap.applies(box)} == {
         "autoencoder",
         "foreground",

@@ -8,6 +8,7 @@ from torch import Generator
 
 from ifnormal.common.errors import UserError
 from ifnormal.data.setups.setup import AnomalySetup
+from ifnormal.detectors.detector import Detector
 from ifnormal.evaluation import METRICS
 from ifnormal.evaluation import evaluate as module
 from ifnormal.evaluation.evaluate import evaluate, explanation_truth
@@ -115,16 +116,13 @@ def test_every_registered_figure_is_there_and_json_can_hold_it(setup, judge, par
         assert len(figures[key]) == K
 
 
-class Bright:
+class Bright(Detector):
     """A detector that flags what is bright, with its three mean colours as features."""
 
     shape, threshold = (3, 16, 16), 0.5
 
     def inspect(self, images):
         return 9 * (images.mean((1, 2, 3)) - 0.5), images.mean((2, 3))
-
-    def __call__(self, images):
-        return self.inspect(images)[0].sigmoid()
 
 
 NEEDS_JUDGE = {

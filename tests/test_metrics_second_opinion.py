@@ -3,11 +3,12 @@ import torch
 from torch import Generator, nn, tensor
 
 from ifnormal.config import DetectorConfig
+from ifnormal.detectors.detector import Detector
 from ifnormal.evaluation.second_opinion import SecondOpinion, second_config
 from ifnormal.evaluation.validity import second_detector_agrees
 
 
-class Brightness(nn.Module):
+class Brightness(nn.Module, Detector):
     """Flags bright images; two convolutions of fixed weights, at two resolutions."""
 
     shape, threshold = (1, 8, 8), 0.5
@@ -28,7 +29,7 @@ class Brightness(nn.Module):
         return self.inspect(images)[0].sigmoid()
 
 
-class NoNetwork:
+class NoNetwork(Detector):
     shape, threshold = (1, 8, 8), 0.5
 
     def __call__(self, images):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import quantize, to_float
-from ifnormal.detectors.detector import Detector, higher_is, log_odds_of, own_scores, own_threshold
+from ifnormal.detectors.detector import Detector, log_odds_of
 from ifnormal.explainers.explainer import Explainer
 
 
@@ -45,13 +45,13 @@ class Units:
 
 def units(detector: Detector) -> Units:
     """The detector's own units."""
-    return Units(own_threshold(detector), higher_is(detector))
+    return Units(detector.own_threshold, detector.higher_is)
 
 
 def scored(detector: Detector, images: Tensor) -> list[Scored]:
     """What the detector says of (N, C, H, W) uint8 images."""
     log_odds = log_odds_of(detector, images)
-    scores, own = log_odds.sigmoid().tolist(), own_scores(detector, log_odds).tolist()
+    scores, own = log_odds.sigmoid().tolist(), detector.own_units(log_odds).tolist()
     return [
         Scored(image, score, own_score, score > detector.threshold)
         for image, score, own_score in zip(images, scores, own, strict=True)

@@ -22,7 +22,7 @@ from ifnormal.common.storage import read_json, write_json
 from ifnormal.config import BackboneConfig, DetectorConfig
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.trained import TrainedDetector
-from ifnormal.detectors.identity import digest
+from ifnormal.detectors.fingerprint import digest
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.evaluation.judge.training import judge_key
 from ifnormal.jobs.made_once import (

@@ -1,49 +1,73 @@
-"""Detector: the one protocol that everything to be explained has to meet."""
+"""Detector: the base class of everything that can be explained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ifnormal.common.pixels import to_float
+from ifnormal.explanation.entries import HigherIs
 
 
-class Detector(Protocol):
-    """A frozen, differentiable anomaly detector φ: a callable with facts, not a framework.
+class Detector(ABC):
+    """A frozen, differentiable anomaly detector φ.
 
-    A detector may offer more, which the functions of this file read: `own_units`, `own_threshold`,
-    `higher_is`, `facts`, `is_black_box`, `heatmap`.
+    A subclass sets `shape` and `threshold` and defines `inspect`; all other members have defaults.
+    One that is a torch module derives from `nn.Module` first: `class Mine(nn.Module, Detector)`.
+
+    A detector has units of its own where its users know its scores on another scale than [0, 1].
+    It then defines `own_units` and `own_threshold` together, and `higher_is` where a high score in
+    these units means normal.
+
+    Attributes:
+        shape: (C, H, W) of the images it takes.
+        threshold: in [0, 1]; images with a higher score are flagged as anomalous.
+        higher_is: what a high score in the detector's own units means.
+        is_black_box: it has no gradient, so that it is explained through a surrogate.
+        facts: what is saved about the detector beside a result; JSON-compatible.
+        heatmap: (N, C, H, W) float images in [0, 1] -> (N, H, W) in any units, high where an image
+            is anomalous; None where the detector makes no heatmap.
     """
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the images it takes."""
-        ...
+    shape: tuple[int, int, int]
+    threshold: float
+    higher_is: HigherIs = "anomalous"
+    is_black_box: bool = False
+    facts: Mapping[str, Any] = MappingProxyType({})
+    heatmap: Callable[[Tensor], Tensor] | None = None
 
-    @property
-    def threshold(self) -> float:
-        """Scores above it are flagged as anomalous."""
-        ...
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Scores (N,) in [0, 1], 0 normal, of (N, C, H, W) float images in [0, 1]."""
-        ...
-
+    @abstractmethod
     def inspect(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-odds (N,) of the scores and (N, F) penultimate features.
+        """Log-odds (N,) of the scores, and penultimate features (N, F), of images in [0, 1].
 
         Log-odds, because a score close to 0 or 1 has no gradient left.
         """
-        ...
 
+    def __call__(self, images: Tensor) -> Tensor:
+        """Scores (N,) in [0, 1], 0 normal, of (N, C, H, W) float images in [0, 1]."""
+        return self.inspect(images)[0].sigmoid()
 
-def is_detector(candidate: Any) -> bool:
-    """Whether it meets the protocol: is callable, and has `inspect`, `shape` and `threshold`."""
-    named = all(hasattr(candidate, name) for name in ("inspect", "shape", "threshold"))
-    return callable(candidate) and named and not isinstance(candidate, type)
+    def own_units(self, log_odds: Tensor) -> Tensor:
+        """Log-odds of any shape as scores in the detector's own units; by default in [0, 1]."""
+        return log_odds.sigmoid()
+
+    @property
+    def own_threshold(self) -> float:
+        """The decision threshold in the detector's own units."""
+        return float(self.threshold)
+
+    def save(self, folder: Path) -> None:  # noqa: B027
+        """Write what `load_detector` reads; by default nothing, as the detector has to be given."""
+
+    def torch_module(self) -> nn.Module | None:
+        """The module whose weights are moved to a device; None where there is none."""
+        return self if isinstance(self, nn.Module) else None
 
 
 def batch_size_for(images: Tensor, gradients: bool = False) -> int:
@@ -69,11 +93,17 @@ def in_batches(
 
 
 def device_of(detector: Detector) -> torch.device:
-    """Where a detector computes."""
-    tensors: list[Tensor] = []
-    if isinstance(detector, nn.Module):
-        tensors = [*detector.parameters(), *detector.buffers()]
+    """Where a detector computes: where its first weight is, else the CPU."""
+    module = detector.torch_module()
+    tensors = [] if module is None else [*module.parameters(), *module.buffers()]
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
+def move_to(detector: Detector, device: torch.device) -> None:
+    """Move the weights of a detector to a device, if it has any."""
+    module = detector.torch_module()
+    if module is not None:
+        module.to(device)
 
 
 def log_odds_of(detector: Detector, images: Tensor) -> Tensor:
@@ -83,42 +113,3 @@ def log_odds_of(detector: Detector, images: Tensor) -> Tensor:
     """
     device = device_of(detector)
     return in_batches(lambda part: detector.inspect(part.to(device))[0], images)
-
-
-def own_scores(detector: Detector, log_odds: Tensor) -> Tensor:
-    """Log-odds of any shape in the user's own units, as the model itself would score.
-
-    A detector with `own_units` has units of its own; for any other they are the scores in [0, 1].
-    """
-    convert = getattr(detector, "own_units", torch.sigmoid)
-    scores: Tensor = convert(log_odds)
-    return scores
-
-
-def own_threshold(detector: Detector) -> float:
-    """The decision threshold in the user's own units."""
-    return float(getattr(detector, "own_threshold", detector.threshold))
-
-
-def higher_is(detector: Detector) -> Literal["anomalous", "normal"]:
-    """What a high score means in the user's own units."""
-    return "normal" if getattr(detector, "higher_is", "anomalous") == "normal" else "anomalous"
-
-
-def detector_facts(detector: Detector) -> dict[str, Any]:
-    """What is worth saving about the detector beside a result; JSON-compatible."""
-    return dict(getattr(detector, "facts", {}))
-
-
-def own_heatmap(detector: Detector) -> Callable[[Tensor], Tensor] | None:
-    """The heatmap that the detector itself makes, None where it makes none.
-
-    (N, C, H, W) float images in [0, 1] -> (N, H, W) in units of its own, high where it is hot.
-    """
-    make: Callable[[Tensor], Tensor] | None = getattr(detector, "heatmap", None)
-    return make
-
-
-def is_black_box(detector: Detector) -> bool:
-    """Whether it only returns scores: no gradient, explained through a surrogate."""
-    return bool(getattr(detector, "is_black_box", False))

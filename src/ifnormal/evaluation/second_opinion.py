@@ -83,7 +83,8 @@ def second_opinion(detector: TrainedDetector) -> SecondOpinion:
 
 
 def _convolutions(detector: Detector) -> list[nn.Module]:
-    modules = detector.modules() if isinstance(detector, nn.Module) else []
+    network = detector.torch_module()
+    modules = [] if network is None else network.modules()
     return [module for module in modules if isinstance(module, nn.Conv2d)]
 
 

@@ -13,11 +13,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.data.files.image_input import ImageInput, as_images
 from ifnormal.detectors.detector import (
     Detector,
-    detector_facts,
-    higher_is,
     log_odds_of,
-    own_scores,
-    own_threshold,
 )
 from ifnormal.explainers.heatmap import heatmap_source, heatmaps
 from ifnormal.explanation.explanation import Explanation
@@ -152,12 +148,12 @@ def explanation_of(
         calibrated_traversal_scores=along.sigmoid(),
         names=tuple(names),
         facts={**facts, **about_heat},
-        own_scores_before=own_scores(detector, before),
-        own_scores_after=own_scores(detector, after),
-        own_traversal_scores=own_scores(detector, along),
-        own_threshold=own_threshold(detector),
-        higher_is=higher_is(detector),
-        detector=detector_facts(detector),
+        own_scores_before=detector.own_units(before),
+        own_scores_after=detector.own_units(after),
+        own_traversal_scores=detector.own_units(along),
+        own_threshold=detector.own_threshold,
+        higher_is=detector.higher_is,
+        detector=dict(detector.facts),
         heatmaps=heatmaps(detector, scored.anomalies, guide) if with_heatmaps else None,
     )
 

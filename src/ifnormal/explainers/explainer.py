@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ifnormal.common.compute import channels_last, has_fast_bfloat16, make_fabric
 from ifnormal.common.errors import UserError, one_line
@@ -22,8 +22,9 @@ from ifnormal.detectors.detector import (
     Detector,
     batch_size_for,
     device_of,
-    is_detector,
+    move_to,
 )
+from ifnormal.detectors.duck_typed import checked_detector
 from ifnormal.detectors.loading import saved_detector
 from ifnormal.explainers.base import ScoredEdits, anomalies_of, explanation_of
 from ifnormal.explainers.preparation import prepare_given
@@ -58,7 +59,7 @@ class Explainer:
 
     def __init__(self, detector: Any, config: FitConfig | None = None) -> None:
         self._model = detector
-        self._detector: Detector | None = detector if is_detector(detector) else None
+        self._detector: Detector | None = checked_detector(detector)
         self._asked = config or FitConfig()
         self.config = self._asked
         self.seed, self.images_per_second = 0, 0.0
@@ -129,8 +130,7 @@ class Explainer:
             resume,
             sources=prepared.sources,
         )
-        if isinstance(self.detector, nn.Module):
-            self.detector.to(device)
+        move_to(self.detector, device)
         self.seed, self.images_per_second = seed, state.images_per_second
         self.facts = {"seed": seed, "fit": asdict(self.config), **prepared.facts}
         self.surrogate = None if state.surrogate is None else state.surrogate.cpu()
@@ -218,8 +218,7 @@ class Explainer:
         """
         folder = Path(folder)
         # The explainer last: where it is, everything is.
-        if isinstance(self.detector, nn.Module) and hasattr(self.detector, "save"):
-            self.detector.save(folder / "detector")  # type: ignore[operator]
+        self.detector.save(folder / "detector")
         facts = {
             "format": _FORMAT,
             "version": _VERSION,

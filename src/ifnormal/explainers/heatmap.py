@@ -14,8 +14,6 @@ from ifnormal.detectors.detector import (
     batch_size_for,
     device_of,
     in_batches,
-    is_black_box,
-    own_heatmap,
 )
 
 # As hot as it gets from here on, so that one pixel does not darken all others.
@@ -34,17 +32,17 @@ def heatmaps(detector: Detector, images: Tensor, guide: Detector | None = None) 
         (N, H, W) uint8 on the CPU, 255 for the hottest hundredth of each image and 0 where nothing
         counts; None of a black box without a guide, and where scores have no gradient.
     """
-    if own_heatmap(detector) is not None:
+    if detector.heatmap is not None:
         heat = own_heatmaps(detector, images)
     else:
-        source = guide if is_black_box(detector) else detector
+        source = guide if detector.is_black_box else detector
         heat = None if source is None else input_gradients(source, images)
     return None if heat is None else _scaled(heat)
 
 
 def heatmap_source(detector: Detector) -> str:
     """Of what the shown heatmaps are: "own" or "gradient"."""
-    return "gradient" if own_heatmap(detector) is None else "own"
+    return "gradient" if detector.heatmap is None else "own"
 
 
 def _scaled(heat: Tensor) -> Tensor:
@@ -78,7 +76,7 @@ def own_heatmaps(detector: Detector, images: Tensor) -> Tensor | None:
         detector: what is explained.
         images: (N, C, H, W) uint8.
     """
-    make, device = own_heatmap(detector), device_of(detector)
+    make, device = detector.heatmap, device_of(detector)
     if make is None:
         return None
     if not len(images):

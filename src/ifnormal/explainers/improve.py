@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor
 
 from ifnormal.config import RefineConfig, ThriftConfig
-from ifnormal.detectors.detector import is_black_box, own_scores
 from ifnormal.evaluation.distance import mse
 from ifnormal.evaluation.fid import fid
 from ifnormal.evaluation.validity import validity
@@ -58,7 +57,7 @@ def improve(
     anomalies, first = explanation.anomalies, explanation.counterfactuals
     edits, done, queries = first, {}, 0
     if refine_config is not None:
-        guide = explainer.surrogate if is_black_box(detector) else None
+        guide = explainer.surrogate if detector.is_black_box else None
         refined = refine(generator, detector, anomalies, edits, refine_config, guide)
         edits, done[REFINED], queries = refined.images, refined.changed, refined.queries
     if thrift_config is not None:
@@ -120,7 +119,7 @@ def _with_counterfactuals(
     if not rows.any():
         return explanation, changed
     odds, probabilities = explainer.assess(explanation.anomalies[rows], edits[rows])
-    scores, own = odds.sigmoid(), own_scores(explainer.detector, odds)
+    scores, own = odds.sigmoid(), explainer.detector.own_units(odds)
     # In another batch a score may differ by a last digit; the old edit stays if that decides.
     new = changed[rows] & (scores <= explanation.calibrated_threshold)
     changed[rows] = new

@@ -6,7 +6,6 @@ import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ifnormal.detectors.detector import detector_facts, higher_is, own_threshold
 from ifnormal.version import __version__
 
 if TYPE_CHECKING:
@@ -19,8 +18,8 @@ def model_card(explainer: Explainer, repo_id: str) -> str:
     channels, height, width = detector.shape
     known = {
         "Images": f"{height} x {width} pixels, {channels} channel{'s' if channels > 1 else ''}",
-        "Detector": detector_facts(detector).get("name", type(detector).__name__),
-        "Decision threshold": f"{own_threshold(detector):.6g}, higher is {higher_is(detector)}",
+        "Detector": detector.facts.get("name", type(detector).__name__),
+        "Decision threshold": f"{detector.own_threshold:.6g}, higher is {detector.higher_is}",
         "Concepts (ways of editing)": config.concepts,
         "Training": f"{config.steps} steps of {config.batch_size} images, seed {explainer.seed}",
         "Generator": ", ".join(f"{k} {v}" for k, v in asdict(config.generator).items()),

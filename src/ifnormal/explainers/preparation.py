@@ -15,7 +15,8 @@ from ifnormal.data.files.image_input import ImageInput, as_images, default_shape
 from ifnormal.data.synthetic import synthetic_pairs
 from ifnormal.detectors.adapted.contract import check_contract
 from ifnormal.detectors.adapted.detector import AdaptedDetector, adapt
-from ifnormal.detectors.detector import Detector, is_black_box, is_detector, log_odds_of
+from ifnormal.detectors.detector import Detector, log_odds_of
+from ifnormal.detectors.duck_typed import checked_detector
 from ifnormal.detectors.loading import load_detector
 
 _HELD_OUT, _MOST_HELD_OUT = 0.2, 2000
@@ -54,10 +55,10 @@ def as_detector(model: Any, images: ImageInput) -> Detector:
         images: decide at which size it is explained; see `default_shape`.
 
     Raises:
-        UserError: no adapter takes it.
+        UserError: no adapter takes it, or a member of the detector is wrong.
     """
-    if is_detector(model):
-        detector: Detector = model
+    detector = checked_detector(model)
+    if detector is not None:
         return detector
     shape = default_shape(images)
     from_spec = isinstance(model, str | Path)
@@ -112,7 +113,7 @@ def prepare(
     else:
         prepared = _with_outliers(detector, normal, outliers, seed)
         queries = prepared.facts.get("synthetic_outliers", {}).get("made", 0)
-    if not is_black_box(detector):
+    if not detector.is_black_box:
         return prepared
     return replace(prepared, facts={**prepared.facts, "queries_before_fit": queries})
 
@@ -135,6 +136,7 @@ def _prepare_adapted(
     count = min(max(_LEAST_NORMAL // 2, round(_HELD_OUT * len(normal))), _MOST_HELD_OUT)
     held_out = normal[order[:count]]
     facts = {"contract": check_contract(detector, held_out[:_CHECKED])}
+    detector = detector.with_checks(**facts)
     scores = detector.raw_scores(held_out, outliers)
     calibrated = detector.calibrated_by(scores, false_alarm_rate)
     if outliers is not None:
@@ -163,7 +165,7 @@ def _with_outliers(
 
 def _synthetic(detector: Detector, normal: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Synthetic outliers and the rows of the normal images that they were made of."""
-    most = _MOST_QUERIED if is_black_box(detector) else _MOST_SYNTHETIC
+    most = _MOST_QUERIED if detector.is_black_box else _MOST_SYNTHETIC
     return synthetic_pairs(normal, min(max(2 * len(normal), _LEAST_SYNTHETIC), most), seed)
 
 

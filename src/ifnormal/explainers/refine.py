@@ -27,7 +27,6 @@ from ifnormal.detectors.detector import (
     batch_size_for,
     device_of,
     in_batches,
-    is_black_box,
 )
 from ifnormal.training.networks.generator import Generator
 from ifnormal.training.objective import overshoot_loss
@@ -90,7 +89,7 @@ def refine(
         raise ValueError(
             f"anomalies {tuple(anomalies.shape)}, counterfactuals {tuple(counterfactuals.shape)}"
         )
-    if guide is None and is_black_box(detector):
+    if guide is None and detector.is_black_box:
         raise UserError(
             "The detector has no gradient to refine by; leave the refinement out, or give the "
             "surrogate that was fitted to it."

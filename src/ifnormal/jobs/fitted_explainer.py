@@ -22,10 +22,8 @@ from ifnormal.data.files.finding import find_images
 from ifnormal.data.files.image_input import Shape, default_shape
 from ifnormal.data.files.reading import BadImage, read_good_images
 from ifnormal.detectors.adapted.detector import AdaptedDetector
-from ifnormal.detectors.adapted.expected import (
-    _meet_expectations,
-)
-from ifnormal.detectors.detector import Detector, detector_facts
+from ifnormal.detectors.adapted.expected import compare_with_expected
+from ifnormal.detectors.detector import Detector
 from ifnormal.detectors.loading import load_detector
 from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
 from ifnormal.explainers.diffusion.loading import load_backbone, suited_precision
@@ -198,7 +196,8 @@ def _fit(
     if isinstance(detector, AdaptedDetector) and not detector.is_calibrated:
         if config.expect is not None:
             edited = _shape(config, normal_files, detector.model.input_shape)
-            _meet_expectations(detector, edited, config.expect, [*normal_files, *files])
+            every = [*normal_files, *files]
+            detector = compare_with_expected(detector, edited, config.expect, every)
         detector = detector.at(_shape(config, normal_files, detector.model.input_shape))
     else:
         usual = {name: getattr(ExplainConfig(), name) for name in _OF_GENERATOR}
@@ -222,7 +221,7 @@ def _fit(
     if skipped:
         explainer.facts["skipped_training_images"] = [asdict(bad) for bad in skipped]
     explainer.save(folder)
-    for note in _notes({**detector_facts(explainer.detector), **explainer.facts}):
+    for note in _notes({**explainer.detector.facts, **explainer.facts}):
         print(note)
     return explainer
 

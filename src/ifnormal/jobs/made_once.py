@@ -18,7 +18,7 @@ from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import Detector
-from ifnormal.detectors.identity import detector_identity
+from ifnormal.detectors.fingerprint import detector_fingerprint
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.evaluation.judge.training import train_judge
 from ifnormal.explainers.explainer import Explainer
@@ -87,7 +87,7 @@ def fitted(
 
     A fit that was interrupted goes on from its checkpoint, if that is of these images.
     """
-    identity = json.loads(json.dumps(detector_identity(detector), default=str))
+    identity = json.loads(json.dumps(detector_fingerprint(detector), default=str))
     path = folder / _FITTED_TO
     if path.exists() and read_json(path) != identity:
         _remove_files(folder)

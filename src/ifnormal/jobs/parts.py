@@ -22,7 +22,7 @@ from typing import Any
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import HALF_WRITTEN, read_json, write_atomic, write_json
-from ifnormal.detectors.identity import same_scores
+from ifnormal.detectors.fingerprint import same_scores
 from ifnormal.explanation.document import (
     DOCUMENT,
     FORMAT,

@@ -17,14 +17,10 @@ from ifnormal.common.provenance import versions
 from ifnormal.data.files.reading import OnBadImage, read_good_images
 from ifnormal.detectors.detector import (
     Detector,
-    detector_facts,
     device_of,
-    higher_is,
     in_batches,
-    own_scores,
-    own_threshold,
 )
-from ifnormal.detectors.identity import detector_identity, digest, probe
+from ifnormal.detectors.fingerprint import detector_fingerprint, digest, probe_scores
 from ifnormal.explainers.base import AnyExplainer
 from ifnormal.explanation.document import write_document
 from ifnormal.explanation.entries import ExplainedImage, Head, SkippedImage
@@ -202,7 +198,7 @@ def _explain_part(
         return Part([], skipped)
     device = device_of(detector)
     log_odds = in_batches(lambda batch: detector.inspect(batch.to(device))[0], read.images)
-    own, scores = own_scores(detector, log_odds), log_odds.sigmoid()
+    own, scores = detector.own_units(log_odds), log_odds.sigmoid()
     places = _places(files, rows, read.names)
     usable = torch.isfinite(own) & torch.isfinite(scores)
     skipped += _unscored(read.names, own, usable, "it", how)
@@ -242,7 +238,7 @@ def _explain_part(
 def _wanted(detector: Detector, own: Tensor, flagged: Tensor, how: Streaming) -> Tensor:
     """(N,) bool: the images to explain."""
     if how.min_score is not None:
-        far = own >= how.min_score if higher_is(detector) == "anomalous" else own <= how.min_score
+        far = own >= how.min_score if detector.higher_is == "anomalous" else own <= how.min_score
         return far
     return torch.ones_like(flagged) if how.which == "all" else flagged
 
@@ -288,11 +284,11 @@ def _head(explainer: AnyExplainer, how: Streaming) -> Head:
     return Head(
         concepts=explainer.concepts,
         shape=detector.shape,
-        own_threshold=own_threshold(detector),
+        own_threshold=detector.own_threshold,
         calibrated_threshold=detector.threshold,
-        higher_is=higher_is(detector),
+        higher_is=detector.higher_is,
         traversal_targets=torch.linspace(1, 0, how.traversal_steps).tolist(),
-        detector=detector_facts(detector),
+        detector=dict(detector.facts),
         facts={
             **explainer.facts,
             "options": _options(how),
@@ -307,8 +303,8 @@ def _job(explainer: AnyExplainer, files: Sequence[Path], how: Streaming) -> Job:
         options=_options(how),
         files=digest_files(files),
         explainer=digest(explainer.tensors()),
-        detector=detector_identity(explainer.detector),
-        probe=probe(explainer.detector),
+        detector=detector_fingerprint(explainer.detector),
+        probe=probe_scores(explainer.detector),
         facts=dict(how.facts),
     )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ifnormal.common.compute import channels_last, make_fabric
@@ -24,7 +24,7 @@ from ifnormal.common.pixels import quantize, to_float
 from ifnormal.common.progress import Progress
 from ifnormal.config import FitConfig
 from ifnormal.detectors.black_box.distillation import Distillation
-from ifnormal.detectors.detector import Detector, is_black_box
+from ifnormal.detectors.detector import Detector, move_to
 from ifnormal.training import objective
 from ifnormal.training.batch import TrainingBatch, draw_batch
 from ifnormal.training.images import TrainingImages
@@ -77,11 +77,10 @@ def fit(
     if folder is not None and not resume and fabric.is_global_zero:
         TrainingState.forget(folder)
     distillation, seen = None, detector
-    if is_black_box(detector):
+    if detector.is_black_box:
         distillation = _distil(detector, normal, outliers, config, seed, fabric, checkpoint)
         detector, seen = distillation.surrogate, distillation.surrogate.as_distilled()
-    if isinstance(detector, nn.Module):
-        detector.to(fabric.device)
+    move_to(detector, fabric.device)
     images = TrainingImages.prepare(seen, normal, outliers, config.concepts, fabric.device, sources)
     state = TrainingState.create(detector, images, config, seed, fabric)
     state.distillation, state.material = distillation, material

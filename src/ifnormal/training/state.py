@@ -19,8 +19,8 @@ from ifnormal.config import FitConfig
 from ifnormal.detectors.black_box.distillation import Distillation
 from ifnormal.detectors.black_box.queries import forget_answers
 from ifnormal.detectors.black_box.surrogate import Surrogate
-from ifnormal.detectors.detector import Detector, is_black_box
-from ifnormal.detectors.identity import detector_identity, digest, probe, same_scores
+from ifnormal.detectors.detector import Detector
+from ifnormal.detectors.fingerprint import detector_fingerprint, digest, probe_scores, same_scores
 from ifnormal.training.images import TrainingImages
 from ifnormal.training.modes import NormalModes
 from ifnormal.training.networks.concept_classifier import (
@@ -280,8 +280,8 @@ def fit_material(detector: Detector, normal: Tensor, outliers: Tensor) -> dict[s
     return {
         "normal images": digest({"images": normal}),
         "outliers": digest({"images": outliers}),
-        "detector": detector_identity(detector),
-        "scores": None if is_black_box(detector) else probe(detector),
+        "detector": detector_fingerprint(detector),
+        "scores": None if detector.is_black_box else probe_scores(detector),
     }
 
 

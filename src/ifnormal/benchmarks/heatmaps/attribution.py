@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ifnormal.benchmarks.heatmaps.heatmap import HeatFunction, Heatmap
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
-from ifnormal.detectors.detector import Detector, device_of, is_black_box
+from ifnormal.detectors.detector import Detector, device_of
 from ifnormal.explainers.heatmap import blurred
 
 _AT_ONCE = 32
@@ -72,7 +72,8 @@ def _last_convolution(detector: Detector) -> nn.Module:
 
 
 def _convolutions(detector: Detector) -> list[nn.Module]:
-    modules = detector.modules() if isinstance(detector, nn.Module) else ()
+    network = detector.torch_module()
+    modules = [] if network is None else network.modules()
     return [m for m in modules if isinstance(m, nn.Conv2d) and max(m.kernel_size) > 1]
 
 
@@ -87,7 +88,7 @@ def _captum() -> ModuleType:
 
 
 def _has_gradient(detector: Detector) -> bool:
-    return not is_black_box(detector)
+    return not detector.is_black_box
 
 
 GRAD_CAM = Heatmap(

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ifnormal.benchmarks.heatmaps.heatmap import Heatmap
 from ifnormal.common.errors import UserError
-from ifnormal.detectors.detector import Detector, is_black_box
+from ifnormal.detectors.detector import Detector
 from ifnormal.explainers.heatmap import input_gradients
 
 
@@ -22,5 +22,5 @@ GRADIENT = Heatmap(
     title="input gradient",
     source="Simonyan et al. 2014, arXiv 1312.6034",
     prepare=lambda normal, seed: _heat,
-    applies=lambda detector: not is_black_box(detector),
+    applies=lambda detector: not detector.is_black_box,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ifnormal.benchmarks.heatmaps.heatmap import Heatmap
-from ifnormal.detectors.detector import Detector, own_heatmap
+from ifnormal.detectors.detector import Detector
 from ifnormal.explainers.heatmap import own_heatmaps
 
 
@@ -21,5 +21,5 @@ OWN = Heatmap(
     title="the detector's own",
     source="Liznerski et al., ICLR 2021, arXiv 2007.01760",
     prepare=lambda normal, seed: _heat,
-    applies=lambda detector: own_heatmap(detector) is not None,
+    applies=lambda detector: detector.heatmap is not None,
 )

@@ -20,6 +20,7 @@ from ifnormal.benchmarks.planted.material import TEST_ANOMALIES, Planted, traffi
 from ifnormal.common.pixels import to_float
 from ifnormal.data.sampling import generator
 from ifnormal.data.setups.setup import AnomalySetup
+from ifnormal.detectors.detector import Detector
 
 Kind = Literal["patch", "red"]
 Shape = tuple[int, int, int]
@@ -33,8 +34,8 @@ PATCH = (slice(4, 12), slice(4, 12))
 
 
 @dataclass(frozen=True)
-class AnalyticDetector:
-    """Log-odds gain · (value(x) − level); meets the `Detector` protocol.
+class AnalyticDetector(Detector):
+    """Log-odds gain · (value(x) − level).
 
     Attributes:
         value: (N, C, H, W) in [0, 1] -> (N,), more is more anomalous.
@@ -59,10 +60,6 @@ class AnalyticDetector:
         floats = images.float()
         features = F.adaptive_avg_pool2d(floats, 4).flatten(1)
         return self.gain * (self.value(floats) - self.level), features
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Scores (N,) in [0, 1]."""
-        return self.inspect(images)[0].sigmoid()
 
 
 def darkness(images: Tensor) -> Tensor:

@@ -26,7 +26,6 @@ from ifnormal.benchmarks.planted.watermark import unmarked_signs, watermarked_si
 from ifnormal.benchmarks.shared import shared_detector, shared_judge
 from ifnormal.benchmarks.usable_heatmaps import usable_heatmaps
 from ifnormal.data.setups.captions import anomaly_names
-from ifnormal.detectors.detector import own_scores
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.jobs.made_once import fitted
@@ -96,7 +95,7 @@ def planted_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, 
 def _with_edits(explanation: Explanation, explainer: Explainer, edits: Tensor) -> Explanation:
     """The same anomalies with other counterfactuals, and without traversals."""
     odds, probabilities = explainer.assess(explanation.anomalies, edits)
-    own = own_scores(explainer.detector, odds).flatten()
+    own = explainer.detector.own_units(odds).flatten()
     scored = own, odds.sigmoid().flatten(), probabilities.flatten(0, 1)
     along = ("traversals", "own_traversal_scores", "calibrated_traversal_scores")
     alone = replace(explanation, **{name: getattr(explanation, name)[:0] for name in along})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,30 +12,22 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.detectors.adapted.adapters.output import first_line
 from ifnormal.detectors.adapted.detector import AdaptedDetector
-from ifnormal.detectors.adapted.expected import check_expected
 
 # Scores may differ by this share of their spread over the images, and by float32's own noise.
 _OF_SPREAD, _OF_SIZE = 0.01, 1e-4
 _ALONE, _ENOUGH = 8, 4
 
 
-def check_contract(
-    detector: AdaptedDetector,
-    images: Tensor,
-    expected: Mapping[str, float] | None = None,
-    names: Sequence[str] | None = None,
-) -> dict[str, Any]:
-    """Check what everything else relies on; the numbers are kept in the detector's facts.
+def check_contract(detector: AdaptedDetector, images: Tensor) -> dict[str, Any]:
+    """Check what everything else relies on.
 
     N images in, N finite scores out; not the same score for all; the same score alone and in a
-    batch; the same twice; the same as another engine's and as the user's own, where there are such;
-    a gradient that is finite and not zero, unless it is a black box.
+    batch; the same twice; the same as another engine's, where there is one; a gradient that is
+    finite and not zero, unless it is a black box.
 
     Args:
         detector: calibrated or not.
         images: (N, C, H, W) uint8, real ones.
-        expected: the user's own scores by name; see `read_expected`.
-        names: the images' names; needed with `expected`.
 
     Returns:
         JSON facts: sizes of the differences found, share of images without a gradient, `notes`.
@@ -67,10 +58,7 @@ def check_contract(
             f"The {detector.model.ending.described} at the end of the model is left out while "
             "explaining, so that the gradient survives; scores are shown with it."
         )
-    if expected is not None:
-        facts["expected"] = check_expected(scores, list(names or ()), expected, name)
     facts["notes"] = notes
-    detector.checks["contract"] = facts
     return facts
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from ifnormal.common.errors import UserError
+from ifnormal.common.storage import write_json
 from ifnormal.config import Preprocessing
 from ifnormal.detectors.adapted.adapters import AdapterOptions, Features, adapter_of, named
 from ifnormal.detectors.adapted.adapters.features import described
+from ifnormal.detectors.adapted.image_shape import fit_together
 from ifnormal.detectors.adapted.preprocessing import output_size, preprocess
 from ifnormal.detectors.adapted.score_map import (
     ScoreMap,
@@ -20,9 +23,12 @@ from ifnormal.detectors.adapted.score_map import (
     look_like_probabilities,
     to_score,
 )
-from ifnormal.detectors.adapted.score_model import HigherIs, ScoreModel
+from ifnormal.detectors.adapted.score_model import ScoreModel
 from ifnormal.detectors.builtin.calibration import threshold_at
-from ifnormal.detectors.detector import device_of, in_batches
+from ifnormal.detectors.detector import Detector, device_of, in_batches
+from ifnormal.explanation.entries import HigherIs
+
+FORMAT, VERSION = "ifnormal.adapted-detector", 1
 
 # How many numbers go through a model at once where no gradient is asked for.
 _NUMBERS = 2**22
@@ -44,24 +50,29 @@ class RawScores:
     outliers: Tensor | None = None
 
 
-class AdaptedDetector(nn.Module):
-    """A user's model, its preprocessing and its calibration; meets the `Detector` protocol.
+class AdaptedDetector(nn.Module, Detector):
+    """A user's model with its preprocessing and its calibration, as a detector.
+
+    It is a value: its attributes do not change, and `replace` makes another that shares the model.
 
     The model computes in its own precision: autocast is switched off around it. It is given the
     images on its own device, where its weights are, or on the CPU if it shows none; what it returns
     is moved to where the images were.
 
-    Attributes:
-        model: the user's model, frozen.
+    Args:
+        model: the user's model; its weights are frozen.
         shape: (C, H, W) of the images it takes, float in [0, 1].
         preprocessing: what becomes of them before the model sees them.
-        score_map: the model's own scores to log-odds.
-        threshold: scores above it are flagged as anomalous.
-        own_threshold: the same in the model's own units.
+        score_map: the model's own scores to log-odds; None where it is not calibrated yet.
+        own_threshold: the decision threshold in the model's own units; None where it is not known.
+        has_own_threshold: the user or the model chose the threshold, so that calibration keeps it;
+            by default wherever it is known.
+        higher_is: what a high score of the model means; by default what the model says.
+        checks: numbers of the checks that it has passed, by name; JSON-compatible.
+
+    Attributes:
+        threshold: in [0, 1]; images with a higher score are flagged as anomalous.
         is_calibrated: the score map was fitted to images, see `calibrated`.
-        is_black_box: there is no gradient.
-        higher_is: what a high score of the model's own means.
-        facts: what is known about it; JSON-compatible.
     """
 
     def __init__(
@@ -71,48 +82,66 @@ class AdaptedDetector(nn.Module):
         preprocessing: Preprocessing | None = None,
         score_map: ScoreMap | None = None,
         own_threshold: float | None = None,
+        *,
+        has_own_threshold: bool | None = None,
+        higher_is: HigherIs | None = None,
+        checks: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        self._arguments = {
+            "model": model,
+            "shape": shape,
+            "preprocessing": preprocessing,
+            "score_map": score_map,
+            "own_threshold": own_threshold,
+            "has_own_threshold": has_own_threshold,
+            "higher_is": higher_is,
+            "checks": checks,
+        }
         self.model, self.shape = model, shape
         self.preprocessing = preprocessing or Preprocessing()
-        self.is_calibrated = score_map is not None
-        self.score_map = score_map or ScoreMap(higher_is=model.higher_is)
-        # Whether someone chose the threshold: the user, or the model itself.
-        self.has_own_threshold = own_threshold is not None
-        self.threshold, self.own_threshold = 0.5, float(self.own_units(torch.zeros(())))
-        if own_threshold is not None:
-            self.own_threshold = own_threshold
+        self.is_calibrated, self.is_black_box = score_map is not None, model.black_box
+        self.score_map = score_map or ScoreMap(higher_is=higher_is or model.higher_is)
+        self.higher_is = self.score_map.higher_is
+        is_known = own_threshold is not None
+        self.has_own_threshold = is_known if has_own_threshold is None else has_own_threshold
+        if own_threshold is None:
+            self.threshold = 0.5
+            self._own_threshold = float(self.own_units(torch.zeros(())))
+        else:
             raw = torch.tensor(model.ending.inverse(own_threshold), dtype=torch.float64)
-            self.threshold = to_score(self.score_map(raw))
-        self.checks: dict[str, Any] = {}
-        if model.file is not None and "sha256" not in model.facts:
-            from ifnormal.detectors.adapted.saving import hash_of
-
-            model.facts["sha256"] = hash_of(model.file, model.more_files)
-        self.freeze()
-
-    @property
-    def is_black_box(self) -> bool:
-        """Whether the model only returns scores, without a gradient."""
-        return self.model.black_box
-
-    @property
-    def higher_is(self) -> HigherIs:
-        """What a high score of the model's own means."""
-        return self.score_map.higher_is
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What is known about the detector, JSON-compatible."""
-        return {
-            "name": self.model.name,
-            "spec": self.model.spec,
-            "black_box": self.is_black_box,
+            self.threshold, self._own_threshold = to_score(self.score_map(raw)), own_threshold
+        self.checks = dict(checks or {})
+        self.facts = {
+            "name": model.name,
+            "spec": model.spec,
+            "black_box": model.black_box,
             "preprocessing": asdict(self.preprocessing),
             "score_map": asdict(self.score_map),
-            **self.model.facts,
+            **model.facts,
+            **({} if model.sha256 is None else {"sha256": model.sha256}),
             **self.checks,
         }
+        self.freeze()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        is_set = name in self.__dict__ or name in self.__dict__.get("_modules", ())
+        if is_set and name != "training" and not name.startswith("_"):
+            raise AttributeError(f"An adapted detector does not change; use replace({name}=...).")
+        super().__setattr__(name, value)
+
+    def replace(self, **changes: Any) -> AdaptedDetector:
+        """Another detector of the same model, with some of the arguments changed."""
+        return AdaptedDetector(**{**self._arguments, **changes})
+
+    def with_checks(self, **checks: Any) -> AdaptedDetector:
+        """The same detector with the numbers of further checks among its facts."""
+        return self.replace(checks={**self.checks, **checks})
+
+    @property
+    def own_threshold(self) -> float:
+        """The decision threshold in the model's own units."""
+        return self._own_threshold
 
     def own(self, images: Tensor) -> Tensor:
         """Scores (N,) in the model's own units of (N, C, H, W) images in [0, 1]."""
@@ -136,10 +165,30 @@ class AdaptedDetector(nn.Module):
         return self.eval().requires_grad_(False)
 
     def save(self, folder: Path) -> None:
-        """Write `detector.json`, see `ifnormal.detectors.saving`; the model stays where it is."""
-        from ifnormal.detectors.adapted.saving import save_adapted
+        """Write `detector.json`: the SPEC, the hash of the model's file, and the calibration.
 
-        save_adapted(self, folder)
+        The model itself stays where it is.
+        """
+        file = self.model.file
+        facts = {
+            "format": FORMAT,
+            "version": VERSION,
+            "adapter": self.model.name,
+            "spec": self.model.spec,
+            "file": None if file is None else file.resolve().as_posix(),
+            "more_files": self.model.more_files,
+            "sha256": self.model.sha256,
+            "black_box": self.is_black_box,
+            "features": self.model.features,
+            "higher_is": self.higher_is,
+            "shape": self.shape,
+            "preprocessing": asdict(self.preprocessing),
+            "score_map": asdict(self.score_map) if self.is_calibrated else None,
+            "own_threshold": self.own_threshold,
+            "has_own_threshold": self.has_own_threshold,
+            "checks": self.checks,
+        }
+        write_json(folder / "detector.json", facts)
 
     def calibrated(
         self,
@@ -188,19 +237,16 @@ class AdaptedDetector(nn.Module):
             rate = _FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate
             at = threshold_at(map_(scores.normal.double()), rate)
             own_threshold = float(self.model.ending(map_.inverse(torch.tensor(at).double())))
-        detector = AdaptedDetector(self.model, self.shape, self.preprocessing, map_, own_threshold)
-        detector.has_own_threshold = self.has_own_threshold and false_alarm_rate is None
-        detector.checks = dict(self.checks)
-        return detector
+        return self.replace(
+            score_map=map_,
+            own_threshold=own_threshold,
+            has_own_threshold=self.has_own_threshold and false_alarm_rate is None,
+        )
 
     def at(self, shape: tuple[int, int, int]) -> AdaptedDetector:
         """The same detector for images of another (C, H, W)."""
-        shape, steps = _fit_together(self.model, shape, self.preprocessing)
-        own_threshold = self.own_threshold if self.has_own_threshold else None
-        map_ = self.score_map if self.is_calibrated else None
-        detector = AdaptedDetector(self.model, shape, steps, map_, own_threshold)
-        detector.checks = dict(self.checks)
-        return detector
+        shape, preprocessing = fit_together(self.model, shape, self.preprocessing)
+        return self.replace(shape=shape, preprocessing=preprocessing)
 
     def raw(self, images: Tensor) -> Tensor:
         """Scores (N,) before the model's ending, on the CPU, of (N, C, H, W) uint8 images.
@@ -270,38 +316,11 @@ def adapt(
     if not isinstance(model, ScoreModel):
         model = adapter_of(model).wrap(model, AdapterOptions(True, black_box, features))
         model.features = named(features)
-    if higher_is is not None:
-        model.higher_is = higher_is
     threshold = model.threshold if threshold_own is None else threshold_own
-    shape, preprocessing = _fit_together(model, shape, preprocessing or Preprocessing())
-    return AdaptedDetector(model, shape, preprocessing, own_threshold=threshold)
-
-
-def _fit_together(
-    model: ScoreModel, shape: tuple[int, int, int] | None, steps: Preprocessing
-) -> tuple[tuple[int, int, int], Preprocessing]:
-    """The images' shape and the preprocessing, each filled in from the model where not given."""
-    channels, height, width = model.input_shape
-    if shape is None:
-        sides = (height, width) if height and width else steps.crop or steps.size
-        if sides is None:
-            raise UserError(
-                f"The {model.name} takes images of any size; say at which (C, H, W) they are to be "
-                "edited: shape=(3, 64, 64)."
-            )
-        # The generator edits images whose sides are multiples of 4.
-        rounded = [max(4, round(side / 4) * 4) for side in sides]
-        shape = (channels or steps.channels or 3, rounded[0], rounded[1])
-    if steps.channels is None and channels is not None and channels != shape[0]:
-        steps = replace(steps, channels=1 if channels == 1 else 3)
-    if height and width and output_size(shape, steps)[1:] != (height, width):
-        if steps.crop is not None or steps.size is not None:
-            raise UserError(
-                f"The {model.name} takes {height}x{width} images, the preprocessing makes "
-                f"{'x'.join(map(str, output_size(shape, steps)[1:]))} ones; correct size or crop."
-            )
-        steps = replace(steps, size=(height, width))
-    return shape, steps
+    shape, preprocessing = fit_together(model, shape, preprocessing or Preprocessing())
+    return AdaptedDetector(
+        model, shape, preprocessing, own_threshold=threshold, higher_is=higher_is
+    )
 
 
 def _strange(normal: Tensor) -> Tensor:
@@ -311,6 +330,3 @@ def _strange(normal: Tensor) -> Tensor:
     noise = torch.randint(0, 256, some.shape, generator=generator, dtype=torch.uint8)
     plain = torch.stack([torch.zeros_like(some[0]), torch.full_like(some[0], 255)])
     return torch.cat([noise, 255 - some, plain])
-
-
-__all__ = ["AdaptedDetector", "RawScores", "ScoreModel", "adapt"]

@@ -19,6 +19,7 @@ from ifnormal.data.files.reading import read_good_images
 from ifnormal.detectors.adapted.detector import AdaptedDetector
 
 _OF_SPREAD, _OF_SIZE = 0.05, 1e-3
+_COMPARED = 64  # images in full size, at most
 _CAUSES = (
     "the usual causes are another interpolation on resizing, another mean and std, RGB against "
     "BGR, a value range of 0..255 against 0..1, or images edited smaller than the model takes them"
@@ -130,6 +131,52 @@ def check_expected(
     }
 
 
+def compare_with_expected(
+    detector: AdaptedDetector, edited: Shape, scores: Path, files: Sequence[Path]
+) -> AdaptedDetector:
+    """Compare the detector's scores of whole images with those that the user's own program gives.
+
+    Images are explained at the size at which they are edited, so how far the scores at that size
+    are from those of the whole images is noted as well.
+
+    Args:
+        detector: not calibrated yet; compared at the size of each image.
+        edited: (C, H, W) of the images that are edited.
+        scores: CSV file of expected scores; see `read_expected`.
+        files: images, of which up to 64 are compared.
+
+    Returns:
+        The same detector with what was found among its `checks`, as "expected".
+
+    Raises:
+        UserError: there are no scores of these files, or they differ; says by how much.
+    """
+    expected = read_expected(scores)
+    names = [file.as_posix() for file in files]
+    matched = list(match_expected(expected, names))[:_COMPARED]
+    nothing = torch.zeros(0, dtype=torch.float64)
+    whole, small, known = [nothing], [nothing], []
+    for place in matched:
+        natural = (detector.shape[0], *natural_shape([files[place]])[1:])
+        read = read_good_images([files[place]], natural), read_good_images([files[place]], edited)
+        if all(map(len, read)):
+            for own, images in zip((whole, small), read, strict=True):
+                at = detector.at((images.images.shape[1], *images.images.shape[2:]))
+                own.append(at.own(to_float(images.images)).detach().double())
+            known.append(names[place])
+    found = known or [names[place] for place in matched] or names[:1]
+    facts = check_expected(torch.cat(whole), found, expected, detector.model.spec)
+    difference = (torch.cat(small) - torch.cat(whole)).abs()
+    return detector.with_checks(
+        expected={
+            **facts,
+            "edited_at": list(edited[1:]),
+            "largest_there": float(difference.max()),
+            "mean_there": float(difference.mean()),
+        }
+    )
+
+
 def _is_end(path: str, name: tuple[str, ...]) -> bool:
     """Whether one of the two paths ends as the other, part by part."""
     parts = PurePosixPath(path).parts
@@ -150,41 +197,3 @@ def _correlation(first: Tensor, second: Tensor) -> float:
     first, second = first - first.mean(), second - second.mean()
     size = float(first.norm() * second.norm())
     return float(first @ second) / size if size > 0 else 0.0
-
-
-_COMPARED = 64  # images in full size, against the user's own scores
-
-
-def _meet_expectations(
-    detector: AdaptedDetector, edited: Shape, expect: Path, files: list[Path]
-) -> None:
-    """Compare the detector's scores of whole images with the user's own.
-
-    How far they are from that at the size at which images are `edited` is noted as well: what is
-    explained is what the detector sees there.
-
-    Raises:
-        UserError: there are no scores of these files, or they differ; says by how much.
-    """
-    expected = read_expected(expect)
-    names = [file.as_posix() for file in files]
-    places = list(match_expected(expected, names))[:_COMPARED]
-    nothing = torch.zeros(0, dtype=torch.float64)
-    whole, small, known = [nothing], [nothing], []
-    for place in places:
-        natural = (detector.shape[0], *natural_shape([files[place]])[1:])
-        read = read_good_images([files[place]], natural), read_good_images([files[place]], edited)
-        if all(map(len, read)):
-            for scores, images in zip((whole, small), read, strict=True):
-                at = detector.at((images.images.shape[1], *images.images.shape[2:]))
-                scores.append(at.own(to_float(images.images)).detach().double())
-            known.append(names[place])
-    found = known or [names[place] for place in places] or names[:1]
-    facts = check_expected(torch.cat(whole), found, expected, detector.model.spec)
-    apart = (torch.cat(small) - torch.cat(whole)).abs()
-    detector.checks["expected"] = {
-        **facts,
-        "edited_at": list(edited[1:]),
-        "largest_there": float(apart.max()),
-        "mean_there": float(apart.mean()),
-    }

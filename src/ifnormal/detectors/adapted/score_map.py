@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ifnormal.detectors.adapted.score_model import HigherIs
+from ifnormal.explanation.entries import HigherIs
 
 # Log-odds up to about here stay nearly linear in the score; beyond, they grow with its logarithm.
 _BEND = 3.0

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-HigherIs = Literal["anomalous", "normal"]
+from ifnormal.detectors.fingerprint import file_digest
+from ifnormal.explanation.entries import HigherIs
+
 InputShape = tuple[int | None, int | None, int | None]
 Scoring = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
@@ -65,6 +68,11 @@ class ScoreModel(nn.Module):
         self.features: str | None = None  # how the user named them, to be found again
         if module is not None:
             module.eval()
+
+    @cached_property
+    def sha256(self) -> str | None:
+        """The hash of its files when it was first asked for; None where it has none."""
+        return None if self.file is None else file_digest(self.file, self.more_files)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scores (N,), before the ending, and features (N, F) or None, as precise as the model."""

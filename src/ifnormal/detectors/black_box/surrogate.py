@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ifnormal.detectors.builtin.backbone import Backbone
+from ifnormal.detectors.detector import Detector
 
 
-class Surrogate(nn.Module):
-    """Imitates a black box; meets the `Detector` protocol.
+class Surrogate(nn.Module, Detector):
+    """A differentiable detector that imitates a black box.
 
     Two copies of one network: `scorer` goes on learning while a generator is fitted, `reader` stays
     as it was after the first distillation. Features come from the reader, so that whatever was

@@ -16,10 +16,11 @@ from ifnormal.detectors.builtin.fully_convolutional import FullyConvolutional
 from ifnormal.detectors.builtin.networks import network_of
 from ifnormal.detectors.builtin.objective import DetectorObjective
 from ifnormal.detectors.builtin.residual import ResidualBackbone
+from ifnormal.detectors.detector import Detector
 
 
-class TrainedDetector(nn.Module):
-    """A built-in detector; meets the `Detector` protocol.
+class TrainedDetector(nn.Module, Detector):
+    """A built-in detector.
 
     Attributes:
         shape: (C, H, W) of the images it takes, float in [0, 1].
@@ -45,7 +46,7 @@ class TrainedDetector(nn.Module):
         return self.calibration(raw), features.float()
 
     @property
-    def heatmap(self) -> Callable[[Tensor], Tensor] | None:
+    def heatmap(self) -> Callable[[Tensor], Tensor] | None:  # type: ignore[override]
         """The detector's own heatmap, None where its objective has none.
 
         (N, C, H, W) images in [0, 1] -> (N, H, W) float32, at least 0: the map whose mean is the

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ifnormal.common.errors import UserError, one_line
 from ifnormal.common.pixels import quantize, to_float
@@ -24,10 +24,10 @@ from ifnormal.data.files.image_input import ImageInput
 from ifnormal.detectors.detector import (
     Detector,
     device_of,
-    is_black_box,
-    is_detector,
     log_odds_of,
+    move_to,
 )
+from ifnormal.detectors.duck_typed import checked_detector
 from ifnormal.detectors.loading import saved_detector
 from ifnormal.explainers.base import ScoredEdits, anomalies_of, explanation_of
 from ifnormal.explainers.diffusion.canvas import Canvas
@@ -87,7 +87,7 @@ class LatentExplainer:
         source: str | None = None,
     ) -> None:
         self._model = detector
-        self._detector: Detector | None = detector if is_detector(detector) else None
+        self._detector: Detector | None = checked_detector(detector)
         self.backbone, self.config = backbone, config or InversionConfig()
         self.method = _METHODS[type(self.config)]
         self._given = list(prompts)
@@ -145,8 +145,7 @@ class LatentExplainer:
         prepared = prepare_given(self._model, normal, outliers, seed, false_alarm_rate)
         self._detector, self.seed = prepared.detector, seed
         self._settled()
-        if isinstance(self._detector, nn.Module):
-            self._detector.to(self.backbone.device)
+        move_to(self._detector, self.backbone.device)
         if isinstance(self.config, LatentConfig):
             _require_gradient(self._detector, "train the latent generator")
             self._generator = fit_latent_generator(
@@ -186,8 +185,7 @@ class LatentExplainer:
                 "An explainer is saved with the name of its backbone; save the backbone and load "
                 "it from its folder first."
             )
-        if hasattr(self.detector, "save"):
-            self.detector.save(folder / "detector")
+        self.detector.save(folder / "detector")
         facts = {
             "format": FORMAT,
             "version": _VERSION,
@@ -372,7 +370,7 @@ class LatentExplainer:
 
 
 def _require_gradient(detector: Detector, what: str) -> None:
-    if is_black_box(detector):
+    if detector.is_black_box:
         raise UserError(
             f"To {what} takes a detector with a gradient; use --generator inversion or diffedit "
             "without detector guidance."

@@ -22,7 +22,7 @@ from ifnormal.common.compute import channels_last, make_fabric
 from ifnormal.common.pixels import to_float
 from ifnormal.config.diffusion import LatentConfig
 from ifnormal.detectors.detector import Detector, device_of
-from ifnormal.detectors.identity import digest
+from ifnormal.detectors.fingerprint import digest
 from ifnormal.explainers.diffusion.canvas import Canvas
 from ifnormal.explainers.diffusion.diffedit import diffedit
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone

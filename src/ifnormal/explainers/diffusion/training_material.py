@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ifnormal.data.files.image_input import as_images
 from ifnormal.data.setups.setup import AnomalySetup
-from ifnormal.detectors.identity import digest
+from ifnormal.detectors.fingerprint import digest
 
 UNKNOWN = "something else"
 

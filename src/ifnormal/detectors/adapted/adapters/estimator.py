@@ -12,7 +12,8 @@ from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions, no_spec
 from ifnormal.detectors.adapted.adapters.features import pooled
 from ifnormal.detectors.adapted.adapters.output import first_line, scores_of
-from ifnormal.detectors.adapted.score_model import HigherIs, ScoreModel
+from ifnormal.detectors.adapted.score_model import ScoreModel
+from ifnormal.explanation.entries import HigherIs
 
 _NAME = "estimator"
 _METHODS = ("decision_function", "score_samples")

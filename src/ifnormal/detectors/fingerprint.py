@@ -1,24 +1,19 @@
-"""Identity: digests that tell one set of images, weights or detectors from another."""
+"""Fingerprints that tell one set of images, weights, files or detectors from another."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import quantize
-from ifnormal.detectors.detector import (
-    Detector,
-    detector_facts,
-    higher_is,
-    log_odds_of,
-    own_scores,
-    own_threshold,
-)
+from ifnormal.detectors.detector import Detector, log_odds_of
 
 # Other machines differ in the last digits of a score, other detectors in more: in a share of the
 # scores' spread, and of their size, which bounds what float32 can tell.
@@ -38,31 +33,48 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return whole.hexdigest()
 
 
-def detector_identity(detector: Detector) -> dict[str, Any]:
+def file_digest(path: Path, more_files: Sequence[str] = ()) -> str:
+    """sha256 of a file and of others beside it, read in pieces.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    whole = hashlib.sha256()
+    for part in (path, *(path.parent / name for name in more_files)):
+        try:
+            with part.open("rb") as file:
+                while piece := file.read(2**20):
+                    whole.update(piece)
+        except FileNotFoundError:
+            raise UserError(f"{part} is gone, which belongs to {path}; put it back.") from None
+    return whole.hexdigest()
+
+
+def detector_fingerprint(detector: Detector) -> dict[str, Any]:
     """What tells a detector from another, as far as it can be told; JSON-compatible."""
-    facts = detector_facts(detector)
+    module = detector.torch_module()
     return {
-        **{name: facts[name] for name in _NAMES if name in facts},
+        **{name: detector.facts[name] for name in _NAMES if name in detector.facts},
         "shape": list(detector.shape),
-        "threshold": own_threshold(detector),
+        "threshold": detector.own_threshold,
         "calibrated_threshold": float(detector.threshold),
-        "higher_is": higher_is(detector),
-        "weights": digest(detector.state_dict()) if isinstance(detector, nn.Module) else None,
+        "higher_is": detector.higher_is,
+        "weights": None if module is None else digest(module.state_dict()),
     }
 
 
-def probe(detector: Detector) -> list[float]:
-    """Own scores of a few fixed pictures: a detector without weights is known by what it does."""
+def probe_scores(detector: Detector) -> list[float]:
+    """Own scores of a few fixed pictures, which also tell detectors without weights apart."""
     random = torch.Generator().manual_seed(0)
     colours = torch.rand(_PICTURES, detector.shape[0], 1, 1, generator=random)
     noise = torch.rand(_PICTURES, *detector.shape, generator=random)
     pictures = quantize(0.6 * colours + 0.4 * noise)
-    scores = own_scores(detector, log_odds_of(detector, pictures))
+    scores = detector.own_units(log_odds_of(detector, pictures))
     return scores.nan_to_num(0.0, _INFINITE, -_INFINITE).tolist()
 
 
 def same_scores(before: Any, after: Sequence[float]) -> bool:
-    """Whether two lists of scores are the same but for what other machines make of them."""
+    """Whether two lists of scores differ by no more than one detector's on two machines."""
     if not isinstance(before, list) or len(before) != len(after):
         return False
     if not all(isinstance(score, float | int) for score in before):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ifnormal.detectors.identity import same_scores
+from ifnormal.detectors.fingerprint import same_scores
 
 SCORES = [0.0, 1.0, 2.0, 0.5]
 
