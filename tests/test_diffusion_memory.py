@@ -15,14 +15,7 @@ from ifnormal.config.diffusion import DiffEditConfig, InversionConfig, LatentCon
 from ifnormal.explainers.diffusion.cost import cost_of, work_of
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
 from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
-from ifnormal.explainers.diffusion.memory import (
-    decoder_bytes,
-    encoder_bytes,
-    gradient_bytes,
-    peak_bytes,
-    unet_bytes,
-    weight_bytes,
-)
+from ifnormal.explainers.diffusion.memory import MemoryEstimate, peak_bytes, weight_bytes
 from ifnormal.explainers.diffusion.memory_plan import ROUND, Room, Work, make_do, place
 from ifnormal.explainers.diffusion.noise_schedule import NoiseSchedule
 from tiny_backbones import SIDE, tiny_backbone
@@ -82,30 +75,31 @@ class TestEstimate:
     @torch.no_grad()
     def test_is_what_the_real_work_takes(self) -> None:
         real, latents = backbone(), torch.randn(CELLS)
+        estimate = MemoryEstimate(real)
         words = real.embed(["a sign"])
-        for estimate, work in (
-            (unet_bytes, lambda: real.predict(latents, 1, words)),
-            (encoder_bytes, lambda: real.encode(torch.rand(1, 3, SIDE, SIDE))),
-            (decoder_bytes, lambda: real.decode(latents)),
+        for estimated, work in (
+            (estimate.unet_bytes, lambda: real.predict(latents, 1, words)),
+            (estimate.encoder_bytes, lambda: real.encode(torch.rand(1, 3, SIDE, SIDE))),
+            (estimate.decoder_bytes, lambda: real.decode(latents)),
         ):
             taken = peak_bytes(work)
-            assert taken == pytest.approx(estimate(real), rel=0.15)
+            assert taken == pytest.approx(estimated(), rel=0.15)
         given = latents.clone().requires_grad_()
         with torch.enable_grad():
             taken = peak_bytes(lambda: real.decode(given).sum().backward())
-        assert taken == pytest.approx(gradient_bytes(real), rel=0.15)
+        assert taken == pytest.approx(estimate.gradient_bytes(), rel=0.15)
 
     @torch.no_grad()
     def test_grows_with_the_latent_images(self) -> None:
         real = backbone()
         latents, words = torch.randn(CELLS).repeat(6, 1, 1, 1), real.embed(["a sign"] * 6)
         taken = peak_bytes(lambda: real.predict(latents, 1, words))
-        assert taken == pytest.approx(6 * unet_bytes(real), rel=0.1)
+        assert taken == pytest.approx(6 * MemoryEstimate(real).unet_bytes(), rel=0.1)
 
     def test_changes_nothing(self) -> None:
         real, before = backbone(), torch.random.get_rng_state()
         calls = real.calls
-        gradient_bytes(real)
+        MemoryEstimate(real).gradient_bytes()
         assert real.calls == calls
         assert all(weight.device.type == "cpu" for weight in real.parameters())
         assert torch.equal(torch.random.get_rng_state(), before)
@@ -114,8 +108,8 @@ class TestEstimate:
     def test_of_stable_diffusion_is_of_the_known_size(self) -> None:
         made = stable_diffusion()
         assert weight_bytes(made) == pytest.approx(2.14 * GIGABYTE, rel=0.01)
-        assert 0.03 * GIGABYTE < unet_bytes(made) < 0.3 * GIGABYTE
-        assert 0.4 * GIGABYTE < decoder_bytes(made) < 2 * GIGABYTE
+        assert 0.03 * GIGABYTE < MemoryEstimate(made).unet_bytes() < 0.3 * GIGABYTE
+        assert 0.4 * GIGABYTE < MemoryEstimate(made).decoder_bytes() < 2 * GIGABYTE
         config = InversionConfig()
         plan = make_do(made, work_of(config), Room(14 * GIGABYTE, True))
         assert plan.images == ROUND

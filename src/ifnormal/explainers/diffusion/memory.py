@@ -28,34 +28,63 @@ def weight_bytes(backbone: LatentBackbone) -> int:
     return sum(weight.numel() * weight.element_size() for weight in backbone.parameters())
 
 
-def unet_bytes(backbone: LatentBackbone) -> int:
-    """What the U-net takes for one latent image, as it is set up now."""
-    with _rehearsal(backbone) as shadow, torch.no_grad():
-        latents, config = _latents(shadow), shadow.unet.config
-        words = torch.empty(1, backbone.tokenizer.model_max_length, config.cross_attention_dim)
-        return peak_bytes(lambda: shadow.predict(latents, 1, words))
+class MemoryEstimate:
+    """What one image takes in each part of a backbone, as that is set up when it is asked.
 
+    Empty copies of the weights take longest to make, so they are made once.
+    """
 
-def encoder_bytes(backbone: LatentBackbone) -> int:
-    """What encoding one image takes."""
-    with _rehearsal(backbone) as shadow, torch.no_grad():
-        image = torch.empty(1, 3, *shadow.size)
-        return peak_bytes(lambda: shadow.encode(image))
+    def __init__(self, backbone: LatentBackbone) -> None:
+        self._backbone = backbone
+        self._mode = FakeTensorMode(allow_non_fake_inputs=True)
+        with self._mode:
+            self._empty: dict[int, Any] = {
+                id(weight): nn.Parameter(
+                    torch.empty_like(weight, device="cpu"), requires_grad=False
+                )
+                for weight in backbone.parameters()
+            }
+            for buffer in backbone.buffers():
+                self._empty[id(buffer)] = torch.empty_like(buffer, device="cpu")
 
+    def unet_bytes(self) -> int:
+        """Bytes that the U-net takes for one latent image."""
+        with self._rehearsal() as shadow, torch.no_grad():
+            latents, config = _latents(shadow), shadow.unet.config
+            length = self._backbone.tokenizer.model_max_length
+            words = torch.empty(1, length, config.cross_attention_dim)
+            return peak_bytes(lambda: shadow.predict(latents, 1, words))
 
-def decoder_bytes(backbone: LatentBackbone) -> int:
-    """What decoding one latent image takes."""
-    with _rehearsal(backbone) as shadow, torch.no_grad():
-        latents = _latents(shadow)
-        return peak_bytes(lambda: shadow.decode(latents))
+    def encoder_bytes(self) -> int:
+        """Bytes that encoding one image takes."""
+        with self._rehearsal() as shadow, torch.no_grad():
+            image = torch.empty(1, 3, *shadow.size)
+            return peak_bytes(lambda: shadow.encode(image))
 
+    def decoder_bytes(self) -> int:
+        """Bytes that decoding one latent image takes."""
+        with self._rehearsal() as shadow, torch.no_grad():
+            latents = _latents(shadow)
+            return peak_bytes(lambda: shadow.decode(latents))
 
-def gradient_bytes(backbone: LatentBackbone) -> int:
-    """What decoding one latent image takes there and back, by the tiny decoder if there is one."""
-    with _rehearsal(backbone) as shadow, torch.enable_grad():
-        latents = _latents(shadow).requires_grad_()
-        draw = shadow.decode if shadow.tiny is None else shadow.draft
-        return peak_bytes(lambda: draw(latents).sum().backward())
+    def gradient_bytes(self) -> int:
+        """Bytes of decoding one latent image and of its gradient.
+
+        By the tiny decoder if there is one.
+        """
+        with self._rehearsal() as shadow, torch.enable_grad():
+            latents = _latents(shadow).requires_grad_()
+            draw = shadow.decode if shadow.tiny is None else shadow.draft
+            return peak_bytes(lambda: draw(latents).sum().backward())
+
+    @contextmanager
+    def _rehearsal(self) -> Iterator[LatentBackbone]:
+        """A copy without content or text encoder, where new tensors have no content either."""
+        backbone = self._backbone
+        known = self._empty | {id(p): None for p in (backbone.text_encoder, backbone.tokenizer)}
+        known[id(backbone.schedule)] = backbone.schedule
+        with self._mode:
+            yield deepcopy(backbone, known)
 
 
 def peak_bytes(work: Callable[[], Any]) -> int:
@@ -63,21 +92,6 @@ def peak_bytes(work: Callable[[], Any]) -> int:
     with _Alive() as alive:
         work()
     return alive.most
-
-
-@contextmanager
-def _rehearsal(backbone: LatentBackbone) -> Iterator[LatentBackbone]:
-    """A backbone without content, whose text encoder stays out, where tensors have none either."""
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        empty: dict[int, Any] = {
-            id(weight): nn.Parameter(torch.empty_like(weight, device="cpu"), requires_grad=False)
-            for weight in backbone.parameters()
-        }
-        for buffer in backbone.buffers():
-            empty[id(buffer)] = torch.empty_like(buffer, device="cpu")
-        empty |= {id(part): None for part in (backbone.text_encoder, backbone.tokenizer)}
-        empty[id(backbone.schedule)] = backbone.schedule
-        yield deepcopy(backbone, empty)
 
 
 def _latents(shadow: LatentBackbone) -> Tensor:

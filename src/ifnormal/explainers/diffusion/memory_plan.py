@@ -12,13 +12,7 @@ import torch
 from ifnormal.common.errors import UserError
 from ifnormal.explainers.diffusion.bounds import UNBOUNDED, Bounds
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
-from ifnormal.explainers.diffusion.memory import (
-    decoder_bytes,
-    encoder_bytes,
-    gradient_bytes,
-    unet_bytes,
-    weight_bytes,
-)
+from ifnormal.explainers.diffusion.memory import MemoryEstimate, weight_bytes
 
 GIGABYTE = 2**30
 ROUND = 32
@@ -113,8 +107,9 @@ def make_do(backbone: LatentBackbone, work: Work, room: Room) -> MemoryPlan:
         UserError: not even one image fits on the GPU.
     """
     backbone.bounds = Bounds()
-    unet, about_attention = _spare_attention(backbone, room)
-    vae, edit, about_decoding = _spare_decoder(backbone, work, room, unet)
+    estimate = MemoryEstimate(backbone)
+    unet, about_attention = _spare_attention(backbone, estimate, room)
+    vae, edit, about_decoding = _spare_decoder(backbone, estimate, work, room, unet)
     least = _least_edits(work) * edit + max(unet, vae)
     if room.is_gpu and least > room.free:
         raise UserError(
@@ -145,7 +140,9 @@ def _least_edits(work: Work) -> int:
     return max(work.edits, work.gradients)
 
 
-def _spare_attention(backbone: LatentBackbone, room: Room) -> tuple[int, list[str]]:
+def _spare_attention(
+    backbone: LatentBackbone, estimate: MemoryEstimate, room: Room
+) -> tuple[int, list[str]]:
     """Bytes of a latent image in the U-net, and what is said of it.
 
     Fused attention, as on a GPU, keeps no scores, so that slices of them would only take more.
@@ -154,12 +151,12 @@ def _spare_attention(backbone: LatentBackbone, room: Room) -> tuple[int, list[st
 
     unet = backbone.unet
     unet.set_attn_processor(AttnProcessor2_0() if room.is_gpu else AttnProcessor())
-    taken = unet_bytes(backbone)
+    taken = estimate.unet_bytes()
     if room.is_gpu or taken <= room.usable:
         return taken, []
     for slices in ("auto", "max"):
         unet.set_attention_slice(slices)
-        taken = unet_bytes(backbone)
+        taken = estimate.unet_bytes()
         if taken <= room.usable:
             break
     return taken, ["Attention is computed in slices."]
@@ -214,18 +211,21 @@ _WITH_GRADIENT = (
 
 
 def _spare_decoder(
-    backbone: LatentBackbone, work: Work, room: Room, unet: int
+    backbone: LatentBackbone, estimate: MemoryEstimate, work: Work, room: Room, unet: int
 ) -> tuple[int, int, list[str]]:
     """Bytes of an image in the autoencoder, those of an edit that is kept, and what is said."""
     height, width = backbone.size
     picture = _PICTURES_AN_EDIT * 3 * height * width * torch.float32.itemsize
     ways = _WITH_GRADIENT if work.gradients else _WITHOUT_GRADIENT
+    plain: dict[bool, int] = {}
     taken = edit = 0
     for way in ways[1:] if room.is_gpu and work.gradients else ways:
         way.set_up(backbone)
-        taken, edit = max(encoder_bytes(backbone), decoder_bytes(backbone)), picture
+        if way.tiled not in plain:  # nothing else matters where no gradient is asked for
+            plain[way.tiled] = max(estimate.encoder_bytes(), estimate.decoder_bytes())
+        taken, edit = plain[way.tiled], picture
         if work.gradients:
-            gradient = gradient_bytes(backbone)
+            gradient = estimate.gradient_bytes()
             taken = max(taken, gradient)
             # Graphs of all edits are kept until the detector has seen them all.
             edit += 0 if way.recompute else gradient
