@@ -30,8 +30,9 @@ from PIL import Image
 
 from ifnormal.common.provenance import versions
 from ifnormal.common.storage import write_json
-from ifnormal.explanation.document import picture_name, write_document
+from ifnormal.explanation.document import write_document
 from ifnormal.explanation.entries import Counterfactual, ExplainedImage, Head, Traversal
+from ifnormal.explanation.pictures import picture_name
 
 RESULTS = Path(__file__).parent / "results" / "report.json"
 CONCEPTS, STEPS, THRESHOLD = 2, 9, 0.5

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from explanation_folders import random_explanation, write_explanation
 from ifnormal.common.errors import UserError
+from ifnormal.common.json_reading import json_events
 from ifnormal.explanation.explanation import Explanation
+from ifnormal.report import write_report
 from ifnormal.report.curves import POINTS, WIDTH, make_curves
 from ifnormal.report.listing import read_listing
 from ifnormal.report.provenance import make_groups
@@ -79,6 +83,22 @@ def test_only_the_most_anomalous_are_kept_however_many_there_are(tmp_path: Path)
     listing = read_listing(tmp_path, shown=3)
     assert [entry.image.own_score for entry in listing.explained] == [399 / n, 398 / n, 397 / n]
     assert [entry.image.own_score for entry in listing.others] == [200 / n, 199 / n, 198 / n]
+
+
+def test_each_entry_of_the_document_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random_explanation(tmp_path, n=5, skipped=[("a.png", "it is empty")])
+    read: list[str] = []
+
+    def counted(path: Path, streamed: Sequence[str]) -> Iterator[tuple[str, int | None, Any]]:
+        for key, number, value in json_events(path, streamed):
+            read.extend([f"{key} {number}"] if number is not None and number >= 0 else [])
+            yield key, number, value
+
+    monkeypatch.setattr("ifnormal.explanation.document.json_events", counted)
+    write_report(tmp_path)
+    assert read == [*(f"images {n}" for n in range(5)), "skipped 0"]
 
 
 def test_half_a_last_line_is_dropped_but_a_damaged_line_is_named(run: Path) -> None:

@@ -11,10 +11,11 @@ import pytest
 from explanation_folders import random_explanation
 from ifnormal.evaluation.metric import Metric
 from ifnormal.report.figures import make_rows
-from ifnormal.report.listing import ScoreWriting, read_listing, score_writing
+from ifnormal.report.listing import read_listing
 from ifnormal.report.page import page_json
 from ifnormal.report.printed_cards import make_contrast
 from ifnormal.report.reading import Run, Truth
+from ifnormal.report.score_writing import ScoreWriting, score_writing
 from ifnormal.report.verdict import make_verdict
 from ifnormal.report.wording import concept_name, duration, figure, listing, percent, score
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, TypeGuard
 
 from ifnormal.common.errors import UserError, one_line
 
@@ -154,6 +154,17 @@ def numbers(entry: Mapping[str, Any], name: str, count: int) -> tuple[float, ...
 
 def finite(value: Any, name: str) -> float:
     """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise ValueError(f"{name} is no number")
     return float(value)
+
+
+def number_or_none(entry: Mapping[str, Any], name: str) -> float | None:
+    """A finite number of an object; None if it is missing or anything else."""
+    value = entry.get(name)
+    return float(value) if is_number(value) else None
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a JSON value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,4 +1,4 @@
-"""What an explanation says: of all its images, of each one, and of those that were skipped."""
+"""The parts of explanation.json: its head, explained images, counterfactuals, skipped files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HigherIs = Literal["anomalous", "normal"]
 
 @dataclass(frozen=True)
 class Traversal:
-    """The images from an anomaly, α = 1, to its counterfactual, α = 0, side by side in one PNG.
+    """Frames from an anomaly (α = 1) to its counterfactual (α = 0), side by side in one PNG.
 
     Attributes:
         file: the PNG, relative to the folder.
@@ -31,17 +31,17 @@ class Traversal:
 
 @dataclass(frozen=True)
 class Counterfactual:
-    """One edit of an image, by one concept, and what the detector says of it.
+    """The edit of an image by one concept, with its scores.
 
     Attributes:
         concept: k in 0..K-1.
-        file: its PNG, relative to the folder.
+        file: the PNG, relative to the folder.
         own_score: in the user's own units.
         calibrated_score: in [0, 1].
         valid: the detector does not flag it.
-        concept_probabilities: K, what the concept classifier reads in the edit.
-        traversal: the images on the way there, if they were made.
-        refined: what was done to it after the generator, if anything was.
+        concept_probabilities: the K probabilities that the concept classifier gives the edit.
+        traversal: the frames that lead to it; None if none were made.
+        refined: what was done to it after the generator; None if nothing was.
     """
 
     concept: int
@@ -61,16 +61,16 @@ class Counterfactual:
 
 @dataclass(frozen=True)
 class ExplainedImage:
-    """One image that was scored; one that was not explained has no `file`, no counterfactuals.
+    """One image that was scored; without `file` and counterfactuals if it was not explained.
 
     Attributes:
-        path: as the user knows it.
+        path: as the user named it.
         own_score: in the user's own units.
         calibrated_score: in [0, 1].
         flagged: the detector calls it anomalous.
-        file: its PNG as it was scored, relative to the folder.
+        file: the PNG of the pixels that were scored, relative to the folder.
         counterfactuals: K, in the order of the concepts, or none.
-        heatmap: a grey PNG of the detector's input gradient, if it was made.
+        heatmap: a grey PNG of the detector's heatmap or input gradient; None if there is none.
     """
 
     path: str
@@ -97,17 +97,17 @@ class SkippedImage:
 
 @dataclass(frozen=True)
 class Head:
-    """What an explanation says of all its images.
+    """What holds for all images of an explanation.
 
     Attributes:
-        concepts: K, the number of ways each anomaly is edited.
+        concepts: K, the number of counterfactuals of each explained image.
         shape: (C, H, W) of every picture.
         own_threshold: in the user's own units.
-        calibrated_threshold: in [0, 1]; scores above it are flagged.
+        calibrated_threshold: in [0, 1]; images with a higher calibrated score are flagged.
         higher_is: what a high score means in the user's own units.
-        traversal_targets: T values of α, from 1 down to 0, of each way.
+        traversal_targets: T values of α, from 1 down to 0, one for each frame of a traversal.
         detector: further facts about the detector.
-        facts: what made it: seed, options, versions.
+        facts: how the explanation was made: seed, options, versions.
     """
 
     concepts: int

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ifnormal.common.errors import UserError
-from ifnormal.common.pixels import png_bytes, read_png
+from ifnormal.common.pixels import png_bytes
 from ifnormal.common.storage import write_atomic
-from ifnormal.explanation.document import (
-    DOCUMENT,
-    PICTURE,
-    heatmap_name,
-    picture_name,
-    pictures_of,
-    read_document,
-    write_document,
-)
+from ifnormal.explanation.document import DOCUMENT, write_document
 from ifnormal.explanation.entries import Counterfactual, ExplainedImage, Head, HigherIs, Traversal
+from ifnormal.explanation.loading import load_fields
+from ifnormal.explanation.pictures import PICTURE, heatmap_name, picture_name, pictures_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +40,14 @@ class Explanation:
         names: N names of the anomalies, as the user knows them.
         facts: what produced it: versions, seed, configuration; JSON-compatible.
         own_scores_before, own_scores_after, own_traversal_scores: the same three in the user's own
-            units; without them, those in [0, 1]. Whoever replaces the one must replace the other.
+            units; without them, those in [0, 1].
         own_threshold: the threshold in the user's own units.
         higher_is: what a high score means in the user's own units.
         detector: facts about the detector; JSON-compatible.
         refined: N rows of K, what was done to a counterfactual after the generator, or None;
             () where nothing was.
         heatmaps: (N, H, W) uint8, the detector's own heatmap of each anomaly or what it is
-            sensitive to there, as `ifnormal.heatmaps.shown` says; None where there is none.
+            sensitive to there (`ifnormal.explainers.heatmap`); None where there is none.
     """
 
     anomalies: Tensor
@@ -148,14 +140,14 @@ class Explanation:
 
     @property
     def concepts(self) -> int:
-        """K, the number of ways each anomaly is edited."""
+        """K, the number of counterfactuals of each anomaly."""
         return self.counterfactuals.shape[1]
 
     def __len__(self) -> int:
         return self.anomalies.shape[0]
 
     def select(self, rows: Sequence[int]) -> Explanation:
-        """The anomalies of these rows, which rise, with all that belongs to them."""
+        """The anomalies of these rows, in rising order, with all that belongs to them."""
         kept, followed = list(rows), [n for n in rows if n < len(self.traversals)]
         per_anomaly = (
             "anomalies",
@@ -224,7 +216,7 @@ class Explanation:
         of an explanation saved there before go away.
         """
         folder = Path(folder)
-        (folder / DOCUMENT).unlink(missing_ok=True)  # it would soon name other pictures
+        (folder / DOCUMENT).unlink(missing_ok=True)  # its pictures are about to change
         images = self.write_images(folder, range(len(self)))
         kept = {file for image in images for file in pictures_of(image)}
         for stale in (folder / "images").glob("[0-9]*.png"):
@@ -304,76 +296,9 @@ class Explanation:
         Raises:
             UserError: a file is missing, damaged, of another version, or does not fit the others.
         """
-        document = read_document(folder)
-        head, folder = document.head, document.folder
-        images = [image for image in document.images() if image.file is not None]
-        edits = [image.counterfactuals for image in images]
-        followed = takewhile(lambda row: all(edit.traversal for edit in row), edits)
-        strips = [[edit.traversal for edit in row if edit.traversal] for row in followed]
-        n, k, m, t = len(edits), head.concepts, len(strips), len(head.traversal_targets)
-        anomalies = [read_png(folder / str(image.file), head.shape) for image in images]
-        hot = [image.heatmap for image in images if image.heatmap]
-        with_heat, grey = bool(hot) and len(hot) == n, (1, *head.shape[1:])
-        pictures = [read_png(folder / edit.file, head.shape) for row in edits for edit in row]
-        frames = [_read_frames(folder, strip, head) for row in strips for strip in row]
-        loaded = cls(
-            anomalies=_stack(anomalies, (n, *head.shape)),
-            counterfactuals=_stack(pictures, (n, k, *head.shape)),
-            calibrated_scores_before=_floats([image.calibrated_score for image in images], n),
-            calibrated_scores_after=_floats(
-                [[e.calibrated_score for e in row] for row in edits], n, k
-            ),
-            concept_probabilities=_floats(
-                [[e.concept_probabilities for e in row] for row in edits], n, k, k
-            ),
-            calibrated_threshold=head.calibrated_threshold,
-            traversal_targets=_floats(head.traversal_targets, t),
-            traversals=_stack(frames, (m, k, t, *head.shape)),
-            calibrated_traversal_scores=_floats(
-                [[strip.calibrated_scores for strip in row] for row in strips], m, k, t
-            ),
-            names=tuple(image.path for image in images),
-            facts=dict(head.facts),
-            own_scores_before=_floats([image.own_score for image in images], n),
-            own_scores_after=_floats([[edit.own_score for edit in row] for row in edits], n, k),
-            own_traversal_scores=_floats(
-                [[strip.own_scores for strip in row] for row in strips], m, k, t
-            ),
-            own_threshold=head.own_threshold,
-            higher_is=head.higher_is,
-            detector=dict(head.detector),
-            refined=tuple(tuple(edit.refined for edit in row) for row in edits)
-            if any(edit.refined is not None for row in edits for edit in row)
-            else (),
-            heatmaps=torch.cat([read_png(folder / file, grey) for file in hot])
-            if with_heat
-            else None,
-        )
-        said = [[edit.valid for edit in row] for row in edits]
-        if said != loaded.valid.tolist() or [i.flagged for i in images] != loaded.flagged.tolist():
-            raise UserError(
-                f"{folder / DOCUMENT} does not fit together (what it calls flagged or valid is not "
-                "what its scores say); restore the folder or write it again."
-            )
-        return loaded
+        return cls(**load_fields(Path(folder)))
 
 
 def _write_png(folder: Path, name: str, image: Tensor) -> str:
     write_atomic(folder / name, png_bytes(image), durable=False)
     return name
-
-
-def _read_frames(folder: Path, traversal: Traversal, head: Head) -> Tensor:
-    """(T, C, H, W) uint8 frames of a traversal."""
-    channels, height, width = head.shape
-    strip = read_png(folder / traversal.file, (channels, height, width * len(traversal.own_scores)))
-    return torch.stack(list(strip.split(width, 2)))
-
-
-def _stack(images: list[Tensor], shape: tuple[int, ...]) -> Tensor:
-    """uint8 images in any grid; an empty one has a shape as well."""
-    return torch.stack(images).view(shape) if images else torch.zeros(shape, dtype=torch.uint8)
-
-
-def _floats(values: Any, *shape: int) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32).view(shape)

@@ -1,30 +1,66 @@
-"""What refinement and thrift gave, over all images: summed up from the notes of the entries."""
+"""Sums over the entries of an explanation: how many there are, and what refinement gave."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 
-from ifnormal.explanation.entries import ExplainedImage, SkippedImage
+from ifnormal.common.json_reading import number_or_none
+from ifnormal.explanation.entries import Counterfactual, ExplainedImage, SkippedImage
 
-# How a note begins to say why a counterfactual is another one than the generator's.
+# What a note says under "why" where refinement or thrift changed a counterfactual.
 REFINED = "refined, as the generator's own answer was still flagged"
 THRIFTY = "edits that were not needed were reverted"
 
+_Sums = TypeVar("_Sums", bound="_Summable")
+
 
 @dataclass(frozen=True)
-class ImprovementTotals:
-    """Counterfactuals before and after refinement and thrift, of any number of images.
+class _Summable:
+    def __add__(self: _Sums, other: _Sums) -> _Sums:
+        """The sums over the entries of both."""
+        return type(self)(**{k: value + getattr(other, k) for k, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Counts(_Summable):
+    """How many images were scored, flagged, explained, skipped; and counterfactuals: all, valid."""
+
+    images: int = 0
+    flagged: int = 0
+    explained: int = 0
+    counterfactuals: int = 0
+    valid: int = 0
+    skipped: int = 0
+
+    @classmethod
+    def of(cls, entries: Iterable[ExplainedImage | SkippedImage]) -> Counts:
+        """Count entries."""
+        counts = dict.fromkeys(cls.__dataclass_fields__, 0)
+        for entry in entries:
+            if isinstance(entry, SkippedImage):
+                counts["skipped"] += 1
+                continue
+            counts["images"] += 1
+            counts["flagged"] += entry.flagged
+            counts["explained"] += entry.file is not None
+            counts["counterfactuals"] += len(entry.counterfactuals)
+            counts["valid"] += sum(edit.valid for edit in entry.counterfactuals)
+        return cls(**counts)
+
+
+@dataclass(frozen=True)
+class ImprovementTotals(_Summable):
+    """Counterfactuals before and after refinement and thrift.
 
     Attributes:
         counterfactuals: all of them.
-        changed: those that a note calls other ones than the generator's.
-        refined: of these, as the generator's own was still flagged.
-        reverted: of these, with something reverted that was not needed.
+        changed: those that have a note, so are not as the generator made them.
+        refined: of these, those that were refined.
+        reverted: of these, those in which needless edits were reverted.
         valid_before, valid_after: those that the detector accepts, of all.
-        measured: the changed ones whose squared change is known before and after.
+        measured: the changed ones whose mean squared change is known before and after.
         squared_before, squared_after: the sum of theirs, with black 0 and white 1.
     """
 
@@ -40,33 +76,16 @@ class ImprovementTotals:
 
     @classmethod
     def of(cls, images: Iterable[ExplainedImage]) -> ImprovementTotals:
-        """Sum up the notes of entries; one that says nothing of a figure does not count in it."""
-        counts = dict.fromkeys(cls.__dataclass_fields__, 0)
-        sums = dict.fromkeys(("squared_before", "squared_after"), 0.0)
-        for edit in (edit for image in images for edit in image.counterfactuals):
-            counts["counterfactuals"] += 1
-            counts["valid_after"] += edit.valid
-            before = edit.valid
-            if (note := edit.refined) is not None:
-                why = str(note.get("why") or "")
-                counts["changed"] += 1
-                counts["refined"] += REFINED in why
-                counts["reverted"] += THRIFTY in why
-                before = note.get("valid_before", before) is True
-                squared = [figure(note, key) for key in ("mse_before", "mse_after")]
-                if squared[0] is not None and squared[1] is not None:
-                    counts["measured"] += 1
-                    sums["squared_before"] += squared[0]
-                    sums["squared_after"] += squared[1]
-            counts["valid_before"] += before
-        return cls(**{**counts, **sums})  # type: ignore[arg-type]
-
-    def __add__(self, other: ImprovementTotals) -> ImprovementTotals:
-        """The totals of both together."""
-        names = self.__dataclass_fields__
-        return ImprovementTotals(
-            **{name: getattr(self, name) + getattr(other, name) for name in names}
-        )
+        """Sum up the notes of images; a figure that a note lacks does not count."""
+        sums: dict[str, Any] = dict.fromkeys(cls.__dataclass_fields__, 0)
+        for image in images:
+            for edit in image.counterfactuals:
+                sums["counterfactuals"] += 1
+                sums["valid_after"] += edit.valid
+                sums["valid_before"] += edit.valid
+                if edit.refined is not None:
+                    _add_note(sums, edit)
+        return cls(**sums)
 
     def __str__(self) -> str:
         """One sentence; empty where nothing was changed."""
@@ -95,38 +114,15 @@ class ImprovementTotals:
         return f"{said}."
 
 
-def figure(note: Mapping[str, Any], key: str) -> float | None:
-    """A finite number of a note; None of anything else."""
-    value = note.get(key)
-    known = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    return value if known else None
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many images were read, flagged, explained, skipped; and edits: all, and valid ones."""
-
-    images: int = 0
-    flagged: int = 0
-    explained: int = 0
-    counterfactuals: int = 0
-    valid: int = 0
-    skipped: int = 0
-
-    @classmethod
-    def of(cls, images: Iterable[ExplainedImage], skipped: Iterable[SkippedImage]) -> Counts:
-        """Count entries."""
-        counts = dict.fromkeys(cls.__dataclass_fields__, 0)
-        for image in images:
-            counts["images"] += 1
-            counts["flagged"] += image.flagged
-            counts["explained"] += image.file is not None
-            counts["counterfactuals"] += len(image.counterfactuals)
-            counts["valid"] += sum(edit.valid for edit in image.counterfactuals)
-        counts["skipped"] = sum(1 for _ in skipped)
-        return cls(**counts)
-
-    def __add__(self, other: Counts) -> Counts:
-        """The counts of both together."""
-        names = self.__dataclass_fields__
-        return Counts(**{name: getattr(self, name) + getattr(other, name) for name in names})
+def _add_note(sums: dict[str, Any], edit: Counterfactual) -> None:
+    note = edit.refined or {}
+    why = str(note.get("why") or "")
+    sums["changed"] += 1
+    sums["refined"] += REFINED in why
+    sums["reverted"] += THRIFTY in why
+    sums["valid_before"] += (note.get("valid_before", edit.valid) is True) - edit.valid
+    before, after = number_or_none(note, "mse_before"), number_or_none(note, "mse_after")
+    if before is not None and after is not None:
+        sums["measured"] += 1
+        sums["squared_before"] += before
+        sums["squared_after"] += after

@@ -26,13 +26,11 @@ from ifnormal.detectors.fingerprint import same_scores
 from ifnormal.explanation.document import (
     DOCUMENT,
     FORMAT,
-    PICTURE,
-    as_written,
-    parse_image,
-    parse_skipped,
-    pictures_of,
+    entry_json,
 )
 from ifnormal.explanation.entries import ExplainedImage, Head, SkippedImage
+from ifnormal.explanation.parsing import parse_image, parse_skipped
+from ifnormal.explanation.pictures import PICTURE, pictures_of
 
 PART_SIZE = 64
 REPORT = "report.html"
@@ -142,8 +140,8 @@ def write_part(folder: Path, job: Job, number: int, part: Part) -> None:
         "format": f"{FORMAT}-part",
         "job": job.digest,
         "pictures": _digest_pictures(folder, part),
-        "images": [as_written(image) for image in part.images],
-        "skipped": [as_written(image) for image in part.skipped],
+        "images": [entry_json(image) for image in part.images],
+        "skipped": [entry_json(image) for image in part.skipped],
     }
     write_atomic(_part(folder, number), json.dumps(value, allow_nan=False))
 

@@ -15,7 +15,7 @@ from typing import Any
 from ifnormal.common.errors import UserError
 from ifnormal.common.provenance import provenance
 from ifnormal.common.storage import HALF_WRITTEN, read_json, write_json
-from ifnormal.explanation.document import PICTURE
+from ifnormal.explanation.pictures import PICTURE
 
 CONFIG = "config.json"
 OWN_IMAGES = "own-images"

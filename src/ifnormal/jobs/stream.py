@@ -167,7 +167,7 @@ class _Parts:
     def totals(self) -> tuple[Counts, ImprovementTotals]:
         counts, improvement = Counts(), ImprovementTotals()
         for part in self._all():
-            counts += Counts.of(part.images, part.skipped)
+            counts += Counts.of([*part.images, *part.skipped])
             improvement += ImprovementTotals.of(part.images)
         return counts, improvement
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, isfinite
+from math import ceil
 from typing import Any
 
+from ifnormal.common.json_reading import is_number
 from ifnormal.report.wording import number, shortened
 
 POINTS = 120
@@ -45,15 +46,11 @@ def make_curves(rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
         points = [
             (float(row.get("step", index)), float(row[term]))
             for index, row in enumerate(rows)
-            if _is_number(row.get("step", index)) and _is_number(row.get(term))
+            if is_number(row.get("step", index)) and is_number(row.get(term))
         ]
         if len(points) > 1:
             curves.append(_curve(term, points))
     return curves
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _curve(term: str, points: Sequence[tuple[float, float]]) -> Curve:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from ifnormal.common.json_reading import is_number
 from ifnormal.report.wording import NOT_MEASURED, concept_name, figure
 
 if TYPE_CHECKING:
@@ -48,11 +48,7 @@ def numbers(value: Any) -> list[float]:
     """The finite numbers of a value of `metrics.json`: itself, one a concept or name, or none."""
     values = list(value.values()) if isinstance(value, Mapping) else value
     values = values if isinstance(values, list) else [values]
-    good = [
-        float(item)
-        for item in values
-        if isinstance(item, int | float) and not isinstance(item, bool) and isfinite(item)
-    ]
+    good = [float(item) for item in values if is_number(item)]
     return good if len(good) == len(values) else []
 
 

@@ -10,8 +10,8 @@ from itertools import repeat
 from typing import Any
 from urllib.parse import quote
 
+from ifnormal.common.json_reading import number_or_none
 from ifnormal.explanation.entries import Counterfactual
-from ifnormal.explanation.totals import figure
 from ifnormal.report.colour_change import difference
 from ifnormal.report.listing import Entry, Listing
 from ifnormal.report.page import page_json
@@ -257,9 +257,12 @@ def _refinement(refined: Mapping[str, Any]) -> dict[str, Any]:
     ]
     return {
         "why": short_line(str(refined.get("why") or ", ".join(others))),
-        "scoreBefore": figure(refined, "score_before"),
+        "scoreBefore": number_or_none(refined, "score_before"),
         "validBefore": valid if isinstance(valid, bool) else None,
-        "squaredChange": [figure(refined, "mse_before"), figure(refined, "mse_after")],
+        "squaredChange": [
+            number_or_none(refined, "mse_before"),
+            number_or_none(refined, "mse_after"),
+        ],
     }
 
 

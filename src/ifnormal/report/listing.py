@@ -1,19 +1,15 @@
-"""What a report keeps of an explanation: counts of all images, and the entries that it shows."""
+"""Listing: what a report keeps of explanation.json, in constant memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import floor, isfinite, log10
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from ifnormal.explanation.document import Document, read_document
+from ifnormal.explanation.document import read_entries, read_head
 from ifnormal.explanation.entries import Counterfactual, ExplainedImage, Head, SkippedImage
 from ifnormal.explanation.totals import Counts, ImprovementTotals
-from ifnormal.report.wording import NOT_MEASURED, score
 
 # More would be no page but an archive; explanation.json lists them all.
 SHOWN = 2_000
@@ -109,7 +105,7 @@ class Listing:
 
 
 def read_listing(folder: Path, shown: int = SHOWN, measured: int = MEASURED) -> Listing:
-    """Read `explanation.json` of an explanation folder, without any picture.
+    """Read `explanation.json` of an explanation folder in one pass, without any picture.
 
     Args:
         folder: holds it.
@@ -119,26 +115,33 @@ def read_listing(folder: Path, shown: int = SHOWN, measured: int = MEASURED) -> 
     Raises:
         UserError: it is missing, damaged, of another version, or names files elsewhere.
     """
-    document = read_document(folder)
-    head, explained_count = document.head, document.counts.explained
-    chosen = np.linspace(0, explained_count - 1, min(measured, explained_count)).round()
-    rows = {int(row) for row in chosen}
-    explained, others = _First(shown, head), _First(shown, head)
+    head = read_head(folder)
+    counts, improvement = Counts(), ImprovementTotals()
+    explained, others = _MostAnomalous(shown, head), _MostAnomalous(shown, head)
     sample: list[Entry] = []
+    skipped: list[SkippedImage] = []
+    step = 1  # every so many explained images are in the sample
     low = high = head.own_threshold
-    improvement = ImprovementTotals()
-    for entry in entries(document):
-        (explained if entry.edits else others).add(entry)
-        if entry.row in rows:
-            sample.append(entry)
-        improvement += ImprovementTotals.of([entry.image])
-        scores = [entry.image.own_score, *(edit.own_score for edit in entry.edits)]
+    for item in read_entries(folder, head):
+        counts += Counts.of([item])
+        if isinstance(item, SkippedImage):
+            skipped += [item] if len(skipped) < shown else []
+            continue
+        entry = Entry(counts.images, counts.explained - 1 if item.file else None, item)
+        if entry.row is None:
+            others.add(entry)
+        else:
+            explained.add(entry)
+            sample += [entry] if entry.row % step == 0 else []
+            if len(sample) > measured:
+                sample, step = sample[::2], 2 * step
+        improvement += ImprovementTotals.of([item])
+        scores = [item.own_score, *(edit.own_score for edit in entry.edits)]
         low, high = min(low, *scores), max(high, *scores)
-    skipped = [bad for bad, _ in zip(document.skipped(), range(shown), strict=False)]
     return Listing(
-        folder=document.folder,
+        folder=folder,
         head=head,
-        counts=document.counts,
+        counts=counts,
         explained=explained.in_order(),
         others=others.in_order(),
         sample=sample,
@@ -148,20 +151,8 @@ def read_listing(folder: Path, shown: int = SHOWN, measured: int = MEASURED) -> 
     )
 
 
-def entries(document: Document) -> Iterator[Entry]:
-    """Every image with its numbers, in the order of the list, read one after the other."""
-    row = 0
-    for number, image in enumerate(document.images(), start=1):
-        yield Entry(
-            number=number,
-            row=row if image.counterfactuals else None,
-            image=image,
-        )
-        row += bool(image.counterfactuals)
-
-
-class _First:
-    """The most anomalous of any number of entries, never holding many more than these."""
+class _MostAnomalous:
+    """The most anomalous of any number of entries; it holds at most about twice as many."""
 
     def __init__(self, limit: int, head: Head) -> None:
         self._limit, self._sign = limit, -1 if head.higher_is == "normal" else 1
@@ -179,42 +170,3 @@ class _First:
         # Calibrated scores may be equal close to 1 where the user's own still differ.
         image = entry.image
         return -image.calibrated_score, -self._sign * image.own_score, entry.number
-
-
-_MOST_DECIMALS = 6
-
-
-@dataclass(frozen=True)
-class ScoreWriting:
-    """One way to write the scores of a detector; the page's script has the same rules.
-
-    Attributes:
-        decimals: digits after the point; None for three significant digits.
-        is_share: scores are in [0, 1], where 1.00 and 0.00 are written only if nothing was rounded.
-    """
-
-    decimals: int | None
-    is_share: bool
-
-    def __call__(self, value: float) -> str:
-        """A score as text, with a minus sign that is one."""
-        if not isfinite(value):
-            return NOT_MEASURED
-        if self.is_share:
-            return score(value)
-        text = f"{value:.2e}" if self.decimals is None else f"{value:.{self.decimals}f}"
-        if text.startswith("-") and not text.strip("-0."):
-            text = text[1:]
-        return text.replace("-", "−")
-
-
-def score_writing(listing: Listing) -> ScoreWriting:
-    """Enough decimals to tell the scores of this explanation apart."""
-    (low, high), head = listing.own_scores, listing.head
-    if low >= 0 and high <= 1 and head.own_threshold == head.calibrated_threshold:
-        return ScoreWriting(2, is_share=True)
-    spread = high - low or abs(high) or 1.0
-    decimals = 2 - floor(log10(spread))
-    if decimals > _MOST_DECIMALS or max(abs(low), abs(high)) >= 1e9:
-        return ScoreWriting(None, is_share=False)
-    return ScoreWriting(max(decimals, 0), is_share=False)

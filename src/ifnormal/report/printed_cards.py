@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ifnormal.common.json_reading import number_or_none
 from ifnormal.explanation.entries import Counterfactual
-from ifnormal.explanation.totals import figure
 from ifnormal.report.listing import Entry, Listing
 from ifnormal.report.picture import (
     Picture,
@@ -149,7 +149,7 @@ def _card(listing: Listing, entry: Entry, truth: Truth | None) -> Card:
             is_normal=judged.is_normal if judged else None,
             strip=_strip(listing, entry, edit, alt),
             refined=edit.refined is not None,
-            own_score_before=figure(edit.refined or {}, "score_before"),
+            own_score_before=number_or_none(edit.refined or {}, "score_before"),
         )
 
     return Card(

@@ -13,11 +13,12 @@ from ifnormal.report.concept_effects import measure_effects
 from ifnormal.report.curves import HEIGHT, WIDTH, make_curves
 from ifnormal.report.figures import PER_CONCEPT, make_rows, mean
 from ifnormal.report.gallery import BUDGET, Gallery, details_html, make_gallery
-from ifnormal.report.listing import SHOWN, ScoreWriting, score_writing
+from ifnormal.report.listing import SHOWN
 from ifnormal.report.page import render
 from ifnormal.report.printed_cards import make_cards, make_contrast
 from ifnormal.report.provenance import make_groups
 from ifnormal.report.reading import Run, read_run
+from ifnormal.report.score_writing import ScoreWriting, score_writing
 from ifnormal.report.side_by_side import make_side_by_side
 from ifnormal.report.verdict import make_verdict
 from ifnormal.report.wording import concept_name, duration, listing, short_line

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ifnormal.report.listing import Entry, score_writing
+from ifnormal.report.listing import Entry
 from ifnormal.report.picture import Picture, image_picture, read_pixels
 from ifnormal.report.reading import Judged, Run
+from ifnormal.report.score_writing import score_writing
 from ifnormal.report.shared_images import SharedImages, Totals, shared_images
 from ifnormal.report.wording import (
     NOT_MEASURED,

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from ifnormal.common.errors import printable
-from ifnormal.explanation import totals
+from ifnormal.common.json_reading import number_or_none
 
 NOT_MEASURED = "–"
 LONGEST = 240
@@ -122,18 +122,18 @@ def surrogate_sentences(facts: Mapping[str, Any]) -> list[str]:
     if not surrogate:
         return []
     queries, fresh = _mapping(surrogate, "queries"), _mapping(surrogate, "on_fresh_edits")
-    used, budget = totals.figure(queries, "used"), totals.figure(queries, "budget")
+    used, budget = number_or_none(queries, "used"), number_or_none(queries, "budget")
     said = "The detector is a black box, explained through a surrogate"
     if used is not None:
         of = "" if budget is None else f" of {budget:,.0f}"
         said += f" that took {used:,.0f}{of} queries"
     sentences = [f"{said}; every score here is the detector’s own."]
-    agreement, images = totals.figure(fresh, "agreement"), totals.figure(fresh, "images")
+    agreement, images = number_or_none(fresh, "agreement"), number_or_none(fresh, "images")
     if agreement is not None and images:
         sentences.append(
             f"Of {images:,.0f} fresh edits both judge {percent(agreement)} alike: flagged or not."
         )
-    fooled = totals.figure(fresh, "fooled")
+    fooled = number_or_none(fresh, "fooled")
     if fooled is not None and fooled > FOOLED:
         sentences.append(
             f"Caution: the detector still flags {percent(fooled)} of the fresh edits that its "
