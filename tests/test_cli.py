@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import ifnormal
 from ifnormal import cli
 from ifnormal.cli import main, parsing
 from ifnormal.cli.figures import show_figures
+from ifnormal.cli.help import with_dashes
 from ifnormal.cli.verb import Verb
 from ifnormal.common.errors import DivergenceError
 from ifnormal.config import (
@@ -65,20 +67,71 @@ def told(arguments: str, capsys: pytest.CaptureFixture[str], code: int = 2) -> s
     return sentence.removeprefix("ifnormal: ").rstrip()
 
 
+# A help loads what it needs to parse options, and nothing that computes or draws.
+HEAVY = {"torch", "numpy", "lightning_fabric", "torchmetrics", "PIL", "jinja2", "rich", "ray"}
+
+
 class TestHelp:
     @pytest.mark.parametrize("arguments", [[], *([verb] for verb in VERBS)])
     def test_answers_at_once_and_without_torch(self, arguments: list[str]) -> None:
         """In processor time: what else the machine does is no concern of ours."""
         code = (
             "import sys, time; from ifnormal.cli import main; code = main(sys.argv[1:]); "
-            "print('torch' in sys.modules, time.process_time(), file=sys.stderr); sys.exit(code)"
+            f"print(time.process_time(), *({HEAVY!r} & sys.modules.keys()), file=sys.stderr); "
+            "sys.exit(code)"
         )
         command = [sys.executable, "-c", code, *arguments, "--help"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-        torch, seconds = done.stderr.split()
-        assert torch == "False"
+        seconds, *loaded = done.stderr.split()
+        assert loaded == []
         assert float(seconds) < 1
         assert done.stdout.startswith("usage: ifnormal")
+
+    @pytest.mark.parametrize(("arguments", "added"), [("--help", []), ("fit --help", ["fit"])])
+    def test_adds_only_the_options_it_shows(
+        self, arguments: str, added: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The options of all verbs together would take longer than all else."""
+        asked: list[str] = []
+        for name, verb in cli.VERBS.items():
+            noted = replace(verb, add_options=lambda _, name=name: asked.append(name))
+            monkeypatch.setitem(cli.VERBS, name, noted)
+        assert main(arguments.split()) == 0
+        assert asked == added
+
+    def test_begins_with_the_ten_options_that_people_need(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["explain", "--help"]) == 0
+        text = capsys.readouterr().out
+        titles = re.findall(r"^([a-z].*):$", text, re.M)
+        expected = ["main options", "images", "detector", "generator", "output", "help"]
+        assert titles == expected
+        first = text.partition("main options:")[2].partition("\n\n")[0]
+        assert len(re.findall(r"^  [A-Z-]", first, re.M)) == 10
+        assert "--help-all" in text
+        assert "--fit.steps" not in text
+
+    @pytest.mark.parametrize("verb", ["explain", "fit", "train-detector", "train-backbone"])
+    def test_help_all_lists_every_option_once(
+        self, verb: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        parser = cli.make_parser({verb: cli.VERBS[verb]})
+        actions = parser._subcommands_action.choices[verb]._actions
+        named = [action.option_strings for action in actions if action.option_strings]
+        options = {with_dashes(names[0]) for names in named if "--help" not in names}
+        assert main([verb, "--help-all"]) == 0
+        listed = re.findall(r"^  (?:-h, )?(--[\w.-]+)", capsys.readouterr().out, re.M)
+        assert sorted(listed) == sorted({*options, "--help"})
+        assert main([verb, "--help"]) == 0
+        text = capsys.readouterr().out
+        shown = re.findall(r"^  (?:-h, )?(--[\w.-]+)", text, re.M)
+        hidden = re.search(
+            r"^(\d+) advanced options \(--.*\.\*\) are listed by --help-all", text, re.M
+        )
+        assert hidden is not None
+        assert len(shown) + int(hidden[1]) == len(listed)
+        assert len(shown) < 40
 
     def test_lists_every_verb(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["--help"]) == 0
@@ -88,6 +141,10 @@ class TestHelp:
     @pytest.mark.parametrize("verb", VERBS)
     def test_explains_every_option(self, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main([verb, "--help"]) == 0
+        if "--help-all" in capsys.readouterr().out:
+            assert main([verb, "--help-all"]) == 0
+        else:
+            assert main([verb, "--help"]) == 0
         text = capsys.readouterr().out
         assert not re.search(r"--[\w.]*_", text), "options are written with dashes"
         assert "<class" not in text
@@ -269,7 +326,7 @@ class TestMistakes:
         def refuse(*_: object) -> None:
             raise argparse.ArgumentError(None, "something\n  odd in --fit.batch_size.")
 
-        monkeypatch.setattr(parsing._Parser, "parse_args", refuse)
+        monkeypatch.setattr(parsing.Parser, "parse_args", refuse)
         sentence = told("fit", capsys)
         assert sentence == "Something odd in --fit.batch-size; see ifnormal fit --help."
 

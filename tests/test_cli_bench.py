@@ -99,7 +99,7 @@ class TestRun:
             ("bench paper --only x/*", "has no runs for --only 'x/*'"),
             ("bench paper --jobs 0", "--jobs must be at least 1."),
             ("bench paper --index 2 --of 2", "--index must lie between 0 and 1."),
-            ("bench paper --address x:1", "--address is of the engine ray"),
+            ("bench paper --address x:1", "--address needs the engine ray"),
             ("bench paper --engine slurm", "must be one of local, ray, not 'slurm'"),
             ("bench paper --colour", "does not take --colour"),
             ("bench run", "see ifnormal bench --help."),

@@ -1,7 +1,7 @@
-"""The command line: verbs only. It parses, calls a stage and says what came of it.
+"""The command line: parses the arguments, calls the verb and prints errors as one sentence.
 
-Options are the fields of the dataclasses in `config/`. Nothing here loads torch before a verb is
-called, so that `--help` answers at once.
+Options are the fields of the dataclasses in `config/`. Nothing here imports torch before a verb is
+called, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -23,30 +23,29 @@ _FAILED, _INTERRUPTED, _BROKEN_PIPE = 2, 130, 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what the arguments say.
+    """Run the verb that the arguments name.
 
     Returns:
-        0, 2 after an error that was told in one sentence, or 130 after an interruption.
+        The exit code: 0, 2 after an error, or 130 after an interruption.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # an old terminal may not know our arrows
+        sys.stdout.reconfigure(errors="replace")  # an old terminal may lack our arrows
     try:
         _run(arguments)
         sys.stdout.flush()
     except UserError as error:
         return _fail(str(error), _FAILED)
     except KeyboardInterrupt:
-        return _fail(_how_to_go_on(arguments), _INTERRUPTED)
+        return _fail(_how_to_continue(arguments), _INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not meet the pipe again at its end.
+        # The reader has closed the pipe; Python must not write to it again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except OSError as error:
-        named = error.filename or "A file"
-        reason = error.strerror or error
+        file, reason = error.filename or "A file", error.strerror or error
         return _fail(
-            f"{named} cannot be used ({reason}); put that right or name another folder.", _FAILED
+            f"{file} cannot be used ({reason}); put that right or name another folder.", _FAILED
         )
     return 0
 
@@ -55,8 +54,9 @@ def _run(arguments: Sequence[str]) -> None:
     given = [underscored(argument) for argument in arguments]
     if given and given[0] in VERBS:
         given[1:] = VERBS[given[0]].rewrite(given[1:])
+    asked = next((argument for argument in given if argument in VERBS), "")
     try:
-        parsed = make_parser(VERBS).parse_args(given)
+        parsed = make_parser(VERBS, asked).parse_args(given)
     except SystemExit:  # --help and --version have answered
         return
     except argparse.ArgumentError as error:
@@ -67,7 +67,7 @@ def _run(arguments: Sequence[str]) -> None:
 
 
 def _values(options: Options) -> dict[str, Any]:
-    """The options without the parser's own notes, such as the file they are from."""
+    """The options without those that the parser adds, such as the file they were read from."""
     return {
         name: _values(value) if isinstance(value, dict) else value
         for name, value in options.items()
@@ -80,7 +80,7 @@ def _fail(sentence: str, code: int) -> int:
     return code
 
 
-def _how_to_go_on(arguments: Sequence[str]) -> str:
+def _how_to_continue(arguments: Sequence[str]) -> str:
     verb = next((argument for argument in arguments if argument in VERBS), None)
     if verb is not None and VERBS[verb].goes_on:
         return "Stopped; the same command again goes on from there."

@@ -1,4 +1,4 @@
-"""The explainer that a verb works with: its options, and loading it."""
+"""The options of verbs that need an explainer, and loading it."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 
 def add_explainer(parser: ArgumentParser) -> None:
-    """Which explainer, and the detector it is for."""
+    """Add the options that name an explainer and its detector."""
     parser.add_argument(
         "--explainer",
         type=Path,
         default=RUN / "explainer",
         metavar="DIR",
-        help="folder of the explainer, or of a run that holds one",
+        help="folder of an explainer, or of a run with an explainer",
     )
     parser.add_argument(
         "--detector",
         metavar="SPEC",
-        help="the detector it was fitted to; without it, the one that is saved with it",
+        help="the detector that the explainer was fitted to; the default is the one saved with it",
     )
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="run the code that a detector of an exported program or TorchScript file contains",
+        help="run the code inside a detector that is an exported program or TorchScript file",
     )
 
 
@@ -44,7 +44,7 @@ def load_explainer(options: Options) -> Explainer:
     explainer = loading.load_explainer(folder, options["detector"], options["trust"])
     if not isinstance(explainer, Explainer):
         raise UserError(
-            f"The explainer in {folder} has a diffusion model, which this cannot use; name one "
+            f"The explainer in {folder} uses a diffusion model, which this verb cannot; name one "
             "with a pixel generator, or give images to ifnormal explain."
         )
     return explainer

@@ -1,4 +1,4 @@
-"""Figures on the terminal, beside the paper's."""
+"""The metrics of a run on the terminal, beside those of the paper."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ifnormal.cli.verb import Options
 
 
 def show_figures(metrics: Options) -> None:
-    """The figures beside the paper's, and the total time."""
+    """Print the metrics beside those of the paper, and the total time."""
     from rich.console import Console
     from rich.table import Column, Table
 

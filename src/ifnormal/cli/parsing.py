@@ -1,46 +1,25 @@
-"""Parsing: the parser of the verbs, and its complaints as one sentence with a way out."""
+"""The parser of the command line, and its errors as one sentence with a way out."""
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from ifnormal.cli.help import Parser, with_dashes
 from ifnormal.cli.verb import Verb
 from ifnormal.version import __version__
 
 
-class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Help with defaults, where there are any, and STEPS instead of FIT.STEPS for a value."""
+def make_parser(verbs: Mapping[str, Verb], asked: str | None = None) -> ArgumentParser:
+    """The parser of the whole command line.
 
-    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
-        return super()._get_default_metavar_for_optional(action).rpartition(".")[2]
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False:
-            return action.help
-        return super()._get_help_string(action)
-
-
-class _Parser(ArgumentParser):
-    """Shows options with dashes; `underscored` takes them back to the dataclasses' names."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(
-            exit_on_error=False, allow_abbrev=False, formatter_class=_Formatter, **options
-        )
-
-    def format_help(self, *arguments: Any, **options: Any) -> str:
-        """The help, with dashes in the names of options."""
-        return with_dashes(super().format_help(*arguments, **options))
-
-
-def make_parser(verbs: Mapping[str, Verb]) -> ArgumentParser:
-    """The parser of the whole command line."""
-    parser = _Parser(
+    Args:
+        verbs: by their names.
+        asked: the verb whose options are needed, or "" for none; by default those of all verbs.
+    """
+    parser = Parser(
         prog="ifnormal",
         usage="ifnormal [-h] [--version] VERB ...",
         description="What would have to change in this image for the anomaly detector to call it "
@@ -51,20 +30,22 @@ def make_parser(verbs: Mapping[str, Verb]) -> ArgumentParser:
         dest="verb",
         metavar="VERB",
         title="verbs",
-        description="A run is a folder. demo makes one from end to end, the other verbs a part of "
-        "it each; ifnormal VERB --help tells their options.",
+        description="A run is a folder. The verb demo makes a whole run; train-detector, fit, "
+        "explain, evaluate and report make its parts. Every verb has a help of its own: "
+        "ifnormal VERB --help.",
         required=False,
     )
     for name, verb in verbs.items():
         options = subparser(f"{name} {verb.usage}", verb.help)
         subcommands.add_subcommand(name, options, help=verb.help)
-        verb.add_options(options)  # after that, as it may have subcommands of its own
+        if asked in (None, name):  # all options of all verbs take a while to add
+            verb.add_options(options)  # after add_subcommand, as a verb may have subcommands
     return parser
 
 
 def subparser(usage: str, help: str) -> ArgumentParser:
     """The parser of a verb, or of what is below one."""
-    return _Parser(usage=f"ifnormal {usage}", description=f"{help}.")
+    return Parser(usage=f"ifnormal {usage}", description=f"{help[:1].upper()}{help[1:]}.")
 
 
 def underscored(argument: str) -> str:
@@ -75,16 +56,11 @@ def underscored(argument: str) -> str:
     return f"--{name.replace('-', '_')}{equals}{value}"
 
 
-def with_dashes(text: str) -> str:
-    """Options in a text as they are typed: `--batch-size`, not `--batch_size`."""
-    return re.sub(r"--[\w.]+", lambda name: name[0].replace("_", "-"), text)
-
-
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
 def sentence(message: str, arguments: Sequence[str], verbs: Mapping[str, Verb]) -> str:
-    """The parser's complaint, which may fill several lines, as one sentence with a way out."""
+    """An error of the parser, which may have several lines, as one sentence with a way out."""
     verb = next((argument for argument in arguments if argument in verbs), None)
     way_out = f"see ifnormal {verb} --help." if verb else "see ifnormal --help."
     text = " ".join(message.split())

@@ -1,4 +1,4 @@
-"""Verb: what a word of the command line does and is told; options that several verbs share."""
+"""Verb: one command of the command line, and options that several verbs share."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Verb:
-    """What a verb does, what it is told, and its help.
+    """What a verb does, its options and its help.
 
     Attributes:
-        call: does it. Imports what it needs itself, so that `--help` loads no torch.
-        add_options: tells the parser its options.
-        usage: the line of `--help` after the verb.
-        help: what it does, in a line.
+        call: does the work. It imports what it needs itself, so that `--help` loads no torch.
+        add_options: adds its options to a parser.
+        usage: the usage line of `--help`, after the verb.
+        help: what it does, in one line.
         resumable: takes --resume after an interruption.
-        goes_on: goes on by itself when the same command is given again.
-        rewrite: what its arguments are short for.
+        goes_on: continues without --resume when the same command is given again.
+        rewrite: spells out abbreviated arguments.
     """
 
     call: Callable[[Options], None]
@@ -43,9 +43,10 @@ class Verb:
 
 
 def add_config(parser: ArgumentParser, config: type) -> None:
-    """Every field of a dataclass as an option.
+    """Add every field of a dataclass as an option.
 
-    Those that are off by default are plain flags, those that are empty can be given several times.
+    Fields that are False by default become flags; empty tuples become options that can be given
+    several times.
     """
     flags = [field.name for field in fields(config) if field.default is False]
     lists = [field.name for field in fields(config) if field.default == ()]
@@ -58,12 +59,12 @@ def add_config(parser: ArgumentParser, config: type) -> None:
 
 
 def add_images(parser: ArgumentParser, help: str) -> None:
-    """Image files and folders, as many as there are."""
+    """Add image files and folders, any number of them."""
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help=help)
 
 
 def add_run(parser: ArgumentParser, *names: str) -> None:
-    """The folder of the run."""
+    """Add the folder of the run."""
     parser.add_argument(
         *(names or ("--run",)),
         dest="run",
@@ -75,14 +76,27 @@ def add_run(parser: ArgumentParser, *names: str) -> None:
 
 
 def add_resume(parser: ArgumentParser) -> None:
-    """Whether to go on from a checkpoint."""
+    """Add the option to continue an interrupted run."""
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the last checkpoint of the same run"
+        "--resume",
+        action="store_true",
+        help="continue an interrupted run from its last checkpoint",
     )
 
 
+def add_data_root(parser: ArgumentParser) -> None:
+    """Add the folder of data sets."""
+    parser.add_argument(
+        "--data_root",
+        type=Path,
+        metavar="DIR",
+        help="folder of data sets; the default is the environment variable IFNORMAL_DATA",
+    )
+    default_data_root(parser, "data_root")
+
+
 def default_data_root(parser: ArgumentParser, key: str) -> None:
-    """The environment's data root as the option's default."""
+    """Make IFNORMAL_DATA, where it is set, the default of an option."""
     if os.environ.get(_DATA):
         parser.set_defaults({key: Path(os.environ[_DATA])})
 

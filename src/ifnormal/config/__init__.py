@@ -1,24 +1,20 @@
-"""Every option there is, as frozen dataclasses checked when made; the command line is these.
+"""All options, as frozen dataclasses that check their values; the command line is made of them.
 
-No torch here: `ifnormal --help` reads these files and must answer at once.
+Nothing here imports torch, because `ifnormal --help` reads these files and must be fast.
 """
 
 from ifnormal.config.backbone import BackboneConfig
 from ifnormal.config.checks import require_seed
 from ifnormal.config.data import DATA_PATHS, DataConfig, data_config
 from ifnormal.config.demo import Budget, DemoConfig
-from ifnormal.config.detector import DetectorConfig, Objective, Preprocessing, preprocessing_config
+from ifnormal.config.detector import DetectorConfig, Objective
 from ifnormal.config.diffusion import DiffusionConfig, diffusion_config
-from ifnormal.config.explain import ExplainConfig, RefineConfig, ThriftConfig
-from ifnormal.config.fit import (
-    SMALL_SIDE,
-    FitConfig,
-    GeneratorConfig,
-    SurrogateConfig,
-    Weights,
-    adapted_to,
-    fit_config,
-)
+from ifnormal.config.explain import ExplainConfig
+from ifnormal.config.fit import SMALL_SIDE, FitConfig, GeneratorConfig, adapted_to, fit_config
+from ifnormal.config.improvement import RefineConfig, ThriftConfig
+from ifnormal.config.preprocessing import Preprocessing, preprocessing_config
+from ifnormal.config.surrogate import SurrogateConfig
+from ifnormal.config.weights import Weights
 
 __all__ = [
     "DATA_PATHS",

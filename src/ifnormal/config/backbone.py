@@ -1,4 +1,4 @@
-"""How a small latent diffusion model is trained."""
+"""Options of `ifnormal train-backbone`: how a small latent diffusion model is trained."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ class BackboneConfig:
 
     Attributes:
         steps: optimizer steps of the noise predictor.
-        batch_size: images a step of the noise predictor.
-        learning_rate: peak of the noise predictor's.
+        batch_size: images per step of the noise predictor.
+        learning_rate: peak learning rate of the noise predictor.
         autoencoder_steps: optimizer steps of the autoencoder.
-        autoencoder_batch_size: images a step of the autoencoder.
-        autoencoder_learning_rate: peak of the autoencoder's.
-        autoencoder_widths: channels of its stages; each stage but the last halves the image.
+        autoencoder_batch_size: images per step of the autoencoder.
+        autoencoder_learning_rate: peak learning rate of the autoencoder.
+        autoencoder_widths: channels of the stages of the autoencoder; every stage but the last
+            halves the height and width.
         latent_channels: channels of a latent image.
-        divergence: weight of the Kullback-Leibler divergence of latents from unit noise.
-        widths: channels of the noise predictor's stages; all but the first attend to the prompt.
-        heads: of each attention.
-        text_width: of the prompt's embedding.
-        prompt_dropout: share of the images that are learned without a prompt.
-        ema: decay of the averaged weights, the ones that are kept.
-        checkpoint_every: steps between checkpoints.
+        divergence: weight of the Kullback-Leibler divergence between the latents and unit noise.
+        widths: channels of the stages of the noise predictor; every stage but the first attends to
+            the prompt.
+        heads: number of attention heads in each stage.
+        text_width: length of the embedding vectors of the prompt.
+        prompt_dropout: share of the training images that are shown without their prompt.
+        ema: decay of the moving average of the weights; the averaged weights are saved.
+        checkpoint_every: steps between two checkpoints.
     """
 
     steps: int = 2500

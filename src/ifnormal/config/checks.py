@@ -1,4 +1,4 @@
-"""Checks that the configurations share."""
+"""Checks that the dataclasses of options share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def require(condition: bool, message: str) -> None:
 
 
 def require_choices(config: object) -> None:
-    """Every field declared as a `Literal` holds one of its values."""
+    """Raise a UserError unless every field declared as a `Literal` holds one of its values."""
     for name, kind in get_type_hints(type(config)).items():
         if get_origin(kind) is Literal:
             choices = get_args(kind)
@@ -25,7 +25,7 @@ def require_choices(config: object) -> None:
 
 
 def require_seed(seed: int) -> None:
-    """Refuse a seed that some library would not take.
+    """Refuse a seed that one of the libraries would not accept.
 
     Raises:
         UserError: it is negative or needs more than 32 bits.

@@ -1,4 +1,4 @@
-"""Which images, and which of them are normal."""
+"""Options of a setup: which images are used, and which of them are normal."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ DATA_PATHS = ("data_root", "cards", "normal", "outlier_images", "anomalies")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, and which of them are normal.
+    """Which images are used, and which of them are normal.
 
     Attributes:
-        setup: name of a registered setup; `colored-mnist` is the paper's C-MNIST, `folder` is your
-            own images, and a name with a slash such as `mnist/one-vs-rest/7` is one of the cards
-            that `ifnormal bench list` shows.
-        data_root: folder of Hugging Face style Parquet sets (`mnist/`, `emnist_letters/`); without
-            it the embedded 5,000 digits are used. On the command line, the environment variable
-            IFNORMAL_DATA is its default.
-        cards: folder of cards of your own, YAML files that describe more setups. The environment
-            variable IFNORMAL_CARDS does the same.
-        normal_digit: the digit that is normal in any colour.
-        normal_color: the colour that makes any digit normal.
-        colors_per_digit: "all" draws every training digit in each colour that its role allows,
-            "one" gives each digit a single colour by the seed.
-        drawings: use at most this many drawings, test drawings included; 0 means all. Those that a
-            judge is trained with are not counted.
-        outliers: number of outlier-exposure letters or, of `folder`, of synthetic outliers, as far
-            as they fit into 128 MB.
-        test_images: of a card: at most this many normal images to test with, and as many
-            anomalies, each class in proportion; 0 means all.
-        labelled: of a card of industrial images: so many test anomalies, evenly over the kinds of
-            defects, are moved to training with their masks.
-        normal: `folder`: a folder of normal images, and only such.
-        outlier_images: `folder`: a folder of images that are not normal, to train with; without it
-            synthetic ones are made of the normal images.
-        anomalies: `folder`: a folder of anomalies that were never trained with, for the figures.
-        size: `folder`: height and width that every image is brought to, a multiple of 4.
+        setup: name of the setup: `colored-mnist` is the C-MNIST of the paper, `folder` takes your
+            own folders, and a name with a slash, such as `mnist/one-vs-rest/7`, is a setup that
+            `ifnormal bench list` shows.
+        data_root: folder of data sets as Parquet files (`mnist/`, `emnist_letters/`), laid out as
+            on the Hugging Face hub. By default the 5,000 digits of the extra `demo` are used. On
+            the command line, the environment variable IFNORMAL_DATA is the default.
+        cards: folder of your own setups, as YAML files; the environment variable IFNORMAL_CARDS
+            does the same.
+        normal_digit: `colored-mnist`: the digit that is normal in every colour.
+        normal_color: `colored-mnist`: the colour in which every digit is normal.
+        colors_per_digit: `colored-mnist`: "all" draws each training digit in every colour that
+            keeps it normal or anomalous, "one" in a single random colour.
+        drawings: `colored-mnist`: largest number of drawings to use, with those for testing but
+            without those that train the judge; 0 uses all.
+        outliers: number of outliers for training: letters for digits, synthetic outliers for
+            `folder`. Synthetic outliers take at most 128 MB.
+        test_images: a setup with a slash: largest number of normal test images, and of test
+            anomalies, with the classes in proportion; 0 uses all.
+        labelled: a setup of industrial images: this many test anomalies, of all kinds of defects
+            alike, are used for training, with their masks.
+        normal: `folder`: a folder of normal images only.
+        outlier_images: `folder`: a folder of images that are not normal, for training; by default
+            synthetic outliers are made from the normal images.
+        anomalies: `folder`: a folder of anomalies for testing; they are never trained on.
+        size: `folder`: height and width that all images are scaled to, a multiple of 4.
         channels: `folder`: 1 reads images as grey, 3 as RGB.
     """
 

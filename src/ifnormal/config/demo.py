@@ -1,4 +1,4 @@
-"""The whole job on one data set."""
+"""Options of `ifnormal demo`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ Budget = Literal["smoke", "small", "paper"]
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """The whole job on one data set, from the images to the report.
+    """A whole run on Colored-MNIST, from the images to the report.
 
     Attributes:
-        out: folder for everything the demo writes.
-        objective: the detector's objective.
-        budget: "smoke" exercises the whole path in about a minute and its figures mean nothing;
-            "small" is the default; "paper" trains longer, for the full MNIST.
-        seed: makes the run repeatable.
-        concepts: K, in how many different ways each anomaly is edited.
-        data_root: folder of Parquet sets with the full MNIST (`mnist/`) and, where it is there,
-            EMNIST (`emnist_letters/`); without it the embedded 5,000 digits are used. On the
-            command line, the environment variable IFNORMAL_DATA is its default.
-        resume: go on from the last checkpoint in `out`.
+        out: folder for everything that the demo writes.
+        objective: training objective of the detector: binary cross entropy, hypersphere
+            classification, Deep SVDD or FCDD.
+        budget: length of the training. "smoke" takes about a minute and only shows that everything
+            works, "small" is meant for the 5,000 digits, "paper" trains longer, for the full
+            MNIST.
+        seed: seed of the run, for the same result again.
+        concepts: number K of concepts; each anomaly gets one counterfactual per concept.
+        data_root: folder with the full MNIST (`mnist/`) and, if you have it, EMNIST
+            (`emnist_letters/`) as Parquet files. By default the 5,000 digits of the extra `demo`
+            are used. On the command line, the environment variable IFNORMAL_DATA is the default.
+        resume: continue an interrupted run from its last checkpoint.
     """
 
     out: Path = Path("runs/demo")

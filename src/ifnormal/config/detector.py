@@ -1,10 +1,10 @@
-"""Detectors: how a built-in one is trained, and what a user's own does to an image first."""
+"""Options of the built-in detectors: how one is trained."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Literal
+from typing import Literal
 
 from ifnormal.config.checks import require, require_choices
 
@@ -13,28 +13,31 @@ Objective = Literal["bce", "hsc", "dsvdd", "fcdd"]
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """How a detector is trained.
+    """How a built-in detector is trained.
 
     Attributes:
-        objective: "bce", "hsc" and "fcdd" use outlier exposure, "dsvdd" only normal images;
-            "fcdd" makes heatmaps.
+        objective: "bce" is binary cross entropy, "hsc" hypersphere classification, "fcdd" a fully
+            convolutional HSC that makes heatmaps; these three need outliers. "dsvdd" is Deep SVDD,
+            which needs normal images only.
         steps: optimizer steps.
-        batch_size: images a step, half normal and half outliers where these are used.
-        learning_rate: peak of the one-cycle schedule.
-        false_alarm_rate: share of held-out normal images above the decision threshold.
-        network: "plain" for drawings and whatever is seen from close by, "residual" for small
-            photographs of things; "auto" takes what the setup is of. "dsvdd", which must do without
-            what a normalisation adds, is always plain, and "fcdd" has a network of its own.
-        width: channels of the first stage; the later ones have 2x and 4x as many.
-        augment: whether training images are varied in place, size, angle, brightness and contrast;
-            "auto" is below 2,000 normal images. None of it may make an anomaly of a normal image.
-        flip: mirror varied images, and all for the residual network, where a mirrored one is as
-            normal.
-        turn: up to so many degrees in either direction; 180 where any orientation is normal.
-        resize: larger or smaller by up to this share.
-        brightness: brighter or darker, with more or less contrast, by up to this share.
-        confetti: share of the outliers that are normal images with confetti thrown on them, new
-            in every step; "fcdd" is told which pixels that changed.
+        batch_size: images per step; half of them are outliers, if the objective uses outliers.
+        learning_rate: peak learning rate of the one-cycle schedule.
+        false_alarm_rate: the threshold is set so that this share of held-out normal images is
+            flagged.
+        network: "plain" suits drawings and textures, "residual" small photographs of objects;
+            "auto" chooses by the setup. "dsvdd" always has the plain network, because it must have
+            no bias terms, and "fcdd" has a network of its own.
+        width: channels of the first stage of the network; later stages have 2x and 4x as many.
+        augment: whether training images are randomly shifted, turned, resized and changed in
+            brightness and contrast; "auto" does so for fewer than 2,000 normal images. Set the four
+            options below so that a normal image stays normal.
+        flip: directions in which training images are randomly mirrored: if they are augmented, and
+            always for the residual network.
+        turn: largest rotation of augmented images, in degrees; 180 if any orientation is normal.
+        resize: largest change of size of augmented images, as a share.
+        brightness: largest change of brightness and contrast of augmented images, as a share.
+        confetti: share of the outliers that are made anew in every step, by adding random patches
+            to normal images (Liznerski et al. 2021); "fcdd" learns from their masks.
     """
 
     objective: Objective = "bce"
@@ -62,57 +65,3 @@ class DetectorConfig:
         require(0 < self.false_alarm_rate < 1, "false_alarm_rate must lie between 0 and 1.")
         require(0 < self.learning_rate < inf, "detector learning_rate must be positive and finite.")
         require(self.width >= 1, "detector width must be at least 1.")
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What becomes of an image before a user's own model scores it, in this order.
-
-    Images are shown and edited as they are; only what the model sees goes through this.
-
-    Attributes:
-        channels: 1 turns colour into grey, 3 repeats grey; None leaves the channels.
-        bgr: the model takes blue, green, red instead of red, green, blue.
-        size: (height, width) to scale the whole frame to, bilinear with antialiasing.
-        crop: (height, width) to cut out of the centre.
-        low: what black becomes.
-        high: what white becomes: 255 for a model that takes 0..255.
-        mean: subtracted after that, one number a channel or one for all.
-        std: divided by after that, one number a channel or one for all.
-    """
-
-    channels: Literal[1, 3] | None = None
-    bgr: bool = False
-    size: tuple[int, int] | None = None
-    crop: tuple[int, int] | None = None
-    low: float = 0.0
-    high: float = 1.0
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        require(self.channels in (None, 1, 3), "preprocessing channels must be 1 or 3.")
-        for name in ("size", "crop"):
-            sides = getattr(self, name)
-            require(
-                sides is None or (len(sides) == 2 and min(sides) >= 1),
-                f"preprocessing {name} must be a height and a width of at least 1.",
-            )
-        require(-inf < self.low < self.high < inf, "preprocessing low must be less than its high.")
-        for name in ("mean", "std"):
-            values = getattr(self, name)
-            require(
-                values is None or (len(values) in (1, 3) and all(-inf < v < inf for v in values)),
-                f"preprocessing {name} must be 1 or 3 finite numbers.",
-            )
-        require(
-            self.std is None or min(self.std) > 0, "preprocessing std must be positive numbers."
-        )
-
-
-def preprocessing_config(saved: dict[str, Any]) -> Preprocessing:
-    """Preprocessing from the JSON of `asdict`, where tuples have become lists."""
-    fields: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()
-    }
-    return Preprocessing(**fields)

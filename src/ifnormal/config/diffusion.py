@@ -1,4 +1,4 @@
-"""How images are edited in the latent space of a diffusion model."""
+"""Options of the editors that work in the latent space of a diffusion model."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ _BOLDER = 0.1
 
 @dataclass(frozen=True)
 class MaskConfig:
-    """Where an image is edited: where two prompts see different noise in it.
+    """The mask of an edit: where the noise predictions for two prompts differ.
 
     Attributes:
-        strength: how far the image is noised for it, from 0, clean, to 1.
-        maps: noises it is averaged over.
-        threshold: places that differ more than so many times half the image's mean are edited;
-            of a soft mask, those that differ by that many times the mean are edited wholly.
-        soft: whether places in between are edited in part.
-        guidance: how far the prompts are followed for it; 1 is the prompt alone.
+        strength: how much noise is added to the image for the prediction, above 0 and up to 1.
+        maps: number of random noises that the differences are averaged over.
+        threshold: a pixel is edited if the difference there exceeds this many times half of the
+            image's mean difference. With a soft mask, it is edited fully from this many times the
+            mean on, and in proportion below.
+        soft: whether the mask has values between 0 and 1.
+        guidance: classifier-free guidance scale of the predictions; 1 is the prompt alone.
     """
 
     strength: float = 0.5
@@ -43,9 +44,10 @@ class DiffEditConfig:
     """DiffEdit (Couairon et al., ICLR 2023).
 
     Attributes:
-        steps: of the whole way from noise to image; `strength` of them are gone.
-        strength: how far the image is inverted towards noise.
-        guidance: how far the prompt is followed on the way back; 1 is the prompt alone.
+        steps: number of DDIM steps from pure noise to an image; `strength` is the share of them
+            that is used.
+        strength: how far the image is inverted towards noise, above 0 and up to 1.
+        guidance: classifier-free guidance scale of the denoising; 1 is the prompt alone.
         mask: where the image is edited.
     """
 
@@ -55,24 +57,28 @@ class DiffEditConfig:
     mask: MaskConfig = MaskConfig(maps=10, soft=False, guidance=7.5)
 
     def __post_init__(self) -> None:
-        _require_way(self.steps, self.strength, self.guidance)
+        _require_steps(self.steps, self.strength, self.guidance)
 
 
 @dataclass(frozen=True)
 class InversionConfig:
-    """InversionEditor: one inversion an image, K ways back.
+    """InversionEditor: one DDIM inversion per image, denoised once per concept.
 
     Attributes:
-        concepts: K, in how many different ways each image is edited.
-        steps: of the whole way from noise to image; `strength` of them are gone.
-        strength: how far the image is inverted towards noise.
-        guidance: how far the prompt is followed on the way back, away from the word for what there
-            is; 1 is the prompt alone.
-        mix: ρ, the share of fresh noise in what a way starts from whose prompt another has, too.
-        repulsion: how far ways of the same prompt are kept apart, in deviations of a latent a step.
-        detector_guidance: how far each step follows the detector's gradient, in the same unit.
-        attempts: how often an image is edited as long as the detector flags an edit of it, each
-            time further towards noise and in a larger mask.
+        concepts: number K of concepts; each anomaly gets one counterfactual per concept.
+        steps: number of DDIM steps from pure noise to an image; `strength` is the share of them
+            that is used.
+        strength: how far the image is inverted towards noise, above 0 and up to 1.
+        guidance: classifier-free guidance scale of the denoising, from the source prompt to the
+            prompt; 1 is the prompt alone.
+        mix: share ρ of fresh noise that is mixed into the inverted latents of every further concept
+            with the same prompt.
+        repulsion: how far concepts with the same prompt are pushed apart in each step, in standard
+            deviations of a latent.
+        detector_guidance: how far each step follows the gradient of the detector, in standard
+            deviations of a latent.
+        attempts: largest number of attempts for an image with an edit that the detector still
+            flags; each attempt starts from more noise and edits a larger mask.
         mask: where the image is edited.
     """
 
@@ -87,7 +93,7 @@ class InversionConfig:
     mask: MaskConfig = MaskConfig(strength=0.6, threshold=1.1)
 
     def bolder(self) -> InversionConfig:
-        """For another attempt: further towards noise, in a mask of half the threshold."""
+        """Options of the next attempt: more noise, and half the threshold of the mask."""
         return replace(
             self,
             strength=min(1.0, self.strength + _BOLDER),
@@ -95,7 +101,7 @@ class InversionConfig:
         )
 
     def __post_init__(self) -> None:
-        _require_way(self.steps, self.strength, self.guidance)
+        _require_steps(self.steps, self.strength, self.guidance)
         require(self.concepts >= 1, "concepts must be at least 1.")
         require(self.attempts >= 1, "attempts must be at least 1.")
         require(0 <= self.mix <= 1, "mix must lie between 0 and 1.")
@@ -103,7 +109,7 @@ class InversionConfig:
             require(0 <= getattr(self, name) < inf, f"{name} must be 0 or positive and finite.")
 
 
-def _require_way(steps: int, strength: float, guidance: float) -> None:
+def _require_steps(steps: int, strength: float, guidance: float) -> None:
     require(2 <= steps <= 1000, "steps must lie between 2 and 1000.")
     require(0 < strength <= 1, "strength must be above 0 and at most 1.")
     require(1 <= guidance < inf, "guidance must be at least 1.")
@@ -111,16 +117,16 @@ def _require_way(steps: int, strength: float, guidance: float) -> None:
 
 @dataclass(frozen=True)
 class LatentWeights:
-    """λ of the terms of the objective in latent space.
+    """Weights λ of the terms of the objective in latent space; 0 switches a term off.
 
     Attributes:
-        gan: of the discriminator's verdict.
-        score: λ_φ, of the detector's score of the decoded image.
-        reconstruction: λ_rec, of keeping what DiffEdit made where the score is asked to stay.
-        cycle: of coming back to it.
-        concept: λ_r, of being recognised as one's concept, in pixels.
-        diversity: of two concepts being the same image, in pixels.
-        minimality: of each change of the latents.
+        gan: weight of realism: the discriminator takes the decoded images for real ones.
+        score: weight of the distance between the score of the decoded image and its target.
+        reconstruction: weight of keeping the output of DiffEdit if its score is to stay.
+        cycle: weight of the cycle: editing back must give back the output of DiffEdit.
+        concept: weight of recognition: the concept classifier names the concept from the pixels.
+        diversity: weight of a hinge loss that keeps the pixels of two concepts apart.
+        minimality: weight of the distance between the latents before and after the edit.
     """
 
     gan: float = 0.3
@@ -141,22 +147,24 @@ class LatentConfig:
     """How the latent generator G′ is trained on top of DiffEdit.
 
     Attributes:
-        concepts: K, in how many different ways each image is edited.
+        concepts: number K of concepts; each anomaly gets one counterfactual per concept.
         steps: optimizer steps.
-        batch_size: images a step; each is edited in every concept.
-        learning_rate: its peak.
-        ema: decay of the averaged weights, the ones that edit.
-        width: channels of the generator's fine stage.
-        discriminator_width: channels of the discriminator's first stage.
-        weights: of the terms of the objective.
-        diversity_margin: mean absolute difference, in pixels of half the resolution, that two
-            concepts must have.
-        concept_noise: deviation of the noise on the pixels that the concept classifier reads.
+        batch_size: images per step; each is edited once per concept.
+        learning_rate: peak learning rate.
+        ema: decay of the moving average of the weights; the averaged weights make the
+            counterfactuals.
+        width: channels of the generator at the full resolution of the latents.
+        discriminator_width: channels of the first stage of the discriminator.
+        weights: weights of the terms of the objective.
+        diversity_margin: mean absolute pixel difference that two concepts must have, measured at
+            half the resolution.
+        concept_noise: standard deviation of the noise that is added to the pixels that the concept
+            classifier reads.
         moved_share: share of outliers in a batch.
-        images: at most so many normal images and so many outliers are trained with, since each goes
-            through DiffEdit before.
-        checkpoint_every: steps between checkpoints.
-        diffedit: what it starts from.
+        images: largest number of normal images, and of outliers, to train on; each has to go
+            through DiffEdit once.
+        checkpoint_every: steps between two checkpoints.
+        diffedit: options of DiffEdit, whose output the generator edits.
     """
 
     concepts: int = 4
@@ -188,10 +196,10 @@ class LatentConfig:
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """The generators that edit in the latent space of a diffusion model; `generator` names one.
+    """Options of the editors that use a diffusion model; --generator chooses one.
 
     Attributes:
-        inversion: one inversion an image, K ways back; trains nothing.
+        inversion: one DDIM inversion per image, denoised once per concept; trains nothing.
         diffedit: DiffEdit; trains nothing.
         latent: a generator that is trained on top of DiffEdit.
     """
@@ -216,26 +224,26 @@ def diffusion_config(saved: Mapping[str, Any]) -> DiffusionConfig:
 
 
 def method_config(method: str, saved: Mapping[str, Any]) -> MethodConfig:
-    """The configuration of one method from the JSON of `asdict`.
+    """The options of one method from the JSON of `asdict`.
 
     Raises:
         TypeError: a setting is missing or unknown.
         KeyError: there is no such method.
     """
-    config: MethodConfig = _whole(_METHODS[method], saved)
+    config: MethodConfig = _from_saved(_METHODS[method], saved)
     return config
 
 
-def _whole(kind: Any, saved: Mapping[str, Any]) -> Any:
-    """A configuration, and those in it, of which every field was saved.
+def _from_saved(kind: Any, saved: Mapping[str, Any]) -> Any:
+    """A configuration, with those nested in it, from a complete record of its fields.
 
-    A field that came later is not filled in: its default could edit differently than before.
+    A missing field gets no default, since the default could give other edits than before.
     """
     missing = [field.name for field in fields(kind) if field.name not in saved]
     if missing:
         raise TypeError(f"the settings of {kind.__name__} lack {', '.join(missing)}")
     groups = {
-        field.name: _whole(type(field.default), saved[field.name])
+        field.name: _from_saved(type(field.default), saved[field.name])
         for field in fields(kind)
         if is_dataclass(field.default)
     }

@@ -1,4 +1,4 @@
-"""How images of a user's own are explained, and what is done to a counterfactual after it."""
+"""Options of `ifnormal explain`: how the images of a user are explained."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ifnormal.config.checks import require, require_choices, require_seed
 
 @dataclass(frozen=True)
 class ExplainConfig:
-    """How images are explained, by a detector of the user's own.
+    """How the images of a user are explained.
 
     Attributes:
-        detector: SPEC of the detector: model.onnx, model.pt2, model.pt (TorchScript),
+        detector: the detector: model.onnx, model.pt2, model.pt (TorchScript),
             package.module:attribute, or a folder written by train-detector; `ifnormal detectors`
-            lists the forms. An explainer knows the detector it was fitted to.
+            lists all kinds. The default is the detector that the explainer was fitted to.
         generator: what makes the edits: "pixel" is trained for the detector, "inversion" and
             "diffedit" use a diffusion model as it is, "latent" is trained on top of it.
         backbone: of the last three, the diffusion model: a folder in diffusers' format, such as
@@ -28,34 +28,38 @@ class ExplainConfig:
             it, the diffusion model's own word for what is not normal, unless "" is given.
         tiny_decoder: of these, an AutoencoderTiny that the detector's gradients go through: a
             folder or owner/name on the hub. Pictures are still decoded by the diffusion model.
-        explainer: folder of an explainer to use; without it, one is fitted to `normal`.
-        normal: folder of normal images to fit an explainer to.
-        outliers: folder of images that the detector flags, to fit an explainer to; without it,
+        explainer: folder of a fitted explainer; by default a new explainer is fitted to the images
+            of --normal.
+        normal: folder of normal images, which a new explainer is fitted to.
+        outliers: folder of images that the detector flags, for fitting a new explainer; by default
             synthetic outliers are made from the normal images.
-        trust: run the code that an exported program or TorchScript file contains, or import the
-            Python code that the folder of an explainer names.
-        black_box: use only the scores of the detector, though it may have gradients.
-        expect: CSV file of path,score with the user's own scores, which the detector has to give.
-        size: sides (or height, width) at which images are edited and scored; multiples of 4. 0 is
-            that of the first normal image, or of what the detector takes where this is smaller,
-            and at most 128.
-        channels: 1 edits grey images, 3 RGB; 0 is what the first normal image has.
-        threshold: scores beyond it are flagged, in the detector's own units; without it, the one
-            that the detector brings, else what a `false_alarm_rate` of 0.05 gives.
-        false_alarm_rate: share of held-out normal images that may be flagged, in place of any
-            threshold.
-        higher_is: what a high score of the detector means; "auto" goes by the kind of detector.
-        min_score: explain images whose score reaches this, in the detector's own units, instead of
-            those that are flagged.
+        trust: run the code inside an exported program or TorchScript file, and import the Python
+            code that the folder of an explainer names.
+        black_box: use only the scores of the detector, even if it has gradients.
+        expect: CSV file with the columns path and score; the detector is refused unless it gives
+            the images these scores.
+        size: height and width at which images are edited and scored, one number or
+            [HEIGHT,WIDTH], multiples of 4. 0 takes the size of the first normal image or the input
+            size of the detector, whichever is smaller, and at most 128.
+        channels: 1 edits images in grey, 3 in RGB; 0 takes the channels of the first normal image.
+        threshold: images with a score beyond it are flagged, in the detector's own units. The
+            default is the threshold of the detector, or else the one that a --false-alarm-rate of
+            0.05 gives.
+        false_alarm_rate: set the threshold so that this share of held-out normal images is flagged.
+        higher_is: whether a high score of the detector means "anomalous" or "normal"; "auto" knows
+            it from the kind of detector.
+        min_score: explain the images whose score is at least this, in the detector's own units,
+            instead of the flagged ones.
         all: explain every image, flagged or not.
-        on_bad_image: "skip" lists what cannot be read and goes on, "error" stops.
-        traversal_steps: images on the way to each counterfactual, along α; 0 for none.
+        on_bad_image: what to do with a file that cannot be read: "skip" lists it and goes on,
+            "error" stops.
+        traversal_steps: number of frames from the image to each counterfactual; 0 makes none.
         refine: improve counterfactuals that the detector still flags, by a few gradient steps.
-        thrift: take back what the edit did not need.
-        index: which shard of the images to do, from 0.
-        of: number of shards; all write into the same folder.
-        fresh: begin anew where the folder holds the beginning of another explanation.
-        seed: makes the run repeatable.
+        thrift: revert the parts of an edit that the counterfactual does not need.
+        index: which part of the images to do, counted from 0, if several machines share the work.
+        of: number of parts that the images are split into; all write into the same folder.
+        fresh: begin anew in a folder that holds an unfinished explanation made with other options.
+        seed: seed of the run, for the same result again.
     """
 
     detector: str | None = None
@@ -124,59 +128,3 @@ class ExplainConfig:
         )
         require(self.of >= 1, "of must be at least 1.")
         require(0 <= self.index < self.of, "index must lie between 0 and one less than of.")
-
-
-@dataclass(frozen=True)
-class RefineConfig:
-    """How counterfactuals that miss the threshold are refined; see `ifnormal.refinement`.
-
-    Attributes:
-        steps: gradient steps an image.
-        learning_rate: of the offset to the generator's steering.
-        minimality: weight of the pixel distance between an anomaly and its edit.
-        faithfulness: weight of the pixel distance from the generator's own answer, which keeps the
-            concept.
-        aim: calibrated score to aim at, if the threshold is above it; a median normal image has
-            about 0.05 to 0.1. What only passes the threshold is kept where nothing gets so far.
-        reach: how far from the generator's own answer a refined one may be, as a share of that
-            answer's distance from the anomaly; beyond it lies what the generator never learnt.
-    """
-
-    steps: int = 20
-    learning_rate: float = 0.05
-    minimality: float = 1.0
-    faithfulness: float = 5.0
-    aim: float = 0.2
-    reach: float = 1.0
-
-    def __post_init__(self) -> None:
-        require(self.steps >= 1, "refine steps must be at least 1.")
-        require(0 < self.learning_rate < inf, "refine learning_rate must be positive and finite.")
-        require(0 <= self.minimality < inf, "refine minimality must be 0 or positive and finite.")
-        require(0 < self.aim < 1, "refine aim must lie between 0 and 1.")
-        require(0 < self.reach < inf, "refine reach must be positive and finite.")
-
-
-@dataclass(frozen=True)
-class ThriftConfig:
-    """How edits that were not needed are reverted; see `ifnormal.thrift`.
-
-    Attributes:
-        spend: share of a counterfactual's distance from the threshold, in log-odds, that may be
-            given up; 0 lets no score get worse, 1 lets it end on the threshold itself.
-        again: an edit is needed if the generator makes more than this share of it again.
-        regions: at most so many regions of an image are judged one by one, the most edited first.
-        faint: edits of at most so many of the 255 steps of a pixel belong to no region; they are
-            reverted all together or not at all.
-    """
-
-    spend: float = 0.5
-    again: float = 0.2
-    regions: int = 12
-    faint: int = 16
-
-    def __post_init__(self) -> None:
-        require(0 <= self.spend <= 1, "thrift spend must lie between 0 and 1.")
-        require(0 <= self.again < inf, "thrift again must be 0 or positive and finite.")
-        require(self.regions >= 1, "thrift regions must be at least 1.")
-        require(0 <= self.faint <= 254, "thrift faint must lie between 0 and 254.")

@@ -1,4 +1,4 @@
-"""How the generator is trained against a frozen detector."""
+"""Options of the pixel generator and its training against a frozen detector."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from math import inf
 from typing import Any, Literal
 
 from ifnormal.config.checks import require, require_choices
+from ifnormal.config.surrogate import SurrogateConfig
+from ifnormal.config.weights import Weights
 
-# What is a small image; the networks have more to them beyond.
+# Largest side of a small image; the networks have more layers for larger ones.
 SMALL_SIDE = 48
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """Size of the generator.
+    """Size of the pixel generator.
 
     Attributes:
-        width: channels at half resolution; twice as many at a quarter.
-        outer_blocks: residual blocks at half resolution, before and after the inner ones.
+        width: channels at half resolution; there are twice as many at a quarter of the resolution.
+        outer_blocks: residual blocks at half resolution, before and again after the inner blocks.
         inner_blocks: residual blocks at a quarter of the resolution.
     """
 
@@ -33,119 +35,41 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True)
-class Weights:
-    """λ of every term of the objective; 0 switches a term off.
-
-    The defaults are for images of up to 48 pixels; `adapted_to` has those for larger ones, which
-    count as long as no weight is chosen.
-
-    Attributes:
-        gan: realism of the edited images.
-        score: distance of the detector's score from its target.
-        reconstruction: an image asked to keep its score must stay as it is.
-        cycle: the edit must be undoable.
-        concept: R must recognise the concept from the pair (before, after) and from the way back.
-        no_concept: R must see no concept in pairs that were not edited (DISSECT).
-        diversity: pixel hinge that keeps the concepts' images apart (ε′ of section 3.1).
-        contrast: cosine hinge that keeps their features apart.
-        mode: the edited image must belong to the normal mode of its concept.
-        minimality: pixel distance between an anomaly and its edit.
-        structure: structure distance between the two, blind to colour and brightness.
-        path: half-way images must lie between the anomaly and the full edit.
-        overshoot: penalty on what is clamped to [0, 1].
-        restoration: a synthetic outlier must become the normal image again that it was made of; of
-            effect only where outliers are synthetic.
-    """
-
-    gan: float = 2.0
-    score: float = 3.0
-    reconstruction: float = 5.0
-    cycle: float = 6.0
-    concept: float = 0.2
-    no_concept: float = 0.0
-    diversity: float = 0.0
-    contrast: float = 0.0
-    mode: float = 0.3
-    minimality: float = 1.0
-    structure: float = 3.0
-    path: float = 5.0
-    overshoot: float = 0.3
-    restoration: float = 10.0
-
-    def __post_init__(self) -> None:
-        for name in self.__dataclass_fields__:
-            require(
-                0 <= getattr(self, name) < inf, f"weight {name} must be 0 or positive and finite."
-            )
-
-
-@dataclass(frozen=True)
-class SurrogateConfig:
-    """How a detector that only returns scores is imitated; of no effect for any other.
-
-    Attributes:
-        query_budget: images that the detector may be asked to score from the first distillation
-            to the end of a fit; those before are few and in the facts as `queries_before_fit`.
-        steps: optimizer steps of the surrogate before the fit.
-        batch_size: images a step.
-        learning_rate: peak of the one-cycle schedule before the fit.
-        refresh_every: generator steps between two refreshes with the generator's own outputs.
-        refresh_steps: optimizer steps of the surrogate a refresh.
-        refresh_learning_rate: of these.
-        width: channels of the surrogate's first stage; the later ones have 2x and 4x as many.
-    """
-
-    query_budget: int = 200_000
-    steps: int = 1500
-    batch_size: int = 128
-    learning_rate: float = 2e-3
-    refresh_every: int = 2
-    refresh_steps: int = 2
-    refresh_learning_rate: float = 5e-4
-    width: int = 32
-
-    def __post_init__(self) -> None:
-        require(self.query_budget >= 100, "query_budget must be at least 100.")
-        require(self.steps >= 1, "surrogate steps must be at least 1.")
-        require(self.batch_size >= 4, "surrogate batch_size must be at least 4.")
-        for name in ("learning_rate", "refresh_learning_rate"):
-            require(0 < getattr(self, name) < inf, f"surrogate {name} must be positive and finite.")
-        require(self.refresh_every >= 1, "refresh_every must be at least 1.")
-        require(self.refresh_steps >= 1, "refresh_steps must be at least 1.")
-        require(self.width >= 1, "surrogate width must be at least 1.")
-
-
-@dataclass(frozen=True)
 class FitConfig:
-    """How the generator is trained against a frozen detector.
+    """How the pixel generator is trained against a frozen detector.
 
     Attributes:
-        concepts: K, in how many different ways each anomaly is edited.
+        concepts: number K of concepts; each anomaly gets one counterfactual per concept.
         steps: optimizer steps of the generator.
-        batch_size: images a step; each is edited in every concept.
-        learning_rate: of the generator.
-        discriminator_learning_rate: of the discriminator.
-        classifier_learning_rate: of the concept classifier.
-        decay: share of the steps, at the end, over which learning rates fall to zero.
-        ema: decay of the averaged generator weights, the ones that explain.
-        weights: λ of the objective's terms; `Explainer` adapts the default ones to images beyond 48
-            pixels, see `adapted_to`.
-        generator_loss: "linear" is −D(x̄), "hinge" the paper's relu(1 − D(x̄)).
-        concept_space: whether R reads the pair's pixels or the detector's features of it.
-        concept_noise: deviation of the noise on what R reads, while training.
-        conditional: the discriminator also judges whether an image belongs to its concept's mode.
-        diversity_margin: ε′, mean absolute pixel difference that two concepts must have.
-        moved_share: share of outliers among the images with α = 0, of normal ones with α = 1.
-        targets_zero: share of α = 0 among the targets.
-        targets_one: share of α = 1; the rest is uniform.
+        batch_size: images per step; each is edited once per concept.
+        learning_rate: learning rate of the generator.
+        discriminator_learning_rate: learning rate of the discriminator.
+        classifier_learning_rate: learning rate of the concept classifier.
+        decay: share of the steps, at the end, during which the learning rates fall to zero.
+        ema: decay of the moving average of the generator's weights; the averaged weights make the
+            counterfactuals.
+        weights: weights λ of the terms of the objective. The defaults are for images of up to 48
+            pixels; for larger images, `Explainer` replaces them unless you set one.
+        generator_loss: "linear" is −D(x̄), "hinge" is relu(1 − D(x̄)) as in the paper.
+        concept_space: whether the concept classifier reads pixels or features of the detector.
+        concept_noise: standard deviation of the noise that is added to what the concept classifier
+            reads in training.
+        conditional: whether the discriminator also judges if an edited image belongs to the normal
+            mode of its concept.
+        diversity_margin: mean absolute pixel difference ε′ that two concepts must have; used by the
+            weight `diversity`.
+        moved_share: share of outliers among images whose target is 0, and of normal images among
+            those whose target is 1, so that most edits have to change the score.
+        targets_zero: share of the targets α that are 0, which is normal.
+        targets_one: share of the targets α that are 1, which is anomalous; the rest is uniform.
         generator: size of the generator.
-        discriminator_width: channels of the discriminator's first stage.
-        checkpoint_every: steps between checkpoints.
-        precision: "auto" is bfloat16 where it is fast, else float32.
+        discriminator_width: channels of the first stage of the discriminator.
+        checkpoint_every: steps between two checkpoints.
+        precision: "auto" is bfloat16 on hardware where that is fast, and float32 elsewhere.
         surrogate: how a detector without a gradient is imitated.
-        augment: whether the discriminator sees its images in varied colours, shifted and with parts
-            cut out, so that it does not learn few images by heart; "auto" is below 2,000 normal
-            images.
+        augment: whether the images that the discriminator sees are randomly shifted, changed in
+            colour and cut out, so that it does not memorise a small data set; "auto" does so for
+            fewer than 2,000 normal images.
     """
 
     concepts: int = 2
@@ -198,11 +122,11 @@ class FitConfig:
 
 
 def adapted_to(config: FitConfig, side: int) -> FitConfig:
-    """The same with the weights that suit images of `side` pixels, unless weights were chosen.
+    """The options for images of `side` pixels; weights that were chosen stay.
 
-    Beyond 48 pixels, faint stripes all over an image that please the detector are cheaper, by the
-    weights of small images, than to mend a defect. There, to keep the image, and to mend what was
-    spoilt, counts for more, and the score for less.
+    With the weights for small images, a generator of images beyond 48 pixels satisfies the detector
+    by faint stripes all over the image instead of repairing a defect. So for large images, keeping
+    the image and restoring synthetic outliers weigh more, and the score weighs less.
     """
     if side <= SMALL_SIDE or config.weights != Weights():
         return config

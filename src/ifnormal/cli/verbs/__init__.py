@@ -1,4 +1,4 @@
-"""The verbs of the command line, one file each. A new one is a file and a line here."""
+"""The verbs of the command line, one file each. A new verb is a file and a line here."""
 
 from ifnormal.cli.verb import Verb
 from ifnormal.cli.verbs import (

@@ -1,4 +1,4 @@
-"""ifnormal app: what if, live in the browser."""
+"""ifnormal app: try edits of an image in the browser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _app(options: Options) -> None:
 def _add_options(parser: ArgumentParser) -> None:
     add_explainer(parser)
     parser.add_argument(
-        "--port", type=int, default=7860, help="of this machine, which alone sees it"
+        "--port", type=int, default=7860, help="port of the page, which only this machine can open"
     )
 
 
@@ -27,5 +27,5 @@ VERB = Verb(
     _app,
     _add_options,
     "[--explainer DIR] [--detector SPEC] [--trust] [--port PORT]",
-    "a page of this machine: drop an image in, see its score and its counterfactuals",
+    "serve a page on this machine: drop an image in, see its score and its counterfactuals",
 )

@@ -1,4 +1,4 @@
-"""ifnormal bench: the paper's evaluation: its setups, experiments, sweeps and tables."""
+"""ifnormal bench: the setups, experiments, sweeps and tables of the evaluation."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import ArgumentParser
 
+from ifnormal.cli.help import arrange
 from ifnormal.cli.parsing import subparser
-from ifnormal.cli.verb import Options, Verb, default_data_root, require_data_root
+from ifnormal.cli.verb import Options, Verb, add_data_root, require_data_root
 from ifnormal.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 _OUT = Path("runs/bench")
 _SHOWN = 6
+_SECTIONS = {
+    "what to run": ("name", "out", "only", "budget", "seeds", "detectors", "set", "data_root"),
+    "where to run": ("engine", "address", "jobs", "threads", "index", "of"),
+}
 
 
 def _bench(options: Options) -> None:
@@ -78,7 +83,7 @@ def _run(options: Options) -> None:
 
 
 def _tell(swept: Swept, out: Path, name: str) -> None:
-    """The last lines of a sweep; a UserError where a run failed, for the exit code."""
+    """Print where the results are; raise a UserError where a run failed, for the exit code."""
     counts = swept.counts
     if counts.get("elsewhere"):
         print(f"{counts['elsewhere']} runs are being done by another runner of this folder.")
@@ -121,9 +126,9 @@ def _experiments(options: Options) -> None:
 
 
 def _folder(where: str) -> Path:
-    """A folder of a sweep, or the usual one of an experiment."""
-    given, usual = Path(where), _OUT / where.replace(":", ".")
-    return usual if not given.exists() and usual.is_dir() else given
+    """The folder of this name, or the default folder of the experiment of this name."""
+    given, default = Path(where), _OUT / where.replace(":", ".")
+    return default if not given.exists() and default.is_dir() else given
 
 
 def _engine(options: Options) -> Engine:
@@ -132,14 +137,14 @@ def _engine(options: Options) -> Engine:
 
         return on_ray(options["address"])
     if options["address"] is not None:
-        raise UserError("--address is of the engine ray; add --engine ray or leave it out.")
+        raise UserError("--address needs the engine ray; add --engine ray or leave it out.")
     from ifnormal.benchmarks.engines.local import run_locally
 
     return run_locally
 
 
 def _missing(name: str, data_root: Path | None) -> dict[str, str]:
-    """Setups without data -> what is missing; an experiment has some that no card describes."""
+    """Setups without data -> what is missing, those of the experiment itself included."""
     from ifnormal.benchmarks.experiments import experiment_named
     from ifnormal.benchmarks.listing import listing
 
@@ -175,8 +180,8 @@ def _numbers(text: str) -> list[int]:
 
 def _add_list(parser: ArgumentParser) -> None:
     _add_only(parser)
-    parser.add_argument("--json", action="store_true", help="as a JSON list, for programs")
-    _add_data_root(parser)
+    parser.add_argument("--json", action="store_true", help="print a JSON list, for programs")
+    add_data_root(parser)
 
 
 def _add_run(parser: ArgumentParser) -> None:
@@ -184,66 +189,86 @@ def _add_run(parser: ArgumentParser) -> None:
         "name",
         type=str,
         metavar="NAME",
-        help="an experiment (see ifnormal bench experiments), or package.module:attribute of "
-        "your own",
+        help="name of an experiment (ifnormal bench experiments lists them), or "
+        "package.module:attribute of your own experiment",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the sweep; without it, runs/bench/NAME"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for the runs; the default is runs/bench/NAME",
     )
     _add_only(parser)
     parser.add_argument(
         "--budget",
         type=Literal["small", "paper"],
         default="small",
-        help="small takes minutes a run, paper as long as the paper",
+        help="length of the training: small takes minutes a run, paper as long as the paper",
     )
-    parser.add_argument("--seeds", type=str, default="0", metavar="0,1,2", help="a run for each")
+    parser.add_argument(
+        "--seeds", type=str, default="0", metavar="0,1,2", help="seeds; each makes runs of its own"
+    )
     parser.add_argument(
         "--detectors",
         type=str,
         default="",
         metavar="bce,hsc,dsvdd",
-        help="objectives; without it, what the experiment takes",
+        help="objectives of the detectors; the default is those of the experiment",
     )
     parser.add_argument(
         "--set",
         type=str,
         nargs="+",
         metavar="NAME=VALUE",
-        help="options of all runs in place of the budget's, as in fit.steps=300",
+        help="options of all runs, such as fit.steps=300; they override those of the budget",
     )
     parser.add_argument(
         "--engine",
         type=Literal["local", "ray"],
         default="local",
-        help="local does the runs in processes on this machine, ray on a Ray cluster",
+        help="local runs processes on this machine, ray uses a Ray cluster",
     )
     parser.add_argument(
-        "--address", type=str, help="of the Ray cluster; without it, the one around"
+        "--address",
+        type=str,
+        help="address of the Ray cluster; by default Ray finds or starts one",
     )
     parser.add_argument(
-        "--jobs", type=int, help="runs at a time; without it, as many as the cores allow"
+        "--jobs", type=int, help="number of runs at a time; the default is what the cores allow"
     )
-    parser.add_argument("--threads", type=int, help="of each run; without it, cores / jobs, or 2")
     parser.add_argument(
-        "--index", type=int, default=0, help="which part of the runs to do, from 0; for job arrays"
+        "--threads",
+        type=int,
+        help="processor threads of each run; the default is cores / jobs, or 2",
     )
-    parser.add_argument("--of", type=int, default=1, help="number of parts")
-    _add_data_root(parser)
+    parser.add_argument(
+        "--index",
+        type=int,
+        default=0,
+        help="which part of the runs to do, counted from 0; for job arrays",
+    )
+    parser.add_argument(
+        "--of", type=int, default=1, help="number of parts that the runs are split into"
+    )
+    add_data_root(parser)
+    arrange(parser, _SECTIONS)
 
 
 def _add_table(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "where", type=str, metavar="NAME|DIR", help="an experiment, or the folder of a sweep"
+        "where",
+        type=str,
+        metavar="NAME|DIR",
+        help="name of an experiment, or the folder of its runs",
     )
     parser.add_argument(
         "--format",
         type=Literal["md", "html", "json"],
         default="md",
-        help="Markdown, a self-contained page, or numbers for programs",
+        help="Markdown, a self-contained HTML page, or JSON for programs",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write there, not to the screen"
+        "--output", type=Path, metavar="FILE", help="file for the tables; the default is the screen"
     )
     parser.add_argument(
         "--figures", action="store_true", help="also draw the experiment's figures into figures/"
@@ -256,18 +281,8 @@ def _add_experiments(parser: ArgumentParser) -> None:
 
 def _add_only(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--only", type=str, metavar="PATTERN", help="setups whose id is like this, as in mnist/*"
+        "--only", type=str, metavar="PATTERN", help="only setups that match, such as mnist/*"
     )
-
-
-def _add_data_root(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--data_root",
-        type=Path,
-        metavar="DIR",
-        help="folder of data sets; its default is the environment variable IFNORMAL_DATA",
-    )
-    default_data_root(parser, "data_root")
 
 
 _ACTIONS = {
@@ -313,7 +328,7 @@ VERB = Verb(
     _bench,
     _add_options,
     "list|run|table|experiments|NAME [options]",
-    "the paper's evaluation: setups, experiments, sweeps and tables",
+    "run the paper's evaluation: list its setups, do its experiments, make its tables",
     goes_on=True,
     rewrite=_with_action,
 )

@@ -1,4 +1,4 @@
-"""ifnormal check-data: can these images be read, and what are they like?"""
+"""ifnormal check-data: which images can be read, and what sizes and formats they have."""
 
 from __future__ import annotations
 
@@ -120,21 +120,21 @@ def _add_options(parser: ArgumentParser) -> None:
         "--size",
         type=str,
         metavar="SIZE",
-        help="also tell how many would be scaled to sides of this many pixels, or to "
+        help="also count the images that would be scaled to sides of this many pixels, or to "
         "[HEIGHT,WIDTH]",
     )
     parser.add_argument(
         "--json",
         type=Path,
         metavar="FILE",
-        help="also write what was found as JSON, without limits",
+        help="also write all findings to this file, as JSON",
     )
     parser.add_argument(
         "--on_bad_image",
         type=Literal["skip", "error"],
         default="skip",
-        help="skip lists bad images and ends with exit code 0 as long as one is good; error ends "
-        "with exit code 2 if any is bad, after listing them",
+        help="skip lists bad images and ends with exit code 0 if at least one is good; error "
+        "ends with exit code 2 if any is bad, after listing them",
     )
 
 
@@ -142,5 +142,5 @@ VERB = Verb(
     _check_data,
     _add_options,
     "FOLDER [FOLDER ...] [--size SIZE] [--json FILE] [--on-bad-image skip|error]",
-    "check which images can be read, and what they are like",
+    "check which images can be read, and list their formats and sizes",
 )

@@ -1,12 +1,15 @@
-"""ifnormal demo: the whole job on Colored-MNIST."""
+"""ifnormal demo: a whole run on Colored-MNIST."""
 
 from __future__ import annotations
 
 from jsonargparse import ArgumentParser
 
 from ifnormal.cli.figures import show_figures
+from ifnormal.cli.help import arrange
 from ifnormal.cli.verb import Options, Verb, add_resume, default_data_root, require_data_root
 from ifnormal.config import DemoConfig
+
+_SECTIONS = {"options": ("out", "resume", "budget", "objective", "concepts", "seed", "data_root")}
 
 
 def _demo(options: Options) -> None:
@@ -25,12 +28,13 @@ def _add_options(parser: ArgumentParser) -> None:
     parser.add_class_arguments(DemoConfig, skip={"resume"})
     add_resume(parser)
     default_data_root(parser, "data_root")
+    arrange(parser, _SECTIONS)
 
 
 VERB = Verb(
     _demo,
     _add_options,
     "[--out DIR] [options]",
-    "the whole job on Colored-MNIST: detector, explainer, explanation, figures, report",
+    "do a whole run on Colored-MNIST: detector, explainer, explanation, figures, report",
     resumable=True,
 )

@@ -14,8 +14,8 @@ def _options(parser: ArgumentParser) -> None:
         "--features",
         choices=("own", "imagenet"),
         default="own",
-        help="what FID and the like are measured in: the independent judge's features, or those of "
-        "a network for photographs (extra 'features')",
+        help="features that distances such as FID are measured in: those of the independent judge, "
+        "or of a network trained on ImageNet (extra 'features')",
     )
 
 
@@ -30,5 +30,5 @@ VERB = Verb(
     _evaluate,
     _options,
     "[--run DIR] [--features own|imagenet]",
-    "measure the explanation of the run's test anomalies",
+    "measure how good the counterfactuals of the run's test anomalies are",
 )

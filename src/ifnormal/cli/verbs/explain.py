@@ -1,4 +1,4 @@
-"""ifnormal explain: what would make these images normal?"""
+"""ifnormal explain: make counterfactuals of images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from ifnormal.cli.help import arrange
 from ifnormal.cli.verb import Options, Verb, add_config, add_images, add_run
 from ifnormal.common.errors import UserError
 from ifnormal.config import (
@@ -18,9 +19,26 @@ from ifnormal.config import (
     fit_config,
     preprocessing_config,
 )
-from ifnormal.jobs.run_folder import OWN_IMAGES
 
 _OUT = Path("runs/explanation")
+_SECTIONS = {
+    "main options": (
+        "images",
+        "detector",
+        "normal",
+        "outliers",
+        "explainer",
+        "run",
+        "out",
+        "generator",
+        "threshold",
+        "size",
+    ),
+    "images": ("all", "min_score", "on_bad_image", "channels"),
+    "detector": ("trust", "black_box", "expect", "higher_is", "false_alarm_rate"),
+    "generator": ("backbone", "prompt", "source_prompt", "tiny_decoder", "seed"),
+    "output": ("refine", "thrift", "traversal_steps", "fresh", "index", "of"),
+}
 
 
 def _explain(options: Options) -> None:
@@ -35,7 +53,9 @@ def _explain(options: Options) -> None:
         _explain_run(options["run"])
         return
     out = options["out"] or _OUT
-    if config.detector is None and config.explainer is None:  # then by a run
+    if config.detector is None and config.explainer is None:  # those of a run
+        from ifnormal.jobs.run_folder import OWN_IMAGES
+
         config = replace(config, explainer=options["run"])
         out = options["out"] or options["run"] / OWN_IMAGES
     from ifnormal.jobs.explain import explain_own_images
@@ -77,25 +97,30 @@ def _explain_run(run: Path) -> None:
 
 
 def _add_options(parser: ArgumentParser) -> None:
-    add_images(parser, "image files and folders of images; without any, a run's test anomalies")
+    add_images(
+        parser,
+        "image files and folders of images to explain; without any, the test anomalies of the run "
+        "are explained",
+    )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="the explanation, its report and the fitted explainer go here; without it, to "
-        f"{_OUT}, or into own-images/ of the run",
+        help="folder for the explanation, its report and the fitted explainer; the default is "
+        f"{_OUT}, or own-images/ in the folder of the run",
     )
     add_run(parser)
     add_config(parser, ExplainConfig)
     parser.add_class_arguments(Preprocessing, "preprocessing")
     parser.add_class_arguments(FitConfig, "fit")
     parser.add_class_arguments(DiffusionConfig, "diffusion")
+    arrange(parser, _SECTIONS)
 
 
 VERB = Verb(
     _explain,
     _add_options,
     "IMAGE ... --detector SPEC --normal DIR [--out DIR] [options]",
-    "explain images by a detector of yours, or the test anomalies of a run",
+    "explain images that your own detector flags, or the test anomalies of a run",
     goes_on=True,
 )

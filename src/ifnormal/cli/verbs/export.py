@@ -1,4 +1,4 @@
-"""ifnormal export: the generator as an ONNX file."""
+"""ifnormal export: write the generator as an ONNX file."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def _export(options: Options) -> None:
 
 
 def _add_options(parser: ArgumentParser) -> None:
-    add_images(parser, "image files and folders to compare the edits on; without any, noise")
+    add_images(parser, "image files and folders to compare the edits on; the default is noise")
     add_explainer(parser)
     parser.add_argument(
-        "--out", type=Path, default=Path("generator.onnx"), metavar="FILE", help="the ONNX file"
+        "--out", type=Path, default=Path("generator.onnx"), metavar="FILE", help="file to write"
     )
 
 
@@ -39,5 +39,5 @@ VERB = Verb(
     _export,
     _add_options,
     "[IMAGE ...] [--explainer DIR] [--out FILE] [--detector SPEC] [--trust]",
-    "write the generator as an ONNX file, after comparing its edits with the original's",
+    "write the generator as an ONNX file and check that its edits are the same",
 )

@@ -1,4 +1,4 @@
-"""ifnormal report: tell a run as one page."""
+"""ifnormal report: write a run as one HTML page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _add_options(parser: ArgumentParser) -> None:
         type=Path,
         default=RUN,
         metavar="RUN",
-        help="folder of a run, or any other that holds an explanation/",
+        help="folder of a run, or another folder with an explanation in it",
     )
     parser.add_argument(
         "--beside",
@@ -30,7 +30,7 @@ def _add_options(parser: ArgumentParser) -> None:
         type=Path,
         default=[],
         metavar="OTHER",
-        help="folders of other runs, by other methods, to show side by side with it",
+        help="folders of runs by other methods, to show side by side with this one",
     )
 
 
@@ -38,5 +38,5 @@ VERB = Verb(
     _report,
     _add_options,
     "[RUN] [--beside OTHER ...]",
-    "tell a run as one self-contained page, report.html",
+    "write a run as one self-contained page, report.html",
 )

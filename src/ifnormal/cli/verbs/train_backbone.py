@@ -1,4 +1,4 @@
-"""ifnormal train-backbone: a small diffusion model of what is normal."""
+"""ifnormal train-backbone: train a small diffusion model of normal images."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from ifnormal.cli.verb import Options, Verb, add_resume, default_data_root, require_data_root
+from ifnormal.cli.help import arrange
+from ifnormal.cli.verb import Options, Verb, add_data_root, add_resume, require_data_root
 from ifnormal.common.errors import UserError
 from ifnormal.config import BackboneConfig
 
 _OUT = Path("backbone")
 _OUTLIERS = 4000
+_SECTIONS = {
+    "main options": ("setup", "normal", "outliers", "size", "prompt", "out", "resume", "seed"),
+    "data sets": ("data_root",),
+    "training": ("backbone.steps", "backbone.autoencoder_steps", "backbone.batch_size"),
+}
 
 
 def _train_backbone(options: Options) -> None:
@@ -56,21 +62,36 @@ def _train_backbone(options: Options) -> None:
 
 
 def _add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--setup", metavar="ID", help="a setup, as ifnormal bench list names them")
-    parser.add_argument("--normal", type=Path, metavar="DIR", help="a folder of normal images")
     parser.add_argument(
-        "--outliers", type=Path, metavar="DIR", help="a folder of images of other things"
+        "--setup",
+        metavar="ID",
+        help="setup of images to train on; ifnormal bench list names them all",
     )
-    parser.add_argument("--size", type=int, default=32, help="sides of the images of a folder")
-    parser.add_argument("--prompt", help="what normal images are called")
     parser.add_argument(
-        "--out", type=Path, default=_OUT, metavar="DIR", help="the diffusion model goes here"
+        "--normal", type=Path, metavar="DIR", help="folder of normal images, in place of a setup"
     )
-    parser.add_argument("--seed", type=int, default=0, help="makes the run repeatable")
-    parser.add_argument("--data_root", type=Path, metavar="DIR", help="folder of data sets")
+    parser.add_argument(
+        "--outliers", type=Path, metavar="DIR", help="folder of images that show other things"
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=32,
+        help="height and width that images of a folder are scaled to",
+    )
+    parser.add_argument(
+        "--prompt", metavar="WORDS", help="name of what normal images show, in a word or two"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=_OUT, metavar="DIR", help="folder for the diffusion model"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the training, for the same result again"
+    )
+    add_data_root(parser)
     add_resume(parser)
     parser.add_class_arguments(BackboneConfig, "backbone")
-    default_data_root(parser, "data_root")
+    arrange(parser, _SECTIONS)
 
 
 VERB = Verb(

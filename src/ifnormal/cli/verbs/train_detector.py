@@ -4,8 +4,28 @@ from __future__ import annotations
 
 from jsonargparse import ArgumentParser
 
+from ifnormal.cli.help import arrange
 from ifnormal.cli.verb import Options, Verb, add_run, default_data_root, require_data_root
 from ifnormal.config import DataConfig, DetectorConfig, data_config
+
+_SECTIONS = {
+    "main options": ("run", "seed"),
+    "images": ("data.setup", "data.data_root", "data.outliers"),
+    "images of your own, for --data.setup folder": (
+        "data.normal",
+        "data.anomalies",
+        "data.outlier_images",
+        "data.size",
+        "data.channels",
+    ),
+    "detector": (
+        "detector.objective",
+        "detector.network",
+        "detector.steps",
+        "detector.false_alarm_rate",
+        "detector.augment",
+    ),
+}
 
 
 def _train_detector(options: Options) -> None:
@@ -19,15 +39,18 @@ def _train_detector(options: Options) -> None:
 
 def _add_options(parser: ArgumentParser) -> None:
     add_run(parser, "--run", "--out")
-    parser.add_argument("--seed", type=int, default=0, help="makes the run repeatable")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the run, for the same result again"
+    )
     parser.add_class_arguments(DataConfig, "data")
     parser.add_class_arguments(DetectorConfig, "detector")
     default_data_root(parser, "data.data_root")
+    arrange(parser, _SECTIONS)
 
 
 VERB = Verb(
     _train_detector,
     _add_options,
     "[--run DIR] [options]",
-    "begin a run: train a detector; what an earlier run left in the folder goes away",
+    "begin a run by training a detector; removes what an earlier run left in the folder",
 )
