@@ -103,7 +103,8 @@ def decode(
     Raises:
         UnreadableImageError: the image is missing, damaged, too large, or has no 8-bit reading.
     """
-    return decode_with_facts(source, channels, name, size)[0]
+    with _reading(source, name) as opened:
+        return _pixels(opened, channels, size)
 
 
 def decode_with_facts(
@@ -115,12 +116,18 @@ def decode_with_facts(
     """Like `decode`, and tell what the file was like before."""
     with _reading(source, name) as opened:
         facts = _facts(opened)
-        image = _eight_bit(opened, channels)
-        if size is not None and image.size != (size[1], size[0]):
-            image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-        array: Array = np.array(image, dtype=np.uint8)
-    array = array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
-    return array, facts
+        return _pixels(opened, channels, size), facts
+
+
+def _pixels(
+    opened: ImageFile.ImageFile, channels: Literal[1, 3], size: tuple[int, int] | None
+) -> Array:
+    """(channels, H, W): the whole frame, scaled to `size` (height, width) if there is one."""
+    image = _eight_bit(opened, channels)
+    if size is not None and image.size != (size[1], size[0]):
+        image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+    array: Array = np.array(image, dtype=np.uint8)
+    return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.data.sampling import generator, stratified
+from ifnormal.data.sources.decoded_cache import cached
 from ifnormal.data.sources.labelled import LabelledImages
 from ifnormal.data.sources.letters import rendered_letters
 from ifnormal.data.sources.lookalikes import is_stroke, letters_like
@@ -77,6 +79,11 @@ def judge_letters(data_root: Path | None) -> Tensor:
     folder = _letter_set(data_root)
     if folder is not None and len(letters := _unlike(folder, range(10))) >= _LEAST_FOR_JUDGE:
         return letters.images
+    return _rendered_for_judge()
+
+
+@cache
+def _rendered_for_judge() -> Tensor:
     return rendered_letters(_FOR_JUDGE, 0, range(10), purpose="judge").images
 
 
@@ -89,7 +96,7 @@ def _letter_set(data_root: Path | None) -> Path | None:
 
 def _unlike(folder: Path, digits: Collection[int]) -> LabelledImages:
     """The letters of a set that look like none of the digits, as far as one knows."""
-    letters = ParquetImages(folder, channels=1).read("train")
+    letters = cached(ParquetImages(folder, channels=1).scan("train")).read()
     if folder.name == _EMNIST:
         alike = {letter.upper() for letter in letters_like(digits)}
         keep = torch.tensor([name.upper() not in alike for name in letters.class_names])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def _packaged_file() -> Path:
     return Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
 
 
+@cache
 def _read_table(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     """(5000, 785) uint8: 784 pixels and the digit."""
     try:
