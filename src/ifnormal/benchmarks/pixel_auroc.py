@@ -1,25 +1,14 @@
-"""Pixel AuROC: does a heatmap tell anomalous pixels from normal ones?"""
+"""Pixel AuROC: how well a heatmap tells anomalous pixels from normal ones.
+
+Bergmann et al., MVTec AD, CVPR 2019; Liznerski et al., FCDD, ICLR 2021, section 4.3.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ifnormal.evaluation.metric import Metric
-
 if TYPE_CHECKING:
     from torch import Tensor
-
-PIXEL_AUROC = Metric(
-    key="pixel_auroc",
-    title="pixel AuROC of the heatmap",
-    unit="%",
-    direction="higher",
-    ideal=100.0,
-    paper=None,
-    meaning="How often a heatmap is hotter at a pixel inside an annotated defect than at any other "
-    "pixel of the test images: at 50 it says nothing about the place.",
-    source="Bergmann et al., MVTec AD, CVPR 2019; Liznerski et al., FCDD, ICLR 2021, section 4.3",
-)
 
 
 def pixel_auroc(heat: Tensor, masks: Tensor) -> float:

@@ -37,8 +37,8 @@ from ifnormal.jobs.run_folder import (
     require_writable,
     update_config,
 )
+from ifnormal.report.surrogate import surrogate_sentences
 
-_FOOLED = 0.05  # share of edits about which the surrogate was wrong that is worth a warning
 _CHECKPOINTS = ("checkpoint", "latent generator")  # of the pixel generator, and of G′
 _UNTRAINED = ("inversion", "diffedit")  # generators
 _OF_GENERATOR = ("generator", "backbone", "prompt", "source_prompt", "tiny_decoder")
@@ -256,18 +256,7 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
             f"The detector flags {synthetic['flagged']:,} of {synthetic['made']:,} synthetic "
             + ("outliers; the explainer learned from these." if learned else "outliers.")
         )
-    if surrogate := facts.get("surrogate"):
-        fresh, used = surrogate["on_fresh_edits"], surrogate["queries"]["used"]
-        notes.append(
-            f"A surrogate stood in for the detector, by {used:,} queries; on fresh edits the two "
-            f"agree in {fresh['agreement']:.1%}."
-        )
-        if fresh["fooled"] > _FOOLED:
-            notes.append(
-                f"The detector flags {fresh['fooled']:.1%} of the edits that its surrogate calls "
-                "normal: fit longer, or with more queries (--fit.surrogate.query-budget)."
-            )
-    return notes
+    return [*notes, *surrogate_sentences(facts)]
 
 
 def _shape(

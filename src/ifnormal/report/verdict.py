@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from ifnormal.report.figures import mean
 from ifnormal.report.reading import Run, Truth
-from ifnormal.report.wording import concept_name, counted, listing, percent, surrogate_sentences
+from ifnormal.report.surrogate import surrogate_sentences
+from ifnormal.report.wording import concept_name, counted, listing, percent
 
 # From here on a finding holds for "these images"; below a half it does not hold.
 MOST, HALF = 0.8, 0.5
-# A judge that far behind the detector has found that the detector is being fooled.
-FOOLED = 0.15
+# If the judge accepts fewer counterfactuals than the detector by this share of all, many satisfy
+# the detector without being normal. It is well above the judge's own error.
+JUDGE_GAP = 0.15
 # A detector below this errs too often for its reasons to be anybody's.
 POOR_DETECTOR = 90.0
 
@@ -150,7 +152,7 @@ def _agreement(accepted: float | None, normal: float | None, second: float | Non
             only = "" if second >= HALF else "only "
             also = f", and a second one, trained differently, {only}{percent(second)}"
         return [f"{first}{also}; no independent judge has looked at them."]
-    if accepted - normal > FOOLED:
+    if accepted - normal > JUDGE_GAP:
         return [
             f"{first}, but an independent judge calls only {percent(normal)} normal: many satisfy "
             "the detector without being normal."
