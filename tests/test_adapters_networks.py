@@ -159,4 +159,4 @@ def test_scores_as_the_original_does(network: type[nn.Module], kind: str, tmp_pa
     with torch.no_grad():
         expected = scores_of(original(images / 255), 9, "original")
         torch.testing.assert_close(detector.own(images / 255), expected, atol=1e-5, rtol=1e-4)
-    assert bool(detector.model.ending.described) == isinstance(original, Residual)
+    assert bool(detector.model.activation.description) == isinstance(original, Residual)

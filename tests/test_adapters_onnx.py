@@ -60,7 +60,7 @@ class TestOnnx:
         path = export_onnx(Anomalib(), tmp_path / "a.onnx", users_models.NAMES, images[:2])
         detector = load_detector(str(path), shape=COLOR)
         assert isinstance(detector, AdaptedDetector)
-        assert detector.model.ending.described == "clip to [0, 1]"
+        assert detector.model.activation.description == "clip to [0, 1]"
         assert detector.own(images).tolist() == [1.0] * 6  # as the user's own program shows them
         leaf = images.clone().requires_grad_()
         (slope,) = torch.autograd.grad(detector.inspect(leaf)[0].sum(), leaf)

@@ -8,7 +8,7 @@ import torch
 import users_models
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
-from ifnormal.detectors.adapted.adapters.features import described, narrowed, pooled
+from ifnormal.detectors.adapted.adapters.features import image_statistics, pooled, projected
 from ifnormal.detectors.adapted.adapters.output import scores_of
 from ifnormal.detectors.adapted.detector import adapt
 from known_detectors import COLOR, blue
@@ -39,17 +39,17 @@ class TestFeatures:
 
     def test_wide_ones_keep_their_distances(self) -> None:
         wide = torch.randn(20, 5000)
-        narrow = narrowed(wide)
+        narrow = projected(wide)
         assert narrow.shape == (20, 256)
         ratio = torch.pdist(narrow) / torch.pdist(wide)
         assert ratio.min() > 0.75
         assert ratio.max() < 1.25
-        assert torch.equal(narrow, narrowed(wide))
+        assert torch.equal(narrow, projected(wide))
 
     def test_a_description_tells_colours_and_edges_apart(self) -> None:
         plain, striped = torch.full((1, 1, 16, 16), 0.5), torch.zeros(1, 1, 16, 16)
         striped[..., ::2] = 1
-        a, b = described(plain)[0], described(striped)[0]
+        a, b = image_statistics(plain)[0], image_statistics(striped)[0]
         assert a.shape == (48,)
         assert torch.allclose(a[:16], b[:16])  # the same grey
         assert (b[16:32] > a[16:32] + 0.5).all()  # edges across

@@ -15,8 +15,9 @@ from ifnormal.common.compute import make_fabric
 from ifnormal.common.errors import DivergenceError, UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.config import SurrogateConfig
-from ifnormal.detectors.black_box.between import images_between
-from ifnormal.detectors.black_box.distillation import BudgetPlan, Distillation
+from ifnormal.detectors.black_box.distillation import Distillation
+from ifnormal.detectors.black_box.mixing import mixed_images
+from ifnormal.detectors.black_box.query_budget import BudgetPlan
 from ifnormal.detectors.black_box.surrogate import Surrogate
 from ifnormal.detectors.detector import in_batches
 from known_detectors import COLOR, blue, mean_color, red
@@ -67,7 +68,7 @@ class TestBudgetPlan:
 
 class TestImagesBetween:
     def made(self, images: Tensor, count: int, seed: int = 0) -> Tensor:
-        return images_between(images, count, torch.Generator().manual_seed(seed))
+        return mixed_images(images, count, torch.Generator().manual_seed(seed))
 
     @pytest.mark.parametrize("count", [0, 1, 2, 7, 2050])
     def test_as_many_as_asked_for(self, count: int) -> None:
@@ -197,11 +198,11 @@ class TestRefresh:
     def test_rather_what_it_calls_normal(self) -> None:
         taught = distillation(BlackBox())
         predicted = torch.linspace(-5, 5, 40)[torch.randperm(40)]
-        chosen = taught._worth_asking(predicted, 16)
+        chosen = taught._select_queries(predicted, 16)
         assert len(chosen.unique()) == 16
         assert (predicted[chosen[:8]] < 0).all()
         few_normal = torch.linspace(-1, 39, 41)
-        assert set(range(8)) <= set(taught._worth_asking(few_normal, 16).tolist())
+        assert set(range(8)) <= set(taught._select_queries(few_normal, 16).tolist())
 
     def test_errors_are_of_before_the_lesson(self, learned: tuple[BlackBox, Distillation]) -> None:
         box, taught = learned

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from black_boxes import BlackBox
 from ifnormal.common.errors import UserError
-from ifnormal.detectors.black_box.queries import LatestAnswers, Queries, forget_answers
+from ifnormal.detectors.black_box.queries import AnswerBuffer, Queries, delete_answers
 from known_detectors import red
 
 SHAPE = (1, 2, 2)
@@ -24,7 +24,7 @@ def numbered(first: int, last: int) -> tuple[Tensor, Tensor]:
     return (numbers % 256).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, *SHAPE), numbers.float()
 
 
-def contents(latest: LatestAnswers) -> list[float]:
+def contents(latest: AnswerBuffer) -> list[float]:
     return sorted(set(latest.draw(2000, torch.Generator().manual_seed(0))[1].tolist()))
 
 
@@ -69,7 +69,7 @@ class TestLatestAnswers:
     def test_the_last_ones_are_kept_with_their_images(
         self, capacity: int, sizes: list[int]
     ) -> None:
-        latest, count = LatestAnswers(SHAPE, capacity), 0
+        latest, count = AnswerBuffer(SHAPE, capacity), 0
         for size in sizes:
             latest.add(*numbered(count, count + size))
             count += size
@@ -79,7 +79,7 @@ class TestLatestAnswers:
         assert torch.equal(images[:, 0, 0, 0].float(), answers % 256)
 
     def test_parts_are_written_once_and_removed_when_old(self, tmp_path: Path) -> None:
-        latest = LatestAnswers(SHAPE, 10)
+        latest = AnswerBuffer(SHAPE, 10)
         latest.add(*numbered(0, 6))
         assert latest.save(tmp_path) == [(0, 6)]
         before = {path: path.stat().st_mtime_ns for path in (tmp_path / "queries").iterdir()}
@@ -90,14 +90,14 @@ class TestLatestAnswers:
         latest.add(*numbered(9, 40))
         assert latest.save(tmp_path) == [(30, 40)]
         assert len(files(tmp_path)) == 6  # the checkpoint that is about to be written is not there
-        latest.forget_others(tmp_path)
+        latest.delete_others(tmp_path)
         assert len(files(tmp_path)) == 2
-        forget_answers(tmp_path)
+        delete_answers(tmp_path)
         assert files(tmp_path) == set()
 
     @pytest.mark.parametrize("sizes", [[3], [6, 2], [6, 6], [25, 3]])
     def test_restored_as_they_were(self, tmp_path: Path, sizes: list[int]) -> None:
-        latest, restored, count = LatestAnswers(SHAPE, 10), LatestAnswers(SHAPE, 10), 0
+        latest, restored, count = AnswerBuffer(SHAPE, 10), AnswerBuffer(SHAPE, 10), 0
         for size in sizes:
             latest.add(*numbered(count, count + size))
             count += size
@@ -113,21 +113,21 @@ class TestLatestAnswers:
         assert restored.save(tmp_path) == latest.save(tmp_path)
 
     def test_what_no_checkpoint_named_is_written_anew(self, tmp_path: Path) -> None:
-        latest = LatestAnswers(SHAPE, 10)
+        latest = AnswerBuffer(SHAPE, 10)
         latest.add(*numbered(0, 4))
         parts = latest.save(tmp_path)
         latest.add(*numbered(4, 8))
         latest.save(tmp_path)  # and then the power failed, before the checkpoint
-        again = LatestAnswers(SHAPE, 10)
+        again = AnswerBuffer(SHAPE, 10)
         again.restore(tmp_path, parts)
         assert contents(again) == [0, 1, 2, 3]
         again.add(*numbered(50, 54))
-        once_more = LatestAnswers(SHAPE, 10)
+        once_more = AnswerBuffer(SHAPE, 10)
         once_more.restore(tmp_path, again.save(tmp_path))
         assert contents(once_more) == [0, 1, 2, 3, 50, 51, 52, 53]
 
     def test_damage_is_noticed(self, tmp_path: Path) -> None:
-        latest = LatestAnswers(SHAPE, 10)
+        latest = AnswerBuffer(SHAPE, 10)
         latest.add(*numbered(0, 4))
         parts = latest.save(tmp_path)
         (path,) = (tmp_path / "queries").glob("*.safetensors")
@@ -135,4 +135,4 @@ class TestLatestAnswers:
         packed[-1] ^= 1
         path.write_bytes(packed)
         with pytest.raises(UserError, match="damaged"):
-            LatestAnswers(SHAPE, 10).restore(tmp_path, parts)
+            AnswerBuffer(SHAPE, 10).restore(tmp_path, parts)

@@ -15,10 +15,10 @@ from ifnormal.common.pixels import to_float
 from ifnormal.config import DetectorConfig, Objective
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors import OBJECTIVES
-from ifnormal.detectors.builtin.augmentation import move
+from ifnormal.detectors.builtin.augmentation import shift_and_flip
 from ifnormal.detectors.builtin.backbone import Backbone
 from ifnormal.detectors.builtin.batch import draw_batch
-from ifnormal.detectors.builtin.networks import suited
+from ifnormal.detectors.builtin.networks import resolve_network
 from ifnormal.detectors.builtin.residual import ResidualBackbone
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector
@@ -77,7 +77,7 @@ class TestWhichNetwork:
     ) -> None:
         setup = replace(photographs(side), pictures=pictures)
         config = replace(SMALL, objective=objective, network=asked)
-        decided = suited(config, OBJECTIVES[objective], setup)
+        decided = resolve_network(config, OBJECTIVES[objective], setup)
         assert decided == replace(config, network=network)
         backbone = TrainedDetector(OBJECTIVES[objective], decided, setup.shape).backbone
         own = OBJECTIVES[objective].network
@@ -173,7 +173,7 @@ class TestMoved:
 
     def test_by_whole_pixels_and_each_by_itself(self) -> None:
         images = self.images()
-        moved = move(images, DetectorConfig(), torch.Generator().manual_seed(0))
+        moved = shift_and_flip(images, DetectorConfig(), torch.Generator().manual_seed(0))
         # The value in the middle says where it is from: 24 a row, 1 a column.
         origin = moved[:, 0, 8, 12]
         down, across = origin // 24 - 8, origin % 24 - 12
@@ -192,7 +192,7 @@ class TestMoved:
         self, flip: Literal["none", "horizontal", "vertical", "both"], ways: int
     ) -> None:
         config = DetectorConfig(flip=flip)
-        moved = move(self.images(), config, torch.Generator().manual_seed(0))[:, 0]
+        moved = shift_and_flip(self.images(), config, torch.Generator().manual_seed(0))[:, 0]
         down = moved[:, 9, 12] > moved[:, 7, 12]
         across = moved[:, 8, 13] > moved[:, 8, 11]
         assert len(set(zip(down.tolist(), across.tolist(), strict=True))) == ways

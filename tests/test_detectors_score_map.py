@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, tensor
 
 from ifnormal.detectors.adapted.score_map import ScoreMap, fit_score_map, look_like_probabilities
-from ifnormal.detectors.adapted.score_model import Ending
+from ifnormal.detectors.adapted.score_model import OutputActivation
 
 HIGHER = st.sampled_from(["anomalous", "normal"])
 SCORES = st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=20)
@@ -121,21 +121,21 @@ def test_probabilities_are_told_from_distances() -> None:
 class TestEnding:
     def test_gives_the_users_scores(self) -> None:
         raw = tensor([-2.0, 0.3, 7])
-        assert Ending(low=0, high=1)(raw).tolist() == pytest.approx([0, 0.3, 1])
-        assert Ending(low=0)(raw).tolist() == pytest.approx([0, 0.3, 7])
-        assert Ending(sigmoid=True)(raw).tolist() == pytest.approx(raw.sigmoid().tolist())
-        assert torch.equal(Ending()(raw), raw)
+        assert OutputActivation(low=0, high=1)(raw).tolist() == pytest.approx([0, 0.3, 1])
+        assert OutputActivation(low=0)(raw).tolist() == pytest.approx([0, 0.3, 7])
+        assert OutputActivation(sigmoid=True)(raw).tolist() == pytest.approx(raw.sigmoid().tolist())
+        assert torch.equal(OutputActivation()(raw), raw)
 
     @given(st.floats(1e-6, 1 - 1e-6))
     def test_a_threshold_becomes_a_raw_one(self, own: float) -> None:
-        raw = Ending(sigmoid=True).inverse(own)
+        raw = OutputActivation(sigmoid=True).inverse(own)
         assert 1 / (1 + math.exp(-raw)) == pytest.approx(own)
-        assert Ending(low=0, high=1).inverse(own) == own
+        assert OutputActivation(low=0, high=1).inverse(own) == own
 
     def test_extreme_thresholds_are_finite(self) -> None:
-        assert math.isfinite(Ending(sigmoid=True).inverse(0))
-        assert math.isfinite(Ending(sigmoid=True).inverse(1))
+        assert math.isfinite(OutputActivation(sigmoid=True).inverse(0))
+        assert math.isfinite(OutputActivation(sigmoid=True).inverse(1))
 
     def test_in_words(self) -> None:
-        assert Ending().described == ""
-        assert Ending(True, 0, None).described == "sigmoid and clip to [0, unbounded]"
+        assert OutputActivation().description == ""
+        assert OutputActivation(True, 0, None).description == "sigmoid and clip to [0, unbounded]"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.config import DetectorConfig
-from ifnormal.detectors.builtin.augmentation import is_wanted, vary
+from ifnormal.detectors.builtin.augmentation import augment, is_used
 from ifnormal.detectors.builtin.backbone import Backbone
 
 STILL = DetectorConfig(turn=0, resize=0, brightness=0)
@@ -38,24 +38,24 @@ def centre(images: Tensor) -> Tensor:
 
 def test_varied_mildly_and_each_in_its_own_way() -> None:
     images = marked()
-    varied = vary(images, DetectorConfig(), rng())
+    varied = augment(images, DetectorConfig(), rng())
     assert varied.shape == images.shape
     assert varied.min() >= 0
     assert varied.max() <= 1
     assert len({image.numpy().tobytes() for image in varied}) == len(images)
-    moved = vary(images, replace(DetectorConfig(), brightness=0), rng())
+    moved = augment(images, replace(DetectorConfig(), brightness=0), rng())
     assert (centre(moved) - centre(images)).abs().max() < 4
 
 
 def test_nothing_is_mirrored_or_turned_unasked() -> None:
-    assert (centre(vary(marked(), STILL, rng())) < 0).all()
+    assert (centre(augment(marked(), STILL, rng())) < 0).all()
 
 
 @pytest.mark.parametrize(
     ("flip", "places"), [("horizontal", 2), ("vertical", 2), ("both", 4), ("none", 1)]
 )
 def test_mirrored_as_allowed(flip: str, places: int) -> None:
-    varied = vary(marked(), replace(STILL, flip=flip), rng())
+    varied = augment(marked(), replace(STILL, flip=flip), rng())
     signs = {tuple(sign) for sign in (centre(varied) > 0).tolist()}
     assert len(signs) == places
     if flip == "horizontal":
@@ -63,7 +63,7 @@ def test_mirrored_as_allowed(flip: str, places: int) -> None:
 
 
 def test_turned_all_the_way_round_as_allowed() -> None:
-    places = centre(vary(marked(), replace(STILL, turn=180), rng()))
+    places = centre(augment(marked(), replace(STILL, turn=180), rng()))
     assert len({tuple(sign) for sign in (places > 0).tolist()}) == 4
     # On a circle about the middle, but for the shift.
     assert (places.norm(dim=1) - 5.5 * 2**0.5).abs().max() < 3.5
@@ -72,7 +72,7 @@ def test_turned_all_the_way_round_as_allowed() -> None:
 def test_oblong_images_are_not_sheared_by_turning() -> None:
     images = torch.zeros(1, 1, 16, 64)
     images[:, :, 6:10, 30:34] = 1
-    turned = vary(images, replace(STILL, turn=180), rng(3))
+    turned = augment(images, replace(STILL, turn=180), rng(3))
     assert turned.sum() == pytest.approx(16, rel=0.25)
 
 
@@ -81,7 +81,7 @@ def test_oblong_images_are_not_sheared_by_turning() -> None:
     [("auto", 1999, True), ("auto", 2000, False), ("on", 9999, True), ("off", 10, False)],
 )
 def test_automatic_below_two_thousand_images(augment: str, normal: int, wanted: bool) -> None:
-    assert is_wanted(DetectorConfig(augment=augment), normal) is wanted  # type: ignore[arg-type]
+    assert is_used(DetectorConfig(augment=augment), normal) is wanted  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("options", [{"turn": 181}, {"resize": 1}, {"brightness": -0.1}])
@@ -105,7 +105,7 @@ def test_what_is_unusual_in_its_place_stands_out() -> None:
     torch.manual_seed(0)
     strange, used = Backbone((1, 64, 64), 8, 1, True), Backbone((1, 64, 64), 8, 1, True)
     used.load_state_dict(strange.state_dict())
-    used.get_used_to(normal)
+    used.fit_statistics(normal)
     seen = []
     used.stages.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     used(torch.cat([normal[:1], normal[:1].flip(3)]))
@@ -117,6 +117,6 @@ def test_what_is_unusual_in_its_place_stands_out() -> None:
 def test_small_images_are_seen_as_before() -> None:
     backbone = Backbone((3, 32, 32), 8, 1, True)
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
-    backbone.get_used_to(torch.rand(4, 3, 32, 32))
+    backbone.fit_statistics(torch.rand(4, 3, 32, 32))
     assert backbone.state_dict().keys() == before.keys()
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())

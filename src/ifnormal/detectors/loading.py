@@ -1,4 +1,4 @@
-"""A detector by its SPEC: a file, a folder that ifnormal wrote, or `package.module:attribute`."""
+"""Detectors by their SPEC: a file, a folder that ifnormal wrote, or `package.module:attribute`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import Any
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json
 from ifnormal.config import Preprocessing
-from ifnormal.detectors.adapted.adapters import AdapterOptions, Features, adapter_of_spec, named
+from ifnormal.detectors.adapted.adapters import (
+    AdapterOptions,
+    Features,
+    adapter_of_spec,
+    features_name,
+)
 from ifnormal.detectors.adapted.detector import FORMAT, AdaptedDetector, adapt
 from ifnormal.detectors.adapted.loading import load_adapted
 from ifnormal.detectors.builtin.trained import TrainedDetector
@@ -28,7 +33,7 @@ def load_detector(
     black_box: bool = False,
     features: Features | None = None,
 ) -> Detector:
-    """Load what a SPEC names; a user's own model is not calibrated yet.
+    """Load the detector that a SPEC names; a user's model is not calibrated yet.
 
     Args:
         spec: see `ifnormal detectors`.
@@ -44,7 +49,7 @@ def load_detector(
     if Path(spec).is_dir():
         return _from_folder(Path(spec), trust)
     model = adapter_of_spec(spec).load(spec, AdapterOptions(trust, black_box or None, features))
-    model.spec, model.features = spec, named(features)
+    model.spec, model.features = spec, features_name(features)
     return adapt(
         model,
         shape=shape,
@@ -55,11 +60,11 @@ def load_detector(
 
 
 def saved_detector(folder: Path, given: Any = None, trust: bool = False) -> Detector:
-    """The detector that an explainer was saved with: as given, or as its folder describes it.
+    """The detector of a saved explainer.
 
     Args:
         folder: `detector/` of the explainer; it need not exist where a detector is given.
-        given: the detector, or the model or SPEC behind it; None finds it by the folder.
+        given: the detector, its model or its SPEC; None loads what the folder describes.
         trust: see `load_detector`.
 
     Raises:
@@ -78,7 +83,7 @@ def saved_detector(folder: Path, given: Any = None, trust: bool = False) -> Dete
 
 
 def _from_folder(folder: Path, trust: bool) -> Detector:
-    """A detector that ifnormal wrote, in the folder or in `detector/` of a run."""
+    """A saved detector, in the folder itself or in its subfolder `detector/`."""
     inner = folder if (folder / "detector.json").exists() else folder / "detector"
     if not (inner / "detector.json").exists():
         raise UserError(

@@ -17,7 +17,7 @@ from ifnormal.common.pixels import to_float
 from ifnormal.common.storage import load_tensors, save_tensors
 from ifnormal.config import FitConfig
 from ifnormal.detectors.black_box.distillation import Distillation
-from ifnormal.detectors.black_box.queries import forget_answers
+from ifnormal.detectors.black_box.queries import delete_answers
 from ifnormal.detectors.black_box.surrogate import Surrogate
 from ifnormal.detectors.detector import Detector
 from ifnormal.detectors.fingerprint import detector_fingerprint, digest, probe_scores, same_scores
@@ -209,7 +209,7 @@ class TrainingState:
             facts["surrogate"] = self.distillation.save_answers(folder)
         save_tensors(folder, _NAME, self._tensors(), facts)
         if self.distillation is not None:
-            self.distillation.forget_old_answers(folder)
+            self.distillation.delete_old_answers(folder)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take up a checkpoint."""
@@ -234,7 +234,7 @@ class TrainingState:
     def forget(folder: Path) -> None:
         """Remove the checkpoint of an earlier fit, so that it cannot pass for one of this fit."""
         (folder / f"{_NAME}.json").unlink(missing_ok=True)
-        forget_answers(folder)
+        delete_answers(folder)
 
     def last_checkpoint(self, folder: Path | None) -> str:
         """Where the last checkpoint is, in words."""

@@ -1,4 +1,4 @@
-"""The contract of an adapted detector, checked on real images before anything is built on it."""
+"""The contract of an adapted detector: what it has to do right on real images, checked first."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.detectors.adapted.adapters.output import first_line
 from ifnormal.detectors.adapted.detector import AdaptedDetector
+from ifnormal.detectors.adapted.preprocessing import preprocess
 
 # Scores may differ by this share of their spread over the images, and by float32's own noise.
 _OF_SPREAD, _OF_SIZE = 0.01, 1e-4
@@ -19,11 +20,11 @@ _ALONE, _ENOUGH = 8, 4
 
 
 def check_contract(detector: AdaptedDetector, images: Tensor) -> dict[str, Any]:
-    """Check what everything else relies on.
+    """Check what the training and the explanation of counterfactuals rely on.
 
-    N images in, N finite scores out; not the same score for all; the same score alone and in a
-    batch; the same twice; the same as another engine's, where there is one; a gradient that is
-    finite and not zero, unless it is a black box.
+    A detector has to give N images N finite scores that are not all the same. An image has to get
+    the same score each time, alone and in a batch, and from the other engine of an ONNX file. The
+    gradient has to be finite and not zero, unless the detector is a black box.
 
     Args:
         detector: calibrated or not.
@@ -53,17 +54,17 @@ def check_contract(detector: AdaptedDetector, images: Tensor) -> dict[str, Any]:
     if not detector.is_black_box:
         facts["without_gradient"], note = _check_gradient(detector, floats, name)
         notes += [note] if note else []
-    if detector.model.ending.described:
+    if removed := detector.model.activation.description:
         notes.append(
-            f"The {detector.model.ending.described} at the end of the model is left out while "
-            "explaining, so that the gradient survives; scores are shown with it."
+            f"The {removed} at the end of the model is left out while explaining, so that the "
+            "gradient survives; scores are shown with it."
         )
     facts["notes"] = notes
     return facts
 
 
 def _scores(detector: AdaptedDetector, floats: Tensor, name: str) -> Tensor:
-    """Own scores (N,), without a gradient."""
+    """Scores (N,) in the model's own units, without a gradient."""
     try:
         with torch.no_grad():
             return detector.own(floats).double().cpu()
@@ -89,8 +90,8 @@ def _check_finite(scores: Tensor, images: Tensor, name: str) -> None:
 
 
 def _check_differs(detector: AdaptedDetector, floats: Tensor, scores: Tensor, name: str) -> None:
-    """Not the same score for all, before the clip or sigmoid that is taken off while explaining."""
-    if detector.model.ending.described:
+    """Compare the scores before the clip or sigmoid that is left out while explaining."""
+    if detector.model.activation.description:
         with torch.no_grad():
             scores = detector.inspect(floats)[0].double().cpu()
     same = len(scores) >= _ENOUGH and float(scores.max() - scores.min()) == 0.0
@@ -140,8 +141,6 @@ def _check_reference(
     detector: AdaptedDetector, floats: Tensor, scores: Tensor, tolerance: float, name: str
 ) -> dict[str, float]:
     assert detector.model.reference is not None
-    from ifnormal.detectors.adapted.preprocessing import preprocess
-
     prepared = preprocess(floats, detector.preprocessing)
     wanted = detector.model.reference(prepared).double().cpu()
     difference = (wanted - scores).abs()
@@ -160,7 +159,7 @@ def _check_gradient(detector: AdaptedDetector, floats: Tensor, name: str) -> tup
     """The share of images whose score has no gradient, and a note on it."""
     given = floats.clone().requires_grad_()
     with torch.enable_grad(), warnings.catch_warnings():
-        # Torch warns of what is said below in a sentence.
+        # The error below says more than torch's warning.
         warnings.simplefilter("ignore", UserWarning)
         log_odds, features = detector.inspect(given)
         slope = None

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import write_json
 from ifnormal.config import Preprocessing
-from ifnormal.detectors.adapted.adapters import AdapterOptions, Features, adapter_of, named
-from ifnormal.detectors.adapted.adapters.features import described
+from ifnormal.detectors.adapted.adapters import AdapterOptions, Features, adapter_of, features_name
+from ifnormal.detectors.adapted.adapters.features import image_statistics
 from ifnormal.detectors.adapted.image_shape import fit_together
 from ifnormal.detectors.adapted.preprocessing import output_size, preprocess
 from ifnormal.detectors.adapted.score_map import (
@@ -37,16 +37,16 @@ _FALSE_ALARM_RATE = 0.05
 
 @dataclass(frozen=True)
 class RawScores:
-    """A model's scores (N,) before its ending, by which it is calibrated.
+    """Scores (N,) of a model before its output activation, by which it is calibrated.
 
     Attributes:
         normal: of normal images.
-        strange: of images unlike any normal one.
+        out_of_distribution: of images unlike any normal one.
         outliers: of images that it should flag; None where there are none.
     """
 
     normal: Tensor
-    strange: Tensor
+    out_of_distribution: Tensor
     outliers: Tensor | None = None
 
 
@@ -109,7 +109,7 @@ class AdaptedDetector(nn.Module, Detector):
             self.threshold = 0.5
             self._own_threshold = float(self.own_units(torch.zeros(())))
         else:
-            raw = torch.tensor(model.ending.inverse(own_threshold), dtype=torch.float64)
+            raw = torch.tensor(model.activation.inverse(own_threshold), dtype=torch.float64)
             self.threshold, self._own_threshold = to_score(self.score_map(raw)), own_threshold
         self.checks = dict(checks or {})
         self.facts = {
@@ -145,7 +145,7 @@ class AdaptedDetector(nn.Module, Detector):
 
     def own(self, images: Tensor) -> Tensor:
         """Scores (N,) in the model's own units of (N, C, H, W) images in [0, 1]."""
-        return self.model.ending(self._run(images)[0])
+        return self.model.activation(self._run(images)[0])
 
     def inspect(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Calibrated log-odds (N,) and features (N, F), float32."""
@@ -158,7 +158,7 @@ class AdaptedDetector(nn.Module, Detector):
 
     def own_units(self, log_odds: Tensor) -> Tensor:
         """Calibrated log-odds, of any shape, back in the model's own units; float64."""
-        return self.model.ending(self.score_map.inverse(log_odds))
+        return self.model.activation(self.score_map.inverse(log_odds))
 
     def freeze(self) -> AdaptedDetector:
         """Evaluation mode, no gradient to the weights; itself."""
@@ -213,16 +213,16 @@ class AdaptedDetector(nn.Module, Detector):
         return self.calibrated_by(self.raw_scores(normal, outliers), false_alarm_rate)
 
     def raw_scores(self, normal: Tensor, outliers: Tensor | None = None) -> RawScores:
-        """What `calibrated_by` takes, of images as `calibrated` takes them."""
-        strange = in_batches(self._raw, _strange(normal))
+        """The scores that `calibrated_by` takes, of the images that `calibrated` takes."""
+        far = in_batches(self._raw, _out_of_distribution(normal))
         found = None if outliers is None or len(outliers) == 0 else self.raw(outliers)
-        return RawScores(self.raw(normal), strange, found)
+        return RawScores(self.raw(normal), far, found)
 
     def calibrated_by(
         self, scores: RawScores, false_alarm_rate: float | None = None
     ) -> AdaptedDetector:
-        """As `calibrated`, by scores that are known already: the model is not asked again."""
-        everything = [scores.normal, scores.strange]
+        """As `calibrated`, from scores of `raw_scores`, so that the model does not run again."""
+        everything = [scores.normal, scores.out_of_distribution]
         if scores.outliers is not None:
             everything.append(scores.outliers)
         map_ = fit_score_map(
@@ -236,7 +236,7 @@ class AdaptedDetector(nn.Module, Detector):
         else:
             rate = _FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate
             at = threshold_at(map_(scores.normal.double()), rate)
-            own_threshold = float(self.model.ending(map_.inverse(torch.tensor(at).double())))
+            own_threshold = float(self.model.activation(map_.inverse(torch.tensor(at).double())))
         return self.replace(
             score_map=map_,
             own_threshold=own_threshold,
@@ -249,7 +249,7 @@ class AdaptedDetector(nn.Module, Detector):
         return self.replace(shape=shape, preprocessing=preprocessing)
 
     def raw(self, images: Tensor) -> Tensor:
-        """Scores (N,) before the model's ending, on the CPU, of (N, C, H, W) uint8 images.
+        """Scores (N,) before the output activation, on the CPU, of (N, C, H, W) uint8 images.
 
         Raises:
             UserError: one is not finite.
@@ -257,11 +257,11 @@ class AdaptedDetector(nn.Module, Detector):
         return in_batches(self._finite, images)
 
     def _raw(self, images: Tensor) -> Tensor:
-        """Scores (N,) before the model's ending."""
+        """Scores (N,) before the output activation, of (N, C, H, W) images in [0, 1]."""
         return self._run(images)[0]
 
     def _run(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (N,) before the model's ending, and float32 features (N, F)."""
+        """Scores (N,) before the output activation, and float32 features (N, F)."""
         if torch.is_grad_enabled() and not self.is_black_box:
             return self._part(images)
         with torch.no_grad():
@@ -273,7 +273,7 @@ class AdaptedDetector(nn.Module, Detector):
         given = images.to(device_of(self))
         scores, features = self.model(preprocess(given, self.preprocessing))
         if features is None:
-            features = described(images.float())
+            features = image_statistics(images.float())
         return scores.to(images.device), features.float().to(images.device)
 
     def _finite(self, images: Tensor) -> Tensor:
@@ -296,7 +296,7 @@ def adapt(
     threshold_own: float | None = None,
     higher_is: HigherIs | None = None,
 ) -> AdaptedDetector:
-    """Make any model a detector; not calibrated yet, see `AdaptedDetector.calibrated`.
+    """Make a detector of any model; `AdaptedDetector.calibrated` then calibrates it.
 
     The model itself is used, not a copy: it is set to evaluation mode and its weights are frozen.
 
@@ -305,7 +305,7 @@ def adapt(
         shape: (C, H, W) of the images to be edited; by default what the model takes.
         preprocessing: what becomes of them before the model sees them.
         features: a function of the preprocessed images, or the name of a submodule whose input are
-            the features that concepts are told apart by; found by itself if there is a network.
+            the features that concepts are told apart by; by default the last layer of a network.
         black_box: explain it without its gradient.
         threshold_own: the decision threshold, in the model's own units.
         higher_is: what a high score of the model means; by default what its kind is known for.
@@ -315,7 +315,7 @@ def adapt(
     """
     if not isinstance(model, ScoreModel):
         model = adapter_of(model).wrap(model, AdapterOptions(True, black_box, features))
-        model.features = named(features)
+        model.features = features_name(features)
     threshold = model.threshold if threshold_own is None else threshold_own
     shape, preprocessing = fit_together(model, shape, preprocessing or Preprocessing())
     return AdaptedDetector(
@@ -323,7 +323,7 @@ def adapt(
     )
 
 
-def _strange(normal: Tensor) -> Tensor:
+def _out_of_distribution(normal: Tensor) -> Tensor:
     """A few images unlike any normal one: noise, the inverse, black, white."""
     some = normal[:8]
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""Expected scores: what a user's own program gives images, which the detector has to give too."""
+"""Expected scores: what the user's own program gives images, compared with the detector's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CAUSES = (
 
 
 def read_expected(path: Path) -> dict[str, float]:
-    """Read a CSV file of two columns, path and score; a line of headings is passed over.
+    """Read a CSV file of two columns, path and score; a line of headings is skipped.
 
     Returns:
         Score by path, with forward slashes, in the file's order.
@@ -61,10 +61,10 @@ def read_expected(path: Path) -> dict[str, float]:
 
 
 def match_expected(expected: Mapping[str, float], names: Sequence[str]) -> dict[int, float]:
-    """Expected scores by the number of the image, for those images that have one.
+    """Expected scores by the position of their image among `names`.
 
-    A path and a name match where one ends as the other, part by part. What is left over matches by
-    the name of the file alone, where that is the only one of its name on both sides.
+    A path matches a name if one of them ends with all parts of the other. Paths that match nothing
+    are matched by file name alone, if only one path and one name have it.
     """
     parts = [PurePosixPath(name.replace("\\", "/")).parts for name in names]
     by_file: dict[str, list[str]] = {}
@@ -178,7 +178,7 @@ def compare_with_expected(
 
 
 def _is_end(path: str, name: tuple[str, ...]) -> bool:
-    """Whether one of the two paths ends as the other, part by part."""
+    """Whether one of the two paths ends with all parts of the other."""
     parts = PurePosixPath(path).parts
     shorter = min(len(parts), len(name))
     return parts[-shorter:] == name[-shorter:]

@@ -13,7 +13,7 @@ from ifnormal.detectors.adapted.score_model import ScoreModel
 def fit_together(
     model: ScoreModel, shape: tuple[int, int, int] | None, steps: Preprocessing
 ) -> tuple[tuple[int, int, int], Preprocessing]:
-    """The images' shape and the preprocessing, each filled in from the model where not given.
+    """The shape of the images and the preprocessing, completed by what the model takes.
 
     Raises:
         UserError: the model takes images of any size and no shape is given, or the preprocessing

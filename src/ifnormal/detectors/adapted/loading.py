@@ -14,7 +14,7 @@ from ifnormal.detectors.adapted.adapters import (
     Features,
     adapter_of,
     adapter_of_spec,
-    named,
+    features_name,
 )
 from ifnormal.detectors.adapted.detector import FORMAT, VERSION, AdaptedDetector
 from ifnormal.detectors.adapted.score_map import ScoreMap
@@ -41,7 +41,7 @@ def load_adapted(
     if facts.get("format") != FORMAT or facts.get("version") != VERSION:
         raise UserError(f"{folder}/detector.json is no adapted detector of format 1; wrap it anew.")
     try:
-        found = _find(facts, folder, trust, model, features)
+        found = _load_model(facts, folder, trust, model, features)
         channels, height, width = facts["shape"]
         map_ = facts["score_map"]
         is_known = map_ is not None or facts["has_own_threshold"]
@@ -62,7 +62,7 @@ def load_adapted(
         ) from None
 
 
-def _find(
+def _load_model(
     facts: dict[str, Any], folder: Path, trust: bool, model: Any, features: Features | None
 ) -> ScoreModel:
     if isinstance(model, ScoreModel):
@@ -78,7 +78,7 @@ def _find(
     options = AdapterOptions(trust, bool(facts["black_box"]) or None, features or facts["features"])
     if model is not None:
         found = adapter_of(model).wrap(model, options)
-        found.features = named(options.features)
+        found.features = features_name(options.features)
         return found
     spec = facts["spec"]
     if not spec:
@@ -87,14 +87,14 @@ def _find(
             "beside the folder, or wrap it as package.module:attribute."
         )
     if facts["file"] is None:
-        if not (typed or trust):  # a folder of somebody else's could name any code there is
+        if not (typed or trust):  # a stranger's folder could name any code
             raise UserError(
                 f"The detector of {folder} is the Python code {spec}, and importing it runs it; "
                 f"name it as the detector ({spec}, --detector), or allow it (trust=True, --trust)."
             )
         found = adapter_of_spec(spec).load(spec, options)
     else:
-        path = _present(facts, folder)
+        path = _model_file(facts, folder)
         digest = file_digest(path, facts["more_files"])
         if digest != facts["sha256"]:
             raise UserError(
@@ -102,12 +102,12 @@ def _find(
                 f"{str(facts['sha256'])[:12]}); restore it, or fit an explainer to the new one."
             )
         found = adapter_of_spec(str(path)).load(str(path), options)
-    found.spec, found.features = spec, named(options.features)
+    found.spec, found.features = spec, features_name(options.features)
     return found
 
 
-def _present(facts: dict[str, Any], folder: Path) -> Path:
-    """The model's file: where it was, as it was typed, or beside `detector.json`."""
+def _model_file(facts: dict[str, Any], folder: Path) -> Path:
+    """The model's file: in its old place, at the SPEC, or beside `detector.json`."""
     places = [Path(facts["file"]), Path(facts["spec"]), folder / Path(facts["file"]).name]
     for path in places:
         if path.is_file():

@@ -1,4 +1,4 @@
-"""Preprocessing: images as they are edited to images as the user's model takes them."""
+"""Preprocessing: from images as they are edited to the input of the user's model."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from torch.nn import functional as F
 from ifnormal.common.errors import UserError
 from ifnormal.config import Preprocessing
 
-__all__ = ["Preprocessing", "preprocess"]
-
 # ITU-R 601, the grey of Pillow and torchvision.
 _GREY = (0.299, 0.587, 0.114)
 
 
 def preprocess(images: Tensor, steps: Preprocessing) -> Tensor:
-    """Bring (N, C, H, W) images in [0, 1] to what a model takes; differentiable everywhere.
+    """Turn (N, C, H, W) images in [0, 1] into a model's input; differentiable everywhere.
 
     Scaling down averages over all pixels, as Pillow and torchvision with antialiasing do.
 
@@ -40,7 +38,7 @@ def preprocess(images: Tensor, steps: Preprocessing) -> Tensor:
 
 
 def output_size(shape: tuple[int, int, int], steps: Preprocessing) -> tuple[int, int, int]:
-    """(C, H, W) of what becomes of images of a shape."""
+    """(C, H, W) of preprocessed images that had `shape` before."""
     height, width = steps.crop or steps.size or shape[1:]
     return steps.channels or shape[0], height, width
 

@@ -1,4 +1,4 @@
-"""ScoreMap: a user's scores to calibrated log-odds and back, whatever their units."""
+"""ScoreMap: scores in a user's units to calibrated log-odds and back."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _ANCHOR, _MEDIAN_ALONE, _HIGH_QUANTILE = 3.0, -2.2, 0.95
 
 @dataclass(frozen=True)
 class ScoreMap:
-    """own score -> log-odds: smooth, strictly monotone, invertible, with a gradient everywhere.
+    """A smooth, strictly monotone map from own scores to log-odds, with a gradient everywhere.
 
-    Three steps, in double precision: the logit where the model's scores are probabilities, the sign
-    where high means normal, and bend · asinh((x − shift) / scale). The last is linear near the
-    normal scores and logarithmic far from them, where a plain sigmoid would be flat.
+    It has three steps, in double precision: the logit where the scores are probabilities, a change
+    of sign where a high score means normal, and bend · asinh((x − shift) / scale). The last step is
+    linear near the normal scores, and logarithmic far from them, where a sigmoid would be flat.
 
     Attributes:
-        shift: the score, after the first two steps, that has log-odds 0.
-        scale: how far from it the map begins to bend.
-        probabilities: the model's scores are probabilities; their logit is taken first.
+        shift: the value after the first two steps that gets log-odds 0.
+        scale: the distance from `shift` at which the map begins to bend.
+        probabilities: the model's scores are probabilities.
         higher_is: what a high score of the model means.
     """
 
@@ -39,21 +39,21 @@ class ScoreMap:
 
     def __call__(self, own: Tensor) -> Tensor:
         """Log-odds, in double precision, of scores in the user's own units, of any shape."""
-        return _BEND * ((self._straight(own) - self.shift) / self.scale).asinh()
+        return _BEND * ((self._oriented(own) - self.shift) / self.scale).asinh()
 
     def inverse(self, log_odds: Tensor) -> Tensor:
         """Scores in the user's own units, in double precision, of log-odds of any shape."""
-        straight = (_exact(log_odds) / _BEND).sinh() * self.scale + self.shift
-        straight = straight if self.higher_is == "anomalous" else -straight
-        return _unlogit(straight) if self.probabilities else straight
+        oriented = (_exact(log_odds) / _BEND).sinh() * self.scale + self.shift
+        oriented = oriented if self.higher_is == "anomalous" else -oriented
+        return _unlogit(oriented) if self.probabilities else oriented
 
-    def _straight(self, own: Tensor) -> Tensor:
+    def _oriented(self, own: Tensor) -> Tensor:
         scores = _logit(_exact(own)) if self.probabilities else _exact(own)
         return scores if self.higher_is == "anomalous" else -scores
 
 
 def _exact(values: Tensor) -> Tensor:
-    """In double precision, where the device has it: Apple's has not."""
+    """In double precision, except on Apple's devices, which have none."""
     return values.float() if values.device.type == "mps" else values.double()
 
 
@@ -84,17 +84,17 @@ def fit_score_map(
     (0.1) and the 95th percentile of the normal images 0 (0.5).
     """
     map_ = ScoreMap(probabilities=probabilities, higher_is=higher_is)
-    straight = map_._straight(normal)
-    middle = straight.median()
+    oriented = map_._oriented(normal)
+    middle = oriented.median()
     if outliers is not None and len(outliers):
-        fitted = _through(map_, middle, -_ANCHOR, map_._straight(outliers).median(), _ANCHOR)
+        fitted = _through(map_, middle, -_ANCHOR, map_._oriented(outliers).median(), _ANCHOR)
         if fitted is not None:
             return fitted
-    high = straight.quantile(_HIGH_QUANTILE)
+    high = oriented.quantile(_HIGH_QUANTILE)
     fitted = _through(map_, middle, _MEDIAN_ALONE, high, 0.0)
     if fitted is not None:
         return fitted
-    # All normal images score alike: any scale will do, the model's own size is the least bad.
+    # All normal images have the same score, which gives no scale; take the size of that score.
     step = max(float(middle.abs()), 1.0)
     return _through(map_, middle, _MEDIAN_ALONE, middle + step, 0.0) or map_
 
@@ -102,7 +102,7 @@ def fit_score_map(
 def _through(
     map_: ScoreMap, low: Tensor, low_value: float, high: Tensor, high_value: float
 ) -> ScoreMap | None:
-    """The map with two log-odds at two scores; None where the scores are not in that order."""
+    """The map through two points (score, log-odds); None where the scores do not increase."""
     low_bent, high_bent = math.sinh(low_value / _BEND), math.sinh(high_value / _BEND)
     scale = float(high - low) / (high_bent - low_bent)
     if not scale > 1e-12 * max(1e-30, float(low.abs()), float(high.abs())):

@@ -25,20 +25,20 @@ class ScoreModel(nn.Module):
     Args:
         scoring: (N, C, H, W) images to (N,) scores and, where they are known, (N, F) features.
         name: of the adapter.
-        spec: what the user typed; "" in Python.
-        module: the network behind it, if there is one, to be frozen and moved to a device.
-        black_box: whether it only returns scores, without a gradient.
+        spec: what the user typed; "" for a Python object.
+        module: the network that computes the scores, if any, to be frozen and moved to a device.
+        black_box: it only returns scores, without a gradient.
         higher_is: what a high score means.
         threshold: the model's own threshold, in its own units, if it has one.
         input_shape: (C, H, W) the model takes; None is any.
         file: the file it was read from.
         more_files: names of further files beside it that belong to it.
         reference: the same scores from another engine, for comparison, in the user's own units.
-        ending: what turns the scores of `scoring` into the user's own.
-        facts: anything worth saving about it; JSON-compatible.
+        activation: what turns the scores of `scoring` into those that the user knows.
+        facts: what is saved about it; JSON-compatible.
 
     Attributes:
-        scored: how many images it was ever given; every one is a query.
+        scored: the number of images it was given so far, each of which is a query.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ScoreModel(nn.Module):
         file: Path | None = None,
         more_files: tuple[str, ...] = (),
         reference: Callable[[Tensor], Tensor] | None = None,
-        ending: Ending | None = None,
+        activation: OutputActivation | None = None,
         facts: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class ScoreModel(nn.Module):
         self.black_box, self.higher_is, self.threshold = black_box, higher_is, threshold
         self.input_shape, self.file, self.more_files = input_shape, file, more_files
         self.reference = reference
-        self.ending, self.facts = ending or Ending(), facts or {}
+        self.activation, self.facts = activation or OutputActivation(), facts or {}
         self.scored = 0
         self.features: str | None = None  # how the user named them, to be found again
         if module is not None:
@@ -75,18 +75,20 @@ class ScoreModel(nn.Module):
         return None if self.file is None else file_digest(self.file, self.more_files)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Scores (N,), before the ending, and features (N, F) or None, as precise as the model."""
+        """Scores (N,) before the activation, and features (N, F) if any, in the model's dtype."""
         self.scored += len(images)
         with torch.autocast(images.device.type, enabled=False):
             return self.scoring(images)
 
 
 @dataclass(frozen=True)
-class Ending:
-    """What turns a model's raw scores into the ones that its user knows.
+class OutputActivation:
+    """A sigmoid and a clip at the end of a model, which are left out while explaining.
+
+    Both can remove the gradient of a score. The score without them is called raw.
 
     Attributes:
-        sigmoid: a sigmoid, before the clip.
+        sigmoid: there is a sigmoid, before the clip.
         low: of the clip; None is no bound.
         high: of the clip; None is no bound.
     """
@@ -110,8 +112,8 @@ class Ending:
         return math.log(own) - math.log1p(-own)
 
     @property
-    def described(self) -> str:
-        """What was taken off, in words; "" where nothing was."""
+    def description(self) -> str:
+        """The activation in words; "" where there is none."""
         bounds = f"clip to [{_bound(self.low)}, {_bound(self.high)}]" if self._clips else ""
         return " and ".join(part for part in ("sigmoid" if self.sigmoid else "", bounds) if part)
 

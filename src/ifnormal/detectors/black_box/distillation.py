@@ -1,8 +1,9 @@
 """Distillation: how a surrogate learns from a black box, before a generator's fit and during it.
 
-Before: real scores of training images and of images between them (`begin`). During: the generator's
-own outputs are scored every few steps and learned at once (`refresh`), because a generator finds
-whatever its surrogate got wrong. After: how far the surrogate can be believed (`report`).
+Before the fit, the surrogate is trained on scores of training images and of mixed images (`begin`).
+During the fit, it is trained on scores of the generator's outputs every few steps (`refresh`),
+because a generator exploits the errors of its surrogate. After the fit, both detectors are compared
+on images that the surrogate was not trained on (`report`).
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from ifnormal.common.errors import DivergenceError, UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.common.progress import Progress
 from ifnormal.config import SurrogateConfig
-from ifnormal.detectors.black_box.between import images_between
 from ifnormal.detectors.black_box.fidelity import fidelity
-from ifnormal.detectors.black_box.queries import LatestAnswers, Queries
+from ifnormal.detectors.black_box.mixing import mixed_images
+from ifnormal.detectors.black_box.queries import AnswerBuffer, Queries
+from ifnormal.detectors.black_box.query_budget import BUFFER_BYTES, BudgetPlan
 from ifnormal.detectors.black_box.surrogate import Surrogate
 from ifnormal.detectors.detector import Detector, in_batches
 
@@ -32,63 +34,23 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _PREFIX = "surrogate/"
-# Answers in memory: as many images as fit, up to a number that is several hundred refreshes.
-_BYTES, _LATEST = 2**29, 20_000
-_HELD_OUT, _BETWEEN, _FRESH = 512, 20_000, 1024
-# Fewer queries at once are not worth a lesson; they are saved up.
+# The most answers in the buffer, which are those of several hundred refreshes.
+_LATEST = 20_000
+# Fewer queries at once do not make a refresh; they are saved for the next one.
 _LEAST = 16
 _ASKED, _REPORT_EVERY = 512, 25
 
 
-@dataclass(frozen=True)
-class BudgetPlan:
-    """What the queries are for; what is left of the budget is for the generator's outputs.
-
-    Attributes:
-        normal, outliers: training images to learn from.
-        between: images between them to learn from.
-        held_out: images of each kind to compare with only.
-        fresh: outputs of the finished generator to compare with only.
-    """
-
-    normal: int
-    outliers: int
-    between: int
-    held_out: int
-    fresh: int
-
-    @classmethod
-    def make(cls, budget: int, normal: int, outliers: int, image_bytes: int) -> BudgetPlan:
-        """Share out `budget` queries; at least half is left for the generator's outputs."""
-        held_out = min(_HELD_OUT, budget // 40, normal // 10, outliers // 10)
-        normal, outliers, training = normal - held_out, outliers - held_out, budget * 3 // 10
-        if normal + outliers > training:
-            few = min(normal, outliers, training // 2)
-            normal, outliers = min(normal, training - few), min(outliers, training - few)
-        return cls(
-            normal,
-            outliers,
-            between=min(_BETWEEN, budget // 10, _BYTES // image_bytes),
-            held_out=held_out,
-            fresh=min(_FRESH, budget // 20),
-        )
-
-    @property
-    def before(self) -> int:
-        """Queries before the fit."""
-        return self.normal + self.outliers + self.between + 2 * self.held_out
-
-
 @dataclass
 class _Answered:
-    """Some of the (N, C, H, W) uint8 images, by `rows` (n,), with the black box's log-odds (n,)."""
+    """The `rows` (n,) of (N, C, H, W) uint8 images, with the black box's log-odds (n,) of them."""
 
     images: Tensor
     rows: Tensor
     log_odds: Tensor = field(default_factory=lambda: torch.zeros(0))
 
     def ask(self, queries: Queries) -> Iterator[int]:
-        """Fill `log_odds`, yielding how many there are while it goes on."""
+        """Query the log-odds, and yield how many there are after each batch."""
         for rows in self.rows.split(_ASKED):
             answers = queries.ask(self.images[rows.to(self.images.device)])
             self.log_odds = torch.cat([self.log_odds, answers])
@@ -101,13 +63,14 @@ class _Answered:
 
 
 class Distillation:
-    """A surrogate, what it learns from, and the account of its queries.
+    """The training of a surrogate, with its images and queries.
 
     Attributes:
-        surrogate: the detector's stand-in; always frozen but inside a lesson.
-        queries: the black box, counted.
-        figures: of the last refresh, before its lesson: mean absolute `surrogate_error` of the
-            scores, and the share of outputs called normal that were not (`surrogate_fooled`).
+        surrogate: it is frozen except during its training steps.
+        queries: counted access to the black box.
+        figures: of the last refresh, before its training steps: the mean absolute error of the
+            surrogate's scores (`surrogate_error`), and the share of the outputs it calls normal
+            that the detector flags (`surrogate_fooled`).
     """
 
     def __init__(
@@ -143,18 +106,18 @@ class Distillation:
         both = torch.cat(
             [self._known[name].images[self._known[name].rows] for name in ("normal", "outliers")]
         )
-        between = images_between(both, plan.between, self._random)
+        between = mixed_images(both, plan.between, self._random)
         self._known["between"] = _Answered(between, torch.arange(len(between)))
         left = config.query_budget - plan.before - plan.fresh
-        self._latest = LatestAnswers(shape, max(1, min(_LATEST, _BYTES // size, left)))
+        self._latest = AnswerBuffer(shape, max(1, min(_LATEST, BUFFER_BYTES // size, left)))
         self._optimizer = self._new_optimizer(config.refresh_learning_rate)
 
     def begin(self) -> None:
-        """Ask for what is to be known beforehand, and learn it; features are fixed from here on.
+        """Query the training images and train the surrogate; its features stay fixed afterwards.
 
         Raises:
             DivergenceError: the surrogate's loss became NaN or infinite.
-            UserError: the black box, or else the surrogate, does not tell normal from outlier.
+            UserError: the black box or the surrogate gives outliers no higher scores.
         """
         with Progress("asking the detector", self.plan.before) as progress:
             for answered in self._known.values():
@@ -170,28 +133,28 @@ class Distillation:
                 schedule.step()
                 if step % _REPORT_EVERY == 0:
                     progress.report(step, {"loss": loss})
-        self._require_told_apart()
-        self.surrogate.keep_reader()
+        self._require_discrimination()
+        self.surrogate.copy_scorer_to_reader()
 
     def refresh(self, edited: Tensor, step: int, steps: int) -> None:
-        """After generator step `step` of `steps`: ask about some of its outputs, and learn.
+        """Query some outputs of the generator after one of its steps, and train on the answers.
 
-        The share of the budget that is spent is never ahead of the share of the steps done. When
-        there are more outputs than queries due, half of those asked about are the ones that the
-        surrogate calls most normal, where an error does harm; the others are drawn at random.
+        The share of the budget that is spent never exceeds the share of the steps that are done.
+        With more outputs than queries, half of the queries go to the outputs that the surrogate
+        calls most normal, where its errors do harm, and the others to outputs drawn at random.
 
         Args:
             edited: (N, C, H, W) uint8, the outputs as they would be saved.
-            step: 1-based.
+            step: of the generator's fit, counted from 1.
             steps: of the whole fit.
         """
         if step % self.config.refresh_every:
             return
-        due = min(self._allowed(step / steps) - self.queries.used, len(edited))
+        due = min(self._query_limit(step / steps) - self.queries.used, len(edited))
         if due < min(_LEAST, len(edited)):
             return
         predicted = self._log_odds(edited)
-        chosen = self._worth_asking(predicted, due)
+        chosen = self._select_queries(predicted, due)
         images, expected = edited.cpu()[chosen], predicted[chosen].sigmoid()
         answers = self.queries.ask(images)
         here = fidelity(expected, answers.sigmoid(), self.surrogate.threshold)
@@ -205,11 +168,14 @@ class Distillation:
             self._learn(self._optimizer, latest=True)
 
     def report(self, fresh: Tensor) -> dict[str, Any]:
-        """How far the surrogate can be believed; JSON-compatible.
+        """Compare the surrogate with the detector on images it was not trained on.
 
         Args:
-            fresh: (N, C, H, W) uint8 outputs of the finished generator; as many are asked about as
-                the plan holds queries back for.
+            fresh: (N, C, H, W) uint8 outputs of the fitted generator, of which up to `plan.fresh`
+                are queried.
+
+        Returns:
+            JSON facts: queries by purpose, refreshes, and `fidelity` on both kinds of images.
         """
         fresh = fresh[: self.plan.fresh]
         answers = self.queries.ask(fresh)
@@ -238,7 +204,7 @@ class Distillation:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that changes, but for the latest answers, to go on bit for bit."""
+        """The state of the training except for the answer buffer, by name."""
         tensors = {
             f"{_PREFIX}net/{key}": value for key, value in self.surrogate.state_dict().items()
         }
@@ -247,7 +213,7 @@ class Distillation:
         return {**tensors, f"{_PREFIX}random": self._random.get_state()}
 
     def save_answers(self, folder: Path) -> dict[str, Any]:
-        """Write the latest answers; returns the facts that `restore` needs beside `tensors`."""
+        """Write the answer buffer, and return the facts that `restore` needs beside `tensors`."""
         return {
             "parts": self._latest.save(folder),
             "used": self.queries.used,
@@ -255,15 +221,15 @@ class Distillation:
             "last_refresh": self.last_refresh,
         }
 
-    def forget_old_answers(self, folder: Path) -> None:
-        """Remove the files of answers that the last checkpoint does not name."""
-        self._latest.forget_others(folder)
+    def delete_old_answers(self, folder: Path) -> None:
+        """Delete the files of answers that the last checkpoint does not name."""
+        self._latest.delete_others(folder)
 
     def restore(self, folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Take up what `tensors` and `save_answers` gave.
+        """Restore the state from what `tensors` and `save_answers` returned.
 
         Raises:
-            UserError: a file is missing or damaged, or the training images are others.
+            UserError: a file is missing or damaged, or the training images differ.
         """
 
         def part(name: str) -> dict[str, Tensor]:
@@ -285,7 +251,7 @@ class Distillation:
         self.queries.used = facts["used"]
         self.refreshes, self.last_refresh = facts["refreshes"], facts["last_refresh"]
 
-    def _require_told_apart(self) -> None:
+    def _require_discrimination(self) -> None:
         normal, outliers = (self._known[name] for name in ("normal", "outliers"))
         low, high = normal.log_odds.median().sigmoid(), outliers.log_odds.median().sigmoid()
         if low >= high:
@@ -303,13 +269,13 @@ class Distillation:
                 "does; give it a larger surrogate.query_budget or more surrogate.steps."
             )
 
-    def _allowed(self, share: float) -> int:
-        """Queries that may be spent by this share of the steps."""
+    def _query_limit(self, share: float) -> int:
+        """The number of queries that may be used at a share of the steps."""
         before, end = self.plan.before, self.queries.budget - self.plan.fresh
         return before + int((end - before) * share)
 
-    def _worth_asking(self, predicted: Tensor, count: int) -> Tensor:
-        """Rows of `count` of N outputs with these log-odds: half the most normal, half random."""
+    def _select_queries(self, predicted: Tensor, count: int) -> Tensor:
+        """Rows of `count` of N outputs: half with the lowest predicted log-odds, half random."""
         order = torch.randperm(len(predicted), generator=self._random)
         limit = torch.logit(torch.tensor(self.surrogate.threshold), eps=1e-6)
         above = (predicted[order] - limit).relu()
@@ -318,15 +284,15 @@ class Distillation:
         return torch.cat([sure, others[: count - len(sure)]])
 
     def _log_odds(self, images: Tensor) -> Tensor:
-        """What the surrogate says of (N, C, H, W) uint8 images, (N,) on the CPU."""
+        """The surrogate's log-odds (N,), on the CPU, of (N, C, H, W) uint8 images."""
         if len(images) == 0:
             return torch.zeros(0)
         return in_batches(self.surrogate.log_odds, images.to(self._fabric.device))
 
     def _learn(self, optimizer: torch.optim.Optimizer, latest: bool) -> float:
-        """One lesson, half of it training images, the rest images between and latest answers.
+        """One training step on training images, mixed images and, if wanted, the answer buffer.
 
-        Returns the loss before.
+        Returns the loss before the step.
         """
         size, random, known = self.config.batch_size, self._random, self._known
         between = size // 4 if latest else size // 2

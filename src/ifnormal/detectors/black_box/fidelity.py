@@ -1,4 +1,4 @@
-"""Fidelity: how well a surrogate imitates the black box, on images neither has learned from."""
+"""Fidelity: how well a surrogate imitates the black box on images that it was not trained on."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ def fidelity(surrogate: Tensor, detector: Tensor, threshold: float) -> dict[str,
     """Compare scores (N,) in [0, 1] of the surrogate with those of the detector it imitates.
 
     Returns:
-        `images`: N. `spearman`: rank correlation, None where one side is all the same. `agreement`:
-        share that both or neither flag. `fooled`: share flagged by the detector among those that
-        the surrogate calls normal, None where there are none; a generator that exploits its
-        surrogate shows here. `error`: mean absolute difference of the scores.
+        `images`: N. `spearman`: rank correlation, None where one side is constant. `agreement`:
+        share of the images that both or neither flag. `fooled`: share that the detector flags among
+        those that the surrogate calls normal, None where there are none; it rises when a generator
+        exploits the surrogate. `error`: mean absolute difference of the scores.
     """
-    flagged, really = surrogate > threshold, detector > threshold
-    passed = really[~flagged].float()
+    flagged, wanted = surrogate > threshold, detector > threshold
     return {
         "images": len(detector),
         "spearman": spearman(surrogate, detector),
-        "agreement": _mean((flagged == really).float()),
-        "fooled": _mean(passed),
+        "agreement": _mean((flagged == wanted).float()),
+        "fooled": _mean(wanted[~flagged].float()),
         "error": _mean((surrogate - detector).abs()),
     }
 

@@ -1,4 +1,4 @@
-"""Queries: a counted, limited access to a black box, and a store of its latest answers."""
+"""Queries: counted, limited access to a black box, and a buffer of its latest answers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.storage import load_tensors, save_tensors
 from ifnormal.detectors.detector import Detector, log_odds_of
 
-# Log-odds beyond these differ in no score that anyone could tell from 0 or 1.
+# Scores of log-odds beyond these are 0 or 1 for all purposes.
 _EXTREME = 15.0
 _FOLDER = "queries"
 
 
 class Queries:
-    """The only way to the black box: every image that it scores is one query.
+    """Access to a black box within a budget; every image that it scores is one query.
 
     Attributes:
-        budget: how many there may be in all.
-        used: how many there were.
+        budget: the most queries there may be.
+        used: the number of queries so far.
     """
 
     def __init__(self, detector: Detector, budget: int) -> None:
@@ -53,17 +53,17 @@ class Queries:
         return log_odds.clamp(-_EXTREME, _EXTREME)
 
 
-class LatestAnswers:
-    """The last `capacity` images asked about, with their answers; saved in parts, never rewritten.
+class AnswerBuffer:
+    """A ring buffer of queried images and their answers; its files are written once.
 
     Attributes:
-        capacity: how many are kept.
-        count: how many were ever added.
+        capacity: how many images are kept.
+        count: how many images were added in all.
     """
 
     def __init__(self, shape: tuple[int, int, int], capacity: int) -> None:
         self.capacity, self.count, self._saved = capacity, 0, 0
-        # Memory that is not written to yet is not taken yet.
+        # The operating system provides this memory only when it is written to.
         self._images = torch.empty(capacity, *shape, dtype=torch.uint8)
         self._log_odds = torch.empty(capacity)
         self._parts: list[tuple[int, int]] = []
@@ -72,23 +72,23 @@ class LatestAnswers:
         return min(self.count, self.capacity)
 
     def add(self, images: Tensor, log_odds: Tensor) -> None:
-        """Keep (N, C, H, W) uint8 images and (N,) answers, instead of the oldest."""
+        """Add (N, C, H, W) uint8 images and (N,) answers in place of the oldest."""
         places = torch.arange(self.count, self.count + len(images)) % self.capacity
         self.count += len(images)
         self._images[places[-self.capacity :]] = images[-self.capacity :].cpu()
         self._log_odds[places[-self.capacity :]] = log_odds[-self.capacity :]
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Random ones: images (count, C, H, W) uint8 and log-odds (count,)."""
+        """Draw images (count, C, H, W) uint8 and their log-odds (count,) at random."""
         places = torch.randint(len(self), (count,), generator=generator)
         return self._images[places], self._log_odds[places]
 
     def save(self, folder: Path) -> list[tuple[int, int]]:
-        """Write what was added since the last time as one more part.
+        """Write the answers added since the last call to a further file.
 
         Returns:
-            First and last + 1 of the answers in each part that is needed, for `restore`. Parts that
-            a checkpoint does not name are as good as not there.
+            First and last + 1 of the answers in each file, for `restore`. A checkpoint names them;
+            other files are ignored.
         """
         first = max(self._saved, self.count - self.capacity)
         if first < self.count:
@@ -102,7 +102,7 @@ class LatestAnswers:
         return list(self._parts)
 
     def restore(self, folder: Path, parts: list[Any]) -> None:
-        """Take up the parts that `save` named.
+        """Read the files that `save` named.
 
         Raises:
             UserError: one is missing or damaged.
@@ -113,16 +113,16 @@ class LatestAnswers:
             self.add(tensors["images"], tensors["log_odds"])
         self._saved, self._parts = self.count, [(first, last) for first, last in parts]
 
-    def forget_others(self, folder: Path) -> None:
-        """Remove the files of parts that the last `save` or `restore` did not name."""
-        forget_answers(folder, self._parts)
+    def delete_others(self, folder: Path) -> None:
+        """Delete the files that the last `save` or `restore` did not name."""
+        delete_answers(folder, self._parts)
 
 
-def forget_answers(folder: Path, but: list[tuple[int, int]] | None = None) -> None:
-    """Remove the saved answers in `folder`, but for some parts."""
-    kept = tuple(_name(part) for part in but or [])
+def delete_answers(folder: Path, kept: list[tuple[int, int]] | None = None) -> None:
+    """Delete the files of answers in `folder` except those in `kept`."""
+    names = tuple(_name(part) for part in kept or [])
     for path in (folder / _FOLDER).glob("answers-*"):
-        if not path.name.startswith(kept or ("\0",)):
+        if not path.name.startswith(names or ("\0",)):
             path.unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Surrogate: the differentiable network that stands in for a detector without a gradient."""
+"""Surrogate: a differentiable network that imitates a detector without a gradient."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ifnormal.detectors.detector import Detector
 class Surrogate(nn.Module, Detector):
     """A differentiable detector that imitates a black box.
 
-    Two copies of one network: `scorer` goes on learning while a generator is fitted, `reader` stays
-    as it was after the first distillation. Features come from the reader, so that whatever was
-    made of them (normal modes, statistics, the features of the training images) never goes stale.
+    It holds two copies of one network. `scorer` is trained further while a generator is fitted;
+    `reader` stays as it was after the first distillation and gives the features, so that what was
+    computed from features (normal modes, statistics, training images) stays valid.
 
     Attributes:
         shape: (C, H, W) of the images it takes, float in [0, 1].
@@ -32,18 +32,18 @@ class Surrogate(nn.Module, Detector):
 
     @classmethod
     def create(cls, shape: tuple[int, int, int], width: int, threshold: float) -> Surrogate:
-        """A fresh one, from torch's global randomness; frozen, as it always is between lessons."""
+        """A frozen one with random weights, drawn from torch's global generator."""
         scorer = Backbone(shape, width, 1, True)
         scorer = scorer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         surrogate = cls(scorer, deepcopy(scorer), shape, threshold)
         return surrogate.eval().requires_grad_(False)
 
     def as_distilled(self) -> Surrogate:
-        """How it was after the first distillation: scores, too, by the reader."""
+        """The surrogate after the first distillation: the reader gives scores as well."""
         return Surrogate(self.reader, self.reader, self.shape, self.threshold)
 
-    def keep_reader(self) -> None:
-        """From now on features are those of the scorer as it is now."""
+    def copy_scorer_to_reader(self) -> None:
+        """Make the features those of the current scorer."""
         self.reader.load_state_dict(self.scorer.state_dict())
 
     def log_odds(self, images: Tensor) -> Tensor:

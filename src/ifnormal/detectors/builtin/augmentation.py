@@ -1,6 +1,6 @@
-"""Mild variation of few training images, so that a detector does not learn them by heart.
+"""Mild augmentation of few training images, against overfitting.
 
-Normal images and outliers are varied alike: what the variation itself looks like is no clue.
+Normal images and outliers are augmented alike, so that it does not tell them apart.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ _FEW = 2000
 _SHIFT = 0.04  # of half a side
 
 
-def is_wanted(config: DetectorConfig, normal: int) -> bool:
-    """Whether to vary: as configured or, for "auto", with fewer than 2,000 normal images."""
+def is_used(config: DetectorConfig, normal: int) -> bool:
+    """Whether to augment: as configured or, for "auto", with fewer than 2,000 normal images."""
     return normal < _FEW if config.augment == "auto" else config.augment == "on"
 
 
-def vary(images: Tensor, config: DetectorConfig, rng: torch.Generator) -> Tensor:
-    """Turn, resize, shift, maybe mirror, and change brightness and contrast, each in its own way.
+def augment(images: Tensor, config: DetectorConfig, rng: torch.Generator) -> Tensor:
+    """Rotate, resize, shift and flip each image, and change its brightness and contrast.
 
     Args:
         images: (N, C, H, W) float in [0, 1].
         config: how much.
-        rng: decides what is done to each.
+        rng: draws the parameters of each image.
 
     Returns:
-        (N, C, H, W) in [0, 1]; the rim is continued outwards.
+        (N, C, H, W) in [0, 1]; border pixels are repeated beyond the border.
     """
     count, _, height, width = images.shape
 
@@ -58,10 +58,13 @@ def vary(images: Tensor, config: DetectorConfig, rng: torch.Generator) -> Tensor
     return ((moved - 0.5) * contrast + 0.5 + brightness).clamp(0, 1)
 
 
-def move(images: Tensor, config: DetectorConfig, rng: torch.Generator) -> Tensor:
-    """Shift each image by up to an eighth of its side, and mirror it as `config.flip` allows.
+def shift_and_flip(images: Tensor, config: DetectorConfig, rng: torch.Generator) -> Tensor:
+    """Shift each image by up to an eighth of its side, and flip it as `config.flip` allows.
 
-    By whole pixels, so that nothing is blurred: (N, C, H, W) to the same, rim continued outwards.
+    Shifts are by whole pixels, so that nothing is blurred.
+
+    Returns:
+        (N, C, H, W) in the range of `images`; border pixels are repeated beyond the border.
     """
     count, _, height, width = images.shape
 

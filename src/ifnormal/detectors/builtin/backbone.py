@@ -15,13 +15,13 @@ _LEAST_DEVIATION = 0.02
 class Backbone(nn.Module):
     """A plain convolutional network without normalisation layers, for small images.
 
-    Normalisation would tie the images of a batch together and costs more than the convolutions in
-    bfloat16. Without `bias` it has no bias term anywhere, as Deep SVDD needs to avoid the constant
-    solution (Ruff et al. 2018, proposition 2).
+    Batch normalisation would make an image's score depend on its batch, and costs more than the
+    convolutions in bfloat16. Without `bias` there is no bias term anywhere, which Deep SVDD needs
+    to avoid the constant solution (Ruff et al. 2018, proposition 2).
 
     Images beyond 48 pixels are read in coarser cells, by further stages down to a grid of about 8,
-    and pooled by their maxima: a defect is small beside them, and a mean would drown it. They see
-    every pixel also as its distance from what is usual there, in deviations; see `get_used_to`.
+    and pooled by their maxima, because a mean would hide a small defect. Their input also has the
+    distance of each pixel from its mean over normal images, in deviations; see `fit_statistics`.
     """
 
     usual: Tensor
@@ -63,11 +63,11 @@ class Backbone(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def get_used_to(self, normal: Tensor) -> None:
-        """Take the mean and deviation of every pixel from (N, C, H, W) normal images in [0, 1].
+    def fit_statistics(self, normal: Tensor) -> None:
+        """Compute mean and deviation of each pixel over (N, C, H, W) normal images in [0, 1].
 
-        Where the things in the images are in the same place this is most of what there is to know;
-        where they are not, the deviation is large and it does no harm. Small images go without.
+        They tell much where objects are always in the same place; elsewhere the deviation is large
+        and they do no harm. Small images are read without them.
         """
         if self.compares:
             self.usual = normal.mean(0)

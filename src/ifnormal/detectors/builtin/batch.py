@@ -1,4 +1,4 @@
-"""What a built-in detector sees in one step of its training."""
+"""Batch: the images of one training step of a built-in detector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ifnormal.common.pixels import to_float
 from ifnormal.config import DetectorConfig
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.data.synthetic.confetti import throw_confetti
-from ifnormal.detectors.builtin.augmentation import is_wanted, move, vary
+from ifnormal.detectors.builtin.augmentation import augment, is_used, shift_and_flip
 from ifnormal.detectors.builtin.objective import DetectorObjective
 
 _SHIFT = 2
@@ -21,13 +21,13 @@ _LABELLED = 0.25  # of the outliers in a batch, where there are labelled anomali
 
 @dataclass(frozen=True)
 class Batch:
-    """Images of one step: normal ones, then outliers of whatever kind.
+    """Normal images, followed by outliers of all kinds.
 
     Attributes:
-        images: (N, C, H, W) in [0, 1], a little varied or shifted.
+        images: (N, C, H, W) in [0, 1], augmented.
         is_outlier: (N,) bool.
-        masks: (N, H, W) bool, where an image is anomalous: nowhere in a normal one, everywhere in
-            an outlier of which no more is known. None where no more is known of any.
+        masks: (N, H, W) bool, where an image is anomalous: nowhere in a normal image, and
+            everywhere in an outlier without a mask. None where no outlier has one.
     """
 
     images: Tensor
@@ -45,8 +45,8 @@ def draw_batch(
 ) -> Batch:
     """Draw normal images and, for an objective that needs them, as many outliers.
 
-    These are outlier exposure, confetti thrown on further normal images as far as configured, and
-    the setup's labelled anomalies where it has any, a quarter of them.
+    Outliers are outlier exposure, further normal images with confetti as configured, and, as a
+    quarter of them, the labelled anomalies of the setup if there are any.
     """
     size = config.batch_size
     count = size // 2 if objective.needs_outliers else 0
@@ -86,20 +86,20 @@ def _varied(
     config: DetectorConfig,
     rng: torch.Generator,
 ) -> tuple[Tensor, Tensor | None]:
-    """Images and masks, varied or shifted in the same way."""
-    if is_wanted(config, len(setup.train_normal)):
+    """Images and masks, augmented or shifted in the same way."""
+    if is_used(config, len(setup.train_normal)):
         state = rng.get_state()
-        varied = vary(images, config, rng)
+        varied = augment(images, config, rng)
         if masks is not None:
             again = torch.Generator()
             again.set_state(state)
-            moved = vary(masks[:, None].float(), replace(config, brightness=0.0), again)
+            moved = augment(masks[:, None].float(), replace(config, brightness=0.0), again)
             masks = moved[:, 0] > 0.5
         return varied, masks
     if config.network == "residual":
         if masks is None:
-            return move(images, config, rng), None
-        moved = move(torch.cat([images, masks[:, None].to(images.dtype)], 1), config, rng)
+            return shift_and_flip(images, config, rng), None
+        moved = shift_and_flip(torch.cat([images, masks[:, None].to(images.dtype)], 1), config, rng)
         return moved[:, :-1], moved[:, -1] > 0.5
     dx, dy = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=rng).tolist()
     height, width = images.shape[2:]

@@ -1,4 +1,4 @@
-"""The network of FCDD: convolutions alone, so that every output belongs to a place in the image."""
+"""The network of FCDD: only convolutions, so that each output belongs to a place in the image."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class FullyConvolutional(nn.Module):
     A unit of the map stands for 4x4 pixels of images up to 48 and 8x8 of larger ones, and reads
     several times as many.
 
-    For images up to 48 pixels it has batch normalisation, as in the paper, in training alone:
-    `fold` makes it part of the convolutions, and from then on an image's map is its own. Larger
-    ones are few and alike, half of a batch is spoilt, and good images of another day then look
-    anomalous: without it, more defects are told from good ones (screws: AuROC 65 against 39).
+    For images up to 48 pixels it has batch normalisation during training, as in the paper; `fold`
+    then makes it part of the convolutions, so that an image's map does not depend on its batch.
+    Larger images have none: they are few and similar, half of each batch is synthetic anomalies,
+    and with these statistics good test images look anomalous (screws: AuROC 39, without it 65).
     """
 
     def __init__(self, shape: tuple[int, int, int], width: int, outputs: int, bias: bool) -> None:
@@ -49,7 +49,7 @@ class FullyConvolutional(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def fold(self) -> None:
-        """Make every batch normalisation part of its convolution; evaluation mode, for good."""
+        """Merge each batch normalisation into its convolution; there is no more training after."""
         self.eval()
         for at, layer in enumerate(self.stages):
             if isinstance(layer, nn.BatchNorm2d):
@@ -58,8 +58,8 @@ class FullyConvolutional(nn.Module):
                 self.stages[at - 1] = fuse_conv_bn_eval(conv, layer)
                 self.stages[at] = nn.Identity()
 
-    def get_used_to(self, normal: Tensor) -> None:
-        """Nothing: what is usual at a place would not be fully convolutional."""
+    def fit_statistics(self, normal: Tensor) -> None:
+        """Does nothing: statistics of each pixel would not be fully convolutional."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) images in [0, 1] to (N, outputs, h, w) maps and (N, F) features.
@@ -75,10 +75,10 @@ class FullyConvolutional(nn.Module):
 
 
 def gaussian(field: ReceptiveField, like: Tensor) -> Tensor:
-    """Weights (size,) of the pixels of a receptive field, with the sum of its stride.
+    """Weights (size,) of the pixels of a receptive field, which sum to its stride.
 
-    A Gaussian around the field's middle, as wide as the place that a unit reads is spread, but no
-    narrower than half a stride: units would not meet and the map would show their grid.
+    They are a Gaussian around the middle of the field. Its width is the field's `spread`, but at
+    least half a stride, as the upsampled map would show the grid of its units otherwise.
 
     Args:
         field: of one axis.
@@ -93,11 +93,10 @@ def gaussian(field: ReceptiveField, like: Tensor) -> Tensor:
 def upsample(
     maps: Tensor, fields: tuple[ReceptiveField, ReceptiveField], size: tuple[int, int]
 ) -> Tensor:
-    """Every unit's value, spread over the pixels that it reads (algorithm 1 of FCDD).
+    """Upsample maps with a Gaussian over the receptive field of each unit (algorithm 1 of FCDD).
 
-    A strided transposed convolution, differentiable. The kernel is scaled so that the interior of
-    a constant map stays as it is; towards the rim, where fewer units read a pixel, it fades out as
-    in the paper.
+    It is a strided transposed convolution, and differentiable. A constant map keeps its value in
+    the interior and fades out towards the border, where fewer units read a pixel, as in the paper.
 
     Args:
         maps: (N, h, w), one value a unit.

@@ -1,4 +1,4 @@
-"""Which network a built-in detector gets: its objective's own, or what suits the pictures."""
+"""The network of a built-in detector: its objective's own, or the one that suits the images."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ifnormal.detectors.builtin.objective import DetectorObjective
 from ifnormal.detectors.builtin.residual import ResidualBackbone
 
 
-def suited(
+def resolve_network(
     config: DetectorConfig, objective: DetectorObjective, setup: AnomalySetup
 ) -> DetectorConfig:
-    """The same configuration with the network it comes to, so that a saved detector names its own.
+    """The same configuration with the network that "auto" stands for, as a detector is saved.
 
-    "auto" makes photographs of up to 48 pixels "residual" and everything else "plain", and where
-    an objective leaves no choice it is "plain" or, with a network of its own, "auto".
+    It is "residual" for photographs of up to 48 pixels, and "plain" otherwise. An objective without
+    bias terms always has "plain", and one with a network of its own always has "auto".
     """
     if objective.network is not Backbone:
         return replace(config, network="auto")
@@ -34,6 +34,6 @@ def suited(
 
 
 def network_of(objective: DetectorObjective, config: DetectorConfig) -> Callable[..., Any]:
-    """Makes the network of (shape, width, outputs, bias); "auto", undecided, is the plain one."""
+    """The class of the network, called with (shape, width, outputs, bias); "auto" is plain."""
     takes_any = objective.network is Backbone and objective.bias
     return ResidualBackbone if takes_any and config.network == "residual" else objective.network

@@ -1,4 +1,4 @@
-"""DetectorObjective: all that tells one kind of built-in detector from another."""
+"""DetectorObjective: what differs between kinds of built-in detectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ifnormal.detectors.builtin.backbone import Backbone
 
 @dataclass(frozen=True)
 class DetectorObjective:
-    """How a backbone's outputs are trained and read. One file an objective; see `bce.py`.
+    """How the outputs of a backbone are trained and turned into scores; see `bce.py`.
 
     Attributes:
         name: the name on the command line.
@@ -22,15 +22,15 @@ class DetectorObjective:
         needs_outliers: whether outlier exposure is part of training.
         loss: (outputs (N, O), is_outlier (N,) bool, reference) -> scalar to minimise.
         log_odds: (outputs (N, O), reference) -> (N,) log-odds of the score, before calibration.
-        reference: normal outputs (N, O) -> tensor that the two above are given. Called once,
-            before the training.
-        network: (shape, width, outputs, bias) -> a module that takes images in [0, 1] to outputs
-            and (N, F) features, with `get_used_to` for normal images; see `backbone.py`.
+        reference: normal outputs (N, O) -> the tensor that `loss` and `log_odds` are given. It is
+            called once, before the training.
+        network: (shape, width, outputs, bias) -> a module from images in [0, 1] to outputs and
+            (N, F) features, with `fit_statistics` for normal images; see `backbone.py`.
         anomaly_map: maps (N, O, h, w) -> (N, h, w), at least 0, the detector's own heatmap before
-            it is upsampled; None where outputs are no maps. The network then has an `upsample`,
+            upsampling; None where outputs are no maps. The network then has an `upsample`,
             (N, h, w) -> (N, H, W).
-        pixel_loss: (upsampled map (N, H, W), masks (N, H, W) bool) -> (N,), beside `loss` where
-            it is known of some images where they are anomalous.
+        pixel_loss: (upsampled map (N, H, W), masks (N, H, W) bool) -> (N,), used beside `loss`
+            where some images have masks.
     """
 
     name: str

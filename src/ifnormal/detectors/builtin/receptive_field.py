@@ -1,4 +1,4 @@
-"""Receptive field: which pixels a unit of a fully convolutional network reads, from its layers."""
+"""Receptive field: the pixels that a unit of a fully convolutional network reads."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class ReceptiveField:
     """Along one axis: unit i reads pixels offset + i · stride up to size − 1 further.
 
     Some of these may lie outside the image, in the padding or where a pooling rounds its size up
-    (`ceil_mode`), and where a layer is dilated or skips pixels some in between may not be read.
+    (`ceil_mode`). Dilated layers, and strides larger than kernels, skip pixels in between.
 
     Attributes:
         size: from the first to the last pixel that a unit reads.
         stride: how many pixels the field moves from a unit to the next.
         offset: the first pixel that unit 0 reads; negative in the padding.
-        variance: of the place, in squared pixels, that a unit reads if all weights are equal: the
-            sum of the layers' own, as such a network is a chain of box filters. The weight of the
-            pixels is then close to a Gaussian (Luo et al. 2016).
+        variance: of the pixel positions, in squared pixels, if all weights are equal. The network
+            is then a chain of box filters, whose variances add up, and the weights of the pixels
+            are close to a Gaussian (Luo et al. 2016).
     """
 
     size: int = 1
@@ -48,7 +48,7 @@ class ReceptiveField:
 
     @property
     def spread(self) -> float:
-        """The standard deviation of the place that a unit reads, in pixels."""
+        """The standard deviation of the pixel positions that a unit reads, in pixels."""
         return math.sqrt(self.variance)
 
     def pixels(self, unit: int) -> tuple[int, int]:

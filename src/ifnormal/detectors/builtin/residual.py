@@ -15,9 +15,9 @@ class ResidualBackbone(nn.Module):
     """A small residual network with batch normalisation (He et al. 2016), for photographs.
 
     It reads cells of 2x2 pixels, halves its grid twice (images beyond 48 pixels three times) and
-    averages over it: a thing is what it is wherever it is. Batch normalisation is for training
-    alone: `fold` makes it part of the convolutions, and from then on an image's outputs are its own
-    and the network is as cheap as one without.
+    averages over it, as objects may be anywhere. Training uses batch normalisation; `fold` then
+    makes this part of the convolutions, so that an image's outputs do not depend on its batch and
+    the network costs no more than one without.
     """
 
     def __init__(self, shape: tuple[int, int, int], width: int, outputs: int, bias: bool) -> None:
@@ -35,11 +35,11 @@ class ResidualBackbone(nn.Module):
         self.stages = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], outputs)
 
-    def get_used_to(self, normal: Tensor) -> None:
-        """Nothing: where things are differs from photograph to photograph."""
+    def fit_statistics(self, normal: Tensor) -> None:
+        """Does nothing: the place of an object differs from photograph to photograph."""
 
     def fold(self) -> None:
-        """Make every batch normalisation part of its convolution; evaluation mode, for good."""
+        """Merge each batch normalisation into its convolution; there is no more training after."""
         self.eval()
         for module in list(self.modules()):
             for name, child in list(module.named_children()):
@@ -53,7 +53,7 @@ class ResidualBackbone(nn.Module):
 
 
 class _Normalised(nn.Module):
-    """A convolution that keeps its input's size, or with stride 2 halves it, and its norm."""
+    """A convolution that keeps or, with stride 2, halves the size, and batch normalisation."""
 
     def __init__(self, before: int, after: int, kernel: int, stride: int = 1) -> None:
         super().__init__()

@@ -47,10 +47,10 @@ class TrainedDetector(nn.Module, Detector):
 
     @property
     def heatmap(self) -> Callable[[Tensor], Tensor] | None:  # type: ignore[override]
-        """The detector's own heatmap, None where its objective has none.
+        """(N, C, H, W) images in [0, 1] -> heatmaps (N, H, W), float32 and at least 0.
 
-        (N, C, H, W) images in [0, 1] -> (N, H, W) float32, at least 0: the map whose mean is the
-        score before calibration, over the pixels that each of its units reads.
+        None where the objective has no heatmap. A heatmap is the map whose mean is the score before
+        calibration, upsampled over the receptive fields of its units.
         """
         return None if self.objective.anomaly_map is None else self._heatmap
 

@@ -15,7 +15,7 @@ from ifnormal.config import DetectorConfig
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.batch import Batch, draw_batch
 from ifnormal.detectors.builtin.calibration import calibrate, threshold_at
-from ifnormal.detectors.builtin.networks import suited
+from ifnormal.detectors.builtin.networks import resolve_network
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.detector import in_batches
 
@@ -40,7 +40,7 @@ def train_detector(
     from ifnormal.detectors import OBJECTIVES
 
     objective = OBJECTIVES[config.objective]
-    config = suited(config, objective, setup)
+    config = resolve_network(config, objective, setup)
     fabric = make_fabric()
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -48,7 +48,7 @@ def train_detector(
     detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sample = setup.train_normal[torch.randperm(len(setup.train_normal), generator=generator)[:1024]]
     with torch.no_grad():
-        detector.backbone.get_used_to(to_float(sample).to(fabric.device))
+        detector.backbone.fit_statistics(to_float(sample).to(fabric.device))
         outputs, _ = detector.backbone(to_float(sample).to(fabric.device))
         detector.reference = objective.reference(outputs).to(fabric.device)
     optimizer = torch.optim.AdamW(
@@ -97,7 +97,7 @@ def _finish(detector: TrainedDetector, setup: AnomalySetup) -> TrainedDetector:
             f"The {objective.name} detector's scores became NaN or infinite; "
             "lower its learning_rate."
         )
-    # Also for a detector trained without outliers: they only stretch its scores over [0, 1].
+    # A detector trained without outliers uses them as well, as they only set the scale of scores.
     outliers = in_batches(raw, setup.validation_outliers)
     detector.calibration = calibrate(normal, outliers)
     scores = detector.calibration(normal).sigmoid()
@@ -106,11 +106,10 @@ def _finish(detector: TrainedDetector, setup: AnomalySetup) -> TrainedDetector:
 
 
 def _loss(detector: TrainedDetector, outputs: Tensor, batch: Batch) -> Tensor:
-    """The objective's loss; partly by pixels where it is known of some where they are anomalous.
+    """The objective's loss, and a tenth of it by pixels where some images have masks.
 
-    The paper trains by pixels alone then. With synthetic anomalies that loses sight of the image:
-    on screws the detector's AuROC was 65 instead of 91, while the heatmap was better only at
-    telling one part of a screw from another.
+    FCDD is trained by pixels alone there. With synthetic anomalies that made the detector worse
+    (screws: AuROC 65 instead of 91) and the heatmap hardly better.
     """
     objective = detector.objective
     loss = objective.loss(outputs, batch.is_outlier, detector.reference)

@@ -1,6 +1,6 @@
-"""Adapters for users' detectors, one file each. A new one is a file and a line here.
+"""Adapters for users' models, one file each. A new one is a file and a line here.
 
-The order is the order of trying: the more special before the more general.
+They are tried in this order, the more special ones before the more general ones.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from ifnormal.detectors.adapted.adapters.adapter import (
     Adapter,
     AdapterOptions,
     Features,
-    named,
+    features_name,
 )
 
 ADAPTERS: tuple[Adapter, ...] = (
@@ -75,5 +75,5 @@ __all__ = [
     "Features",
     "adapter_of",
     "adapter_of_spec",
-    "named",
+    "features_name",
 ]

@@ -18,7 +18,7 @@ Features = Callable[[Tensor], Any] | str
 FUNCTION = "<function>"
 
 
-def named(features: Features | None) -> str | None:
+def features_name(features: Features | None) -> str | None:
     """Features as they are saved: the name of a submodule, or that they were a function."""
     return features if features is None or isinstance(features, str) else FUNCTION
 

@@ -1,4 +1,4 @@
-"""anomalib's Lightning models, by what they offer; anomalib itself is not imported."""
+"""Lightning models of anomalib, recognised by their attributes; anomalib is not imported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions, no_spec
-from ifnormal.detectors.adapted.adapters.features import LayerInput, from_function
+from ifnormal.detectors.adapted.adapters.features import extractor
 from ifnormal.detectors.adapted.adapters.output import scores_of
 from ifnormal.detectors.adapted.score_model import ScoreModel
 
@@ -18,20 +18,17 @@ _NAME = "anomalib"
 def wrap_anomalib(model: nn.Module, options: AdapterOptions) -> ScoreModel:
     """A model with `model`, `pre_processor` and `post_processor`, as anomalib 2 has.
 
-    Scores are the raw ones, before the post-processor: that one clips to [0, 1], where there is no
-    gradient left. The threshold is its `image_threshold`, in the same raw units. Its pre-processor
-    resizes and normalises, so the images need no preprocessing of their own.
+    Scores are taken before the post-processor, which clips them to [0, 1] and so removes their
+    gradient. The threshold is its `image_threshold`, in the same raw units. The pre-processor
+    resizes and normalises, so the images need no other preprocessing.
     """
     pre, inner = getattr(model, "pre_processor", None), model.get_submodule("model")
-    features = options.features
-    layer = None if callable(features) else LayerInput(inner, features)
+    extract = extractor(inner, options.features)
 
     def scoring(images: Tensor) -> tuple[Tensor, Tensor | None]:
         prepared = images if pre is None else pre(images)
         scores = scores_of(inner(prepared), len(images), "The anomalib model")
-        if callable(features):
-            return scores, from_function(features, images)
-        return scores, layer.take(len(images)) if layer is not None else None
+        return scores, extract(images)
 
     return ScoreModel(
         scoring,

@@ -1,4 +1,4 @@
-"""Batches for models that were exported for some number of images only."""
+"""Batches for models that were exported for certain numbers of images."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ifnormal.detectors.adapted.score_model import Scoring
 
 
 def in_batches_of(scoring: Scoring, least: int, most: int | None) -> Scoring:
-    """The same scoring for any number of images, given to it `least` to `most` at a time.
+    """The same scoring for any number of images, which it is given `least` to `most` at a time.
 
-    What is missing to `least` is filled up with the last image, whose scores are dropped.
+    A batch of fewer than `least` is padded with its last image; the scores of padding are dropped.
     """
 
     def scored(images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -30,7 +30,7 @@ def in_batches_of(scoring: Scoring, least: int, most: int | None) -> Scoring:
 
 
 def takes_batches(scoring: Scoring, images: Tensor) -> bool:
-    """Whether (N, C, H, W) images, N even, score the same together as in two halves."""
+    """Whether N images, N even, get the same scores in one batch as in two halves."""
     half = len(images) // 2
     with torch.no_grad():
         halves = torch.cat([scoring(part)[0] for part in images.split(half)])

@@ -1,4 +1,4 @@
-"""Graphs of exported programs: the end of them, and the layer that gives features."""
+"""Graphs of exported programs: their output activation, and the layer that gives features."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from ifnormal.detectors.adapted.score_model import Ending
+from ifnormal.detectors.adapted.score_model import OutputActivation
 
 _aten = torch.ops.aten
 _LAYERS: dict[Any, int] = {
@@ -42,10 +42,10 @@ _SHAPING = frozenset(
 
 
 class Tap(nn.Module):
-    """Lets its input through, so that a hook can catch it."""
+    """The identity, whose input a hook can read."""
 
     def forward(self, activations: Tensor) -> Tensor:
-        """The same."""
+        """The activations, unchanged."""
         return activations
 
 
@@ -74,8 +74,8 @@ def add_tap(module: GraphModule, name: str) -> bool:
     return True
 
 
-def without_ending(module: GraphModule) -> Ending:
-    """Take a clip and a sigmoid off the score at the end of a graph, in place.
+def remove_activation(module: GraphModule) -> OutputActivation:
+    """Remove a clip and a sigmoid from the score at the end of a graph, in place, and return them.
 
     Other outputs stay as they are.
     """
@@ -83,22 +83,22 @@ def without_ending(module: GraphModule) -> Ending:
     flat = list(output.args[0]) if isinstance(output.args[0], list | tuple) else [output.args[0]]
     scores = [place for place, node in enumerate(flat) if _one_an_image(node)]
     if len(scores) != 1:
-        return Ending()
-    node, ending, shaping = flat[scores[0]], Ending(), []
+        return OutputActivation()
+    node, activation, shaping = flat[scores[0]], OutputActivation(), []
     while isinstance(node, Node) and node.op == "call_function":
         if node.target in _SHAPING:
             shaping.append(node)
-        elif ending == Ending() and (bounds := _bounds(node)) is not None:
-            ending = Ending(low=bounds[0], high=bounds[1])
+        elif activation == OutputActivation() and (bounds := _bounds(node)) is not None:
+            activation = OutputActivation(low=bounds[0], high=bounds[1])
         elif node.target is _aten.sigmoid.default:
-            ending = Ending(True, ending.low, ending.high)
+            activation = OutputActivation(True, activation.low, activation.high)
             node = node.args[0]
             break
         else:
             break
         node = node.args[0]
-    if ending == Ending():
-        return ending
+    if activation == OutputActivation():
+        return activation
     with module.graph.inserting_before(output):
         for shape in reversed(shaping):
             new = module.graph.node_copy(shape)
@@ -107,7 +107,7 @@ def without_ending(module: GraphModule) -> Ending:
     flat[scores[0]] = node
     output.args = (tuple(flat) if isinstance(output.args[0], list | tuple) else node,)
     module.recompile()
-    return ending
+    return activation
 
 
 def _output(module: GraphModule) -> Node:

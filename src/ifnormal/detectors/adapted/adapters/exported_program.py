@@ -15,8 +15,8 @@ from torch.export import ExportedProgram
 from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions
 from ifnormal.detectors.adapted.adapters.batching import in_batches_of
-from ifnormal.detectors.adapted.adapters.exported_graph import add_tap, without_ending
-from ifnormal.detectors.adapted.adapters.features import LayerInput, from_function
+from ifnormal.detectors.adapted.adapters.exported_graph import add_tap, remove_activation
+from ifnormal.detectors.adapted.adapters.features import extractor
 from ifnormal.detectors.adapted.adapters.output import first_line, scores_of
 from ifnormal.detectors.adapted.score_model import ScoreModel
 
@@ -58,28 +58,24 @@ def wrap_program(
 ) -> ScoreModel:
     """An exported program with one input of images.
 
-    A clip or sigmoid at the end of its score is taken off and put back when scores are shown, see
-    `Ending`. Its features are the input of the last linear or convolutional layer.
+    A clip or sigmoid at the end of its score is removed, and applied where scores are shown; see
+    `OutputActivation`. Its features are the input of the last linear or convolutional layer.
     """
     size, least, most = _input(program, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = program.module()
-    # It would refuse; a graph is in the mode that it was exported in.
+    # Both raise for exported programs, whose graph is fixed to the mode of the export.
     module.train = lambda mode=True: module  # type: ignore[method-assign]
     module.eval = lambda: module  # type: ignore[method-assign]
-    ending = without_ending(module)
+    activation = remove_activation(module)
     if isinstance(options.features, str):
         raise UserError(f"{name} has no submodules any more; give features as a function.")
-    layer = None
-    if options.features is None and add_tap(module, _TAP):
-        layer = LayerInput(module, _TAP)
+    extract = extractor(module, options.features or (_TAP if add_tap(module, _TAP) else None))
 
     def scoring(images: Tensor) -> tuple[Tensor, Tensor | None]:
         scores = scores_of(module(images), len(images), name)
-        if callable(options.features):
-            return scores, from_function(options.features, images)
-        return scores, layer.take(len(images)) if layer is not None else None
+        return scores, extract(images)
 
     return ScoreModel(
         scoring if (least, most) == (1, None) else in_batches_of(scoring, least, most),
@@ -87,7 +83,7 @@ def wrap_program(
         module=module,
         black_box=bool(options.black_box),
         input_shape=size,
-        ending=ending,
+        activation=activation,
     )
 
 
@@ -164,7 +160,7 @@ def kind_of(path: Path) -> Kind:
 
 
 def refuse_pickle(path: str | Path) -> UserError:
-    """What to say of a file that only unpickling could load."""
+    """The error for a file that only unpickling could load."""
     return UserError(
         f"{path} holds pickled Python objects or bare weights, which ifnormal never loads, because "
         "unpickling runs whatever code the file contains; export the model with torch.export.save "

@@ -1,8 +1,9 @@
-"""Features for `inspect`: a network's penultimate layer, found by watching it run."""
+"""Features for `inspect`: of a network's penultimate layer, of a user's function, or of images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,47 +19,63 @@ _MOST = 1024
 _PROJECTED = 256
 
 
-class LayerInput:
-    """The input of a network's last linear or convolutional layer, caught while it runs.
+def extractor(
+    network: nn.Module, features: Callable[[Tensor], Any] | str | None
+) -> Callable[[Tensor], Tensor | None]:
+    """A function that returns features (N, F) of images (N, C, H, W) right after a run on them.
 
-    Which layer runs last is learned from the first run and kept.
+    Args:
+        network: the network that is run.
+        features: a function of the images, or the name of the submodule whose input to take; by
+            default that of the last linear or convolutional layer.
+    """
+    if callable(features):
+        return partial(features_from, features)
+    layer = LayerInput(network, features)
+    return lambda images: layer.take(len(images))
+
+
+class LayerInput:
+    """The input of a network's last linear or convolutional layer, recorded while it runs.
+
+    The first run shows which layer runs last; later runs record the same one.
 
     Args:
         network: the network.
-        layer: name of the submodule to watch instead.
+        layer: name of another submodule to record the input of.
     """
 
     def __init__(self, network: nn.Module, layer: str | None = None) -> None:
         self._value: Tensor | None = None
         self._layer: nn.Module | None = None
         self._network = network
-        self._watching: list[Any] = []
+        self._handles: list[Any] = []
         if layer is not None:
             self._layer = _submodule(network, layer)
-            self._layer.register_forward_pre_hook(self._catch)
+            self._layer.register_forward_pre_hook(self._record)
         else:
-            self._watching = [
-                module.register_forward_pre_hook(self._remember)
+            self._handles = [
+                module.register_forward_pre_hook(self._record_last)
                 for module in network.modules()
                 if isinstance(module, _LAYERS) or type(module).__name__ in _CONVERTED
             ]
 
     def take(self, count: int) -> Tensor | None:
-        """(N, F) features of the run that has just ended; None where nothing was caught."""
-        if self._watching:
-            for handle in self._watching:
+        """(N, F) features of the last run; None where nothing was recorded."""
+        if self._handles:
+            for handle in self._handles:
                 handle.remove()
-            self._watching = []
+            self._handles = []
             if self._layer is not None:
-                self._layer.register_forward_pre_hook(self._catch)
+                self._layer.register_forward_pre_hook(self._record)
         value, self._value = self._value, None
         return None if value is None else pooled(value, count)
 
-    def _remember(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _record_last(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._layer = module
-        self._catch(module, inputs)
+        self._record(module, inputs)
 
-    def _catch(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _record(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         first = inputs[0] if inputs else None
         self._value = first if isinstance(first, Tensor) else None
 
@@ -87,13 +104,14 @@ def pooled(activations: Tensor, count: int) -> Tensor | None:
     elif activations.ndim > 3:
         places = activations.flatten(2)
         activations = torch.cat([places.mean(2), places.amax(2)], 1)
-    return narrowed(activations)
+    return projected(activations)
 
 
-def narrowed(features: Tensor) -> Tensor:
-    """(N, F) features, those of more than 1,024 dimensions by a fixed random projection to 256.
+def projected(features: Tensor) -> Tensor:
+    """(N, F) features; more than 1,024 dimensions are projected to 256 by a fixed random matrix.
 
-    Distances survive it (Johnson and Lindenstrauss), and the concept classifier stays small.
+    The projection nearly preserves distances (Johnson and Lindenstrauss 1984) and keeps the
+    concept classifier small.
     """
     width = features.shape[1]
     if width <= _MOST:
@@ -103,10 +121,10 @@ def narrowed(features: Tensor) -> Tensor:
     return features @ directions.to(features.device, features.dtype)
 
 
-def described(images: Tensor) -> Tensor:
-    """A fixed description of images for models that show no layer of their own, differentiable.
+def image_statistics(images: Tensor) -> Tensor:
+    """Features of images for models without layers: mean colours and edge strengths in 4x4 cells.
 
-    Mean colours and mean strength of horizontal and vertical edges, on a grid of 4x4.
+    They are differentiable.
 
     Args:
         images: (N, C, H, W) in [0, 1].
@@ -121,8 +139,8 @@ def described(images: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(torch.cat([images, edges], 1), 4).flatten(1)
 
 
-def from_function(function: Callable[[Tensor], Any], images: Tensor) -> Tensor:
-    """(N, F) features as a user's own function gives them.
+def features_from(function: Callable[[Tensor], Any], images: Tensor) -> Tensor:
+    """(N, F) features of images by a user's function.
 
     Raises:
         UserError: it returns anything else.

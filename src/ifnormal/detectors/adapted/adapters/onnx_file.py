@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions
 from ifnormal.detectors.adapted.adapters.batching import in_batches_of, takes_batches
-from ifnormal.detectors.adapted.adapters.features import LayerInput, from_function
+from ifnormal.detectors.adapted.adapters.features import extractor
 from ifnormal.detectors.adapted.adapters.onnx_graph import (
     external_files,
     input_shape,
     lowered,
     only_output,
+    remove_activation,
     score_output,
-    without_ending,
 )
 from ifnormal.detectors.adapted.adapters.output import first_line, scores_of
 from ifnormal.detectors.adapted.score_model import ScoreModel, Scoring
@@ -40,11 +40,11 @@ _SIDE = 64
 
 
 def load_onnx(spec: str, options: AdapterOptions) -> ScoreModel:
-    """An ONNX file with one input of images; nothing in it is run but its operators.
+    """Load an ONNX file with one input of images; only its operators are run.
 
     The score is the output called `pred_score` or the like, else the maximum of one called
-    `anomaly_map`, else the only output. A clip or sigmoid at its end is taken off and put back when
-    scores are shown, see `Ending`. As a black box it runs in onnxruntime alone.
+    `anomaly_map`, else the only output. A clip or sigmoid at its end is removed, and applied where
+    scores are shown; see `OutputActivation`. A black box runs in onnxruntime alone.
 
     Raises:
         UserError: a package is missing, the file is damaged, or an operator is not known.
@@ -77,42 +77,39 @@ def load_onnx(spec: str, options: AdapterOptions) -> ScoreModel:
             facts=facts,
         )
     only = only_output(model, chosen)
-    ending = without_ending(only, chosen)
+    activation = remove_activation(only, chosen)
     module = _convert(only, spec)
-    layer = None if callable(options.features) else LayerInput(module, options.features)
+    extract = extractor(module, options.features)
 
     def scoring(images: Tensor) -> tuple[Tensor, Tensor | None]:
         with warnings.catch_warnings():
             # The converter indexes with lists, which torch warns of at every run.
             warnings.simplefilter("ignore", UserWarning)
             output = module(images)
-        scores = scores_of(output, len(images), spec)
-        if callable(options.features):
-            return scores, from_function(options.features, images)
-        return scores, layer.take(len(images)) if layer is not None else None
+        return scores_of(output, len(images), spec), extract(images)
 
-    # A file exported for a fixed number of images usually takes more after the conversion.
-    free = _try(scoring, batch, shape, spec)
+    # A file exported for a fixed number of images usually takes other numbers once converted.
+    is_free = _takes_larger_batches(scoring, batch, shape, spec)
     return ScoreModel(
-        scoring if free or batch is None else in_batches_of(scoring, batch, batch),
+        scoring if is_free or batch is None else in_batches_of(scoring, batch, batch),
         _NAME,
         module=module,
         input_shape=shape,
         file=path,
         more_files=beside,
         reference=engine,
-        ending=ending,
+        activation=activation,
         facts=facts,
     )
 
 
-def _try(
+def _takes_larger_batches(
     scoring: Scoring,
     batch: int | None,
     shape: tuple[int | None, int | None, int | None],
     spec: str,
 ) -> bool:
-    """Run the converted graph on noise; whether it scores several images as it does each alone."""
+    """Whether the converted graph scores noise in a batch as it does one image at a time."""
     channels, height, width = shape
     generator = torch.Generator().manual_seed(0)
     size = (2 * (batch or 1), channels or 3, height or _SIDE, width or _SIDE)
@@ -120,7 +117,7 @@ def _try(
         return takes_batches(scoring, torch.rand(size, generator=generator))
     except Exception as error:  # a converted graph fails in its own ways
         if None in (height, width) and not isinstance(error, NotImplementedError):
-            return True  # the size was guessed; real images will tell
+            return True  # the size of the noise was a guess, so that this proves nothing
         raise _not_differentiable(spec, error) from None
 
 
@@ -173,14 +170,11 @@ def _engine(path: Path, output: str, batch: int | None, name: str) -> Callable[[
 
 
 def _convert(model: ModelProto, spec: str) -> nn.Module:
-    """The model as a torch module.
-
-    Tried as it is, then in the newest operators that the converter knows.
-    """
+    """The model as a torch module: converted as it is, else with its operators replaced."""
     refusals: list[Exception] = []
     for form in (lambda: model, lambda: lowered(model)):
         try:
-            with _torchvision_or_a_stand_in(), warnings.catch_warnings():
+            with _torchvision_or_stub(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 from onnx2torch import convert
 
@@ -205,12 +199,11 @@ def _not_differentiable(spec: str, error: Exception) -> UserError:
 
 
 @contextmanager
-def _torchvision_or_a_stand_in() -> Iterator[None]:
-    """Let onnx2torch be imported where torchvision is not installed, or not for this torch.
+def _torchvision_or_stub() -> Iterator[None]:
+    """Make onnx2torch importable where torchvision is missing, or built for another torch.
 
-    It imports torchvision for two operators of box detectors alone, NonMaxSuppression and RoiAlign
-    (node_converters/nms.py and roialign.py). An empty module stands in for it meanwhile; it is gone
-    afterwards, so that nobody else takes it for the real one.
+    onnx2torch imports torchvision only for NonMaxSuppression and RoiAlign (node_converters/nms.py
+    and roialign.py), which no anomaly detector has. A stub module replaces it during the import.
     """
     try:
         import torchvision  # noqa: F401
@@ -219,11 +212,11 @@ def _torchvision_or_a_stand_in() -> Iterator[None]:
     else:
         yield
         return
-    stand_in, operators = types.ModuleType("torchvision"), types.ModuleType("torchvision.ops")
-    stand_in.ops = operators  # type: ignore[attr-defined]
+    stub, operators = types.ModuleType("torchvision"), types.ModuleType("torchvision.ops")
+    stub.ops = operators  # type: ignore[attr-defined]
     operators.roi_align = None  # type: ignore[attr-defined]
     before = {name: sys.modules.get(name) for name in ("torchvision", "torchvision.ops")}
-    sys.modules.update({"torchvision": stand_in, "torchvision.ops": operators})
+    sys.modules.update({"torchvision": stub, "torchvision.ops": operators})
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""ONNX graphs: the one output that is the score, and operators as the converter knows them."""
+"""ONNX graphs: the output that is the score, and operators that the converter does not know."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapted.adapters.output import MAPS, SCORES
-from ifnormal.detectors.adapted.score_model import Ending
+from ifnormal.detectors.adapted.score_model import OutputActivation
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
 # The newest set of operators that onnx2torch knows.
 _OPSET = 17
-# They pick and arrange scores without changing them, so that an ending may come before or after.
+# They only pick and arrange scores, so that an output activation may come before or after them.
 _SHAPING = frozenset(
     ("Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Gather", "Slice", "Transpose")
 )
@@ -86,24 +86,24 @@ def only_output(model: ModelProto, output: str) -> ModelProto:
     return copy
 
 
-def without_ending(model: ModelProto, output: str) -> Ending:
-    """Take a clip and a sigmoid off the end of a graph, in place; what was taken off."""
+def remove_activation(model: ModelProto, output: str) -> OutputActivation:
+    """Remove a clip and a sigmoid from the end of a graph, in place, and return them."""
     constants = _constants(model.graph)
     made_by = {name: node for node in model.graph.node for name in node.output}
     readers: dict[str, int] = {}
     for node in model.graph.node:
         for name in node.input:
             readers[name] = readers.get(name, 0) + 1
-    ending, name = Ending(), output
+    activation, name = OutputActivation(), output
     while (node := made_by.get(name)) is not None:
         if readers.get(name, 0) > (name != output):
             break
-        if node.op_type == "Clip" and ending == Ending() and _bounds(node, constants) is not None:
-            low, high = _bounds(node, constants) or (None, None)
-            ending = Ending(low=low, high=high)
+        bounds = _bounds(node, constants) if node.op_type == "Clip" else None
+        if activation == OutputActivation() and bounds is not None:
+            activation = OutputActivation(low=bounds[0], high=bounds[1])
             node.op_type = "Identity"
         elif node.op_type == "Sigmoid":
-            ending = Ending(True, ending.low, ending.high)
+            activation = OutputActivation(True, activation.low, activation.high)
             node.op_type = "Identity"
         elif node.op_type not in _SHAPING:
             break
@@ -111,15 +111,15 @@ def without_ending(model: ModelProto, output: str) -> Ending:
             del node.input[1:]
             del node.attribute[:]
         name = node.input[0]
-        if ending.sigmoid:
+        if activation.sigmoid:
             break
-    return ending
+    return activation
 
 
 def lowered(model: ModelProto) -> ModelProto:
-    """A copy in the operators that the converter knows, as far as others differ in form alone.
+    """A copy whose operators are replaced by equivalent ones that the converter knows.
 
-    What this gets wrong shows when the scores are compared with onnxruntime's.
+    Mistakes are found by the comparison with onnxruntime's scores in the contract check.
     """
     from onnx import ModelProto as Model
     from onnx import helper, inliner
@@ -168,7 +168,7 @@ def _drop_unused(graph: GraphProto) -> None:
         if needed & set(node.output):
             kept.append(node)
             needed |= set(node.input)
-            # What the bodies of If and Loop read from outside cannot be told from their inside.
+            # The bodies of If and Loop read outer values that are not among their inputs.
             needed |= {
                 name
                 for attribute in node.attribute

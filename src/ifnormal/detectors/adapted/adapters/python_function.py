@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions, no_spec
-from ifnormal.detectors.adapted.adapters.features import from_function
+from ifnormal.detectors.adapted.adapters.features import features_from
 from ifnormal.detectors.adapted.adapters.output import scores_of
 from ifnormal.detectors.adapted.score_model import ScoreModel
 
@@ -37,7 +37,7 @@ def wrap_function(function: Callable[[Tensor], Any], options: AdapterOptions) ->
             scores = scores.to(images.device)
         else:
             scores = scores_of(_call(function, images, label), len(images), label)
-        return scores, None if features is None else from_function(features, images)
+        return scores, None if features is None else features_from(features, images)
 
     return ScoreModel(scoring, _NAME, black_box=black_box)
 

@@ -1,4 +1,4 @@
-"""Any torch module from images to scores."""
+"""Torch modules that take images and return scores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions, no_spec
-from ifnormal.detectors.adapted.adapters.features import LayerInput, from_function
+from ifnormal.detectors.adapted.adapters.features import extractor
 from ifnormal.detectors.adapted.adapters.output import scores_of
 from ifnormal.detectors.adapted.score_model import ScoreModel
 
@@ -16,15 +16,12 @@ _NAME = "torch module"
 
 def wrap_module(module: nn.Module, options: AdapterOptions, name: str = _NAME) -> ScoreModel:
     """A module; its features are the input of the last linear or convolutional layer it runs."""
-    features = options.features
-    layer = None if callable(features) else LayerInput(module, features)
+    extract = extractor(module, options.features)
     label = f"The module {type(module).__name__}"
 
     def scoring(images: Tensor) -> tuple[Tensor, Tensor | None]:
         scores = scores_of(module(images), len(images), label)
-        if callable(features):
-            return scores, from_function(features, images)
-        return scores, layer.take(len(images)) if layer is not None else None
+        return scores, extract(images)
 
     return ScoreModel(
         scoring,

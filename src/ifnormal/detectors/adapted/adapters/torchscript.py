@@ -18,7 +18,7 @@ from ifnormal.detectors.adapted.adapters.exported_program import (
     refuse_pickle,
     require_trust,
 )
-from ifnormal.detectors.adapted.adapters.features import from_function
+from ifnormal.detectors.adapted.adapters.features import features_from
 from ifnormal.detectors.adapted.adapters.output import first_line, scores_of
 from ifnormal.detectors.adapted.score_model import ScoreModel
 
@@ -63,7 +63,7 @@ def wrap_script(
 
     def scoring(images: Tensor) -> tuple[Tensor, Tensor | None]:
         scores = scores_of(script(images), len(images), name)
-        return scores, None if features is None else from_function(features, images)
+        return scores, None if features is None else features_from(features, images)
 
     return ScoreModel(scoring, _NAME, module=script, black_box=bool(options.black_box))
 

@@ -1,4 +1,4 @@
-"""Images between normal ones and outliers: what a generator's half-done edits may look like."""
+"""Mixed images for distillation: they fill the space between normal images and outliers."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from ifnormal.common.pixels import quantize, to_float
 _BATCH = 1024
 
 
-def images_between(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def mixed_images(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """(count, C, H, W) uint8 images made of random pairs of (N, C, H, W) uint8 images.
 
-    A third is blended, a third has a rectangle of the other image pasted in, a third has other
-    channel gains and noise. A surrogate that only knew whole images would be free to invent
-    anything between them, and a generator would find it.
+    A third is a blend of both (mixup, Zhang et al. 2018), a third has a rectangle of the second
+    image (CutMix, Yun et al. 2019), and a third is the first image with other channel gains and
+    noise. A surrogate that is trained on whole images alone may give any score to a generator's
+    unfinished edits, and the generator would exploit that.
     """
     made = [
-        _between(images, min(_BATCH, count - start), generator) for start in range(0, count, _BATCH)
+        _mixed(images, min(_BATCH, count - start), generator) for start in range(0, count, _BATCH)
     ]
     return torch.cat(made) if made else images[:0]
 
 
-def _between(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def _mixed(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
     def draw() -> Tensor:
         rows = torch.randint(len(images), (count,), generator=generator)
         return to_float(images[rows.to(images.device)].cpu())
