@@ -278,7 +278,11 @@ def test_beyond_the_budget_pictures_stay_beside_the_page(tmp_path: Path) -> None
     assert [detail.get("linked", False) for detail in details] == [False] * 2 + [True] * 3
     for detail in details[2:]:
         edits = detail["edits"]
-        for file in [detail["image"], *(e["image"] for e in edits), *(e["way"] for e in edits)]:
+        for file in [
+            detail["image"],
+            *(e["image"] for e in edits),
+            *(e["traversal"] for e in edits),
+        ]:
             assert (tmp_path / file).is_file()
     assert "of the 3 least anomalous images are loaded from the folder beside it" in page.text
     (policy,) = [m["content"] for m in page.all("meta") if m.get("http-equiv")]

@@ -19,8 +19,8 @@ from ifnormal.report.picture import (
     LARGEST_SIDE,
     PIXELATED_SIDE,
     frames_of,
-    image_picture,
     image_uri,
+    make_picture,
     strip_uri,
 )
 from ifnormal.report.printed_cards import make_cards
@@ -56,9 +56,9 @@ def test_what_did_not_change_is_transparent_and_small_changes_are_faint() -> Non
 
 
 def test_small_images_are_pixelated_and_large_ones_shrunk() -> None:
-    small = image_picture(plain(BLACK, PIXELATED_SIDE, 9), "a", "b")
+    small = make_picture("image", "a", "b", plain(BLACK, PIXELATED_SIDE, 9))
     assert (small.height, small.width, small.pixelated) == (PIXELATED_SIDE, 9, True)
-    large = image_picture(plain(BLACK, 600, 300), "a", "b")
+    large = make_picture("image", "a", "b", plain(BLACK, 600, 300))
     assert (large.height, large.width) == (LARGEST_SIDE, LARGEST_SIDE // 2)
     assert not large.pixelated
     assert decoded(large.src).shape == (LARGEST_SIDE, LARGEST_SIDE // 2, 3)
@@ -82,16 +82,16 @@ def test_a_strip_of_other_frames_is_refused() -> None:
 
 def test_cards_stop_at_the_budget_but_one_is_always_shown(tmp_path: Path) -> None:
     listing = read_listing(random_explanation(tmp_path, n=5, frames=0))
-    every = make_cards(listing, listing.explained, None, limit=9)
+    every = make_cards(listing, listing.explained, limit=9)
     assert [card.number for card in every] == [1, 2, 3, 4, 5]
     budget = every[0].weight + every[1].weight
-    assert len(make_cards(listing, listing.explained, None, limit=9, budget=budget)) == 2
-    assert len(make_cards(listing, listing.explained, None, limit=9, budget=0)) == 1
+    assert len(make_cards(listing, listing.explained, limit=9, budget=budget)) == 2
+    assert len(make_cards(listing, listing.explained, limit=9, budget=0)) == 1
 
 
 def test_only_images_with_a_traversal_have_a_strip(tmp_path: Path) -> None:
     listing = read_listing(random_explanation(tmp_path, ways=1))
-    cards = make_cards(listing, listing.explained, None, limit=3)
+    cards = make_cards(listing, listing.explained, limit=3)
     assert [card.edits[0].strip is not None for card in cards] == [True, False, False]
 
 

@@ -16,7 +16,8 @@ from ifnormal.report import write_report
 from ifnormal.report.curves import POINTS, WIDTH, make_curves
 from ifnormal.report.listing import read_listing
 from ifnormal.report.provenance import make_groups
-from ifnormal.report.reading import Judged, read_run
+from ifnormal.report.reading import read_run
+from ifnormal.report.truth import Judged, Truth
 
 
 @pytest.fixture
@@ -27,7 +28,10 @@ def run(tmp_path: Path, tiny_explanation: Explanation) -> Path:
 
 def test_what_is_missing_is_empty(run: Path) -> None:
     read = read_run(run)
-    assert (read.truth, read.gradient, read.gradient_truth) == (None, None, None)
+    assert read.gradient is None
+    assert read.explanation.truth == Truth()
+    assert read.explanation.truth.of(0, 1) is None
+    assert read.explanation.truth.normal_share is None
     assert (read.metrics, read.config, read.losses) == ({}, {}, {})
 
 
@@ -48,10 +52,9 @@ def test_a_truth_of_another_explanation_is_refused(run: Path, truth: object) -> 
 
 def test_verdicts_are_optional(run: Path) -> None:
     (run / "truth.json").write_text(json.dumps({"is_normal": [[1, 0]] * 3}))
-    truth = read_run(run).truth
-    assert truth is not None
-    assert truth.is_normal == [[True, False]] * 3
-    assert truth.verdicts == [["", ""]] * 3
+    truth = read_run(run).explanation.truth
+    assert truth.rows == [[Judged(True, ""), Judged(False, "")]] * 3
+    assert truth.normal_share == 0.5
 
 
 def test_a_folder_with_nothing_but_an_explanation_is_read(tmp_path: Path) -> None:
@@ -69,10 +72,10 @@ def test_verdicts_belong_to_explained_images_only(tmp_path: Path) -> None:
     truth = {"is_normal": [[True, False], [False, True]], "verdicts": verdicts}
     (tmp_path / "truth.json").write_text(json.dumps(truth))
     run = read_run(tmp_path)
-    assert run.truth is not None
-    found = [run.truth.of(entry, 1) for entry in run.explanation.explained]
+    judged = run.explanation.truth
+    found = [judged.of(entry.row, 1) for entry in run.explanation.explained]
     assert found == [Judged(False, "second"), Judged(True, "fourth")]
-    assert run.truth.of(run.explanation.others[0], 1) is None
+    assert judged.of(run.explanation.others[0].row, 1) is None
 
 
 def test_only_the_most_anomalous_are_kept_however_many_there_are(tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ import pytest
 
 from explanation_folders import random_explanation
 from ifnormal.evaluation.metric import Metric
+from ifnormal.report.contrast import make_contrast
 from ifnormal.report.figures import make_rows
 from ifnormal.report.listing import read_listing
 from ifnormal.report.page import page_json
-from ifnormal.report.printed_cards import make_contrast
-from ifnormal.report.reading import Run, Truth
+from ifnormal.report.reading import Run
 from ifnormal.report.score_writing import ScoreWriting, score_writing
+from ifnormal.report.truth import Judged, Truth
 from ifnormal.report.verdict import make_verdict
-from ifnormal.report.wording import concept_name, duration, figure, listing, percent, score
+from ifnormal.report.wording import concept_name, duration, figure, joined, percent, score
 
 MakeRun = Callable[..., Run]
 
@@ -28,16 +29,14 @@ def make_run(tmp_path: Path) -> MakeRun:
         run = Run(
             name="run",
             explanation=read_listing(random_explanation(tmp_path / "e", k=k, **(options or {}))),
-            truth=None,
-            gradient=None,
-            gradient_truth=None,
-            metrics={},
-            config={},
-            losses={},
         )
         return replace(run, **parts)
 
     return make
+
+
+def judged_by(is_normal: list[list[bool]]) -> Truth:
+    return Truth([[Judged(value, "") for value in row] for row in is_normal])
 
 
 def metric(**changes: Any) -> Metric:
@@ -80,8 +79,8 @@ def test_figures_are_written_with_their_units() -> None:
 
 def test_concepts_are_letters_and_lists_are_sentences() -> None:
     assert [concept_name(k) for k in (0, 1, 25, 26)] == ["A", "B", "Z", "AA"]
-    assert listing(["A"]) == "A"
-    assert listing(["A", "B", "C"]) == "A, B and C"
+    assert joined(["A"]) == "A"
+    assert joined(["A", "B", "C"]) == "A, B and C"
 
 
 def test_a_row_has_concepts_mean_paper_and_aim() -> None:
@@ -156,8 +155,9 @@ def test_middling_figures_are_not_called_a_success(make_run: MakeRun) -> None:
 def test_without_metrics_the_verdict_counts(make_run: MakeRun) -> None:
     scores = [[0.1, 0.9], [0.5, 0.2], [0.0, 0.6]]
     run = make_run(options={"edit_scores": scores})
-    truth = Truth([[True, False], [True, True], [False, False]], [[""] * 2] * 3)
-    answer, setting = make_verdict(replace(run, truth=truth)).paragraphs
+    judged = judged_by([[True, False], [True, True], [False, False]])
+    run = replace(run, explanation=replace(run.explanation, truth=judged))
+    answer, setting = make_verdict(run).paragraphs
     assert answer == (
         "The detector accepts 67 % of the counterfactuals, but an independent judge calls only "
         "50 % normal: many satisfy the detector without being normal."
@@ -231,8 +231,8 @@ def test_the_contrast_draws_only_the_moral_that_was_measured(
 ) -> None:
     names = ("photos/002.png", "photos/000.png", "stranger")
     gradient = read_listing(random_explanation(tmp_path / "g", k=1, names=names, frames=0))
-    truth = None if normal is None else Truth(normal, [[""]] * 3)
-    contrast = make_contrast(make_run(gradient=gradient, gradient_truth=truth))
+    gradient = replace(gradient, truth=judged_by(normal or []))
+    contrast = make_contrast(make_run(gradient=gradient))
     assert contrast is not None
     assert said in " ".join(contrast.paragraphs)
     assert [card.number for card in contrast.cards] == [3, 1, 0]

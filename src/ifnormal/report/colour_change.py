@@ -11,7 +11,7 @@ _Number = TypeVar("_Number", np.uint8, np.float32)
 
 # Vermilion, blue and purple stay apart for colour-blind readers; the style sheet's legend has them.
 BRIGHTER, DARKER, RECOLOURED = (213, 94, 0), (38, 112, 200), (170, 75, 160)
-# Below 1 faint changes are lifted to where one can see them; the caption says so.
+# Below 1, so that faint changes can be seen; the caption says so.
 DIFFERENCE_GAMMA = 0.75
 
 

@@ -1,4 +1,4 @@
-"""A card for each concept: what it does, in pictures and figures."""
+"""Concept cards: what each concept changes, in pictures and figures."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from ifnormal.report.listing import Listing
 from ifnormal.report.picture import (
     LARGEST_DIFFERENCE_SIDE,
     Picture,
-    image_picture,
-    image_uri,
-    is_small,
+    make_picture,
     read_pixels,
-    shrink,
 )
-from ifnormal.report.wording import concept_name, percent, short_line
+from ifnormal.report.wording import percent, short_line
 
 # Names of the colour circle, each from 15° before to 15° behind its own angle.
 _HUES = (
@@ -61,44 +58,37 @@ class ConceptCard:
 
 
 def make_concept_cards(listing: Listing, effects: Sequence[Effect]) -> list[ConceptCard]:
-    """One card an effect."""
+    """One card for each effect."""
     return [_card(listing, effect) for effect in effects]
 
 
 def _card(listing: Listing, effect: Effect) -> ConceptCard:
-    concept = concept_name(effect.concept, listing.prompts)
+    concept = listing.concept_names[effect.concept]
     change, kinds = effect.mean_change
     strongest = float(change.max())
     pixels = paint(change / max(strongest, 1e-6), kinds)
-    small = shrink(pixels, LARGEST_DIFFERENCE_SIDE)
-    map_picture = Picture(
-        kind="difference",
-        label="Mean change",
-        alt=f"Where concept {concept} changes the images on average",
-        src=image_uri(pixels, LARGEST_DIFFERENCE_SIDE),
-        width=small.shape[1],
-        height=small.shape[0],
-        pixelated=is_small(pixels),
-    )
+    alt = f"Where concept {concept} changes the images on average"
     pairs = []
     for entry, edit in effect.typical:
-        name = short_line(entry.image.path)
+        number, name = entry.number, short_line(entry.image.path)
         before = read_pixels(listing.folder, str(entry.image.file))
         after = read_pixels(listing.folder, edit.file)
+        alts = (
+            f"Before: anomaly {number}, {name}",
+            f"After: concept {concept} of anomaly {number}",
+        )
         pairs.append(
             Pair(
-                entry.number,
-                image_picture(before, "Before", f"Before: anomaly {entry.number}, {name}"),
-                image_picture(
-                    after, "After", f"After: concept {concept} of anomaly {entry.number}"
-                ),
+                number,
+                make_picture("image", "Before", alts[0], before),
+                make_picture("image", "After", alts[1], after),
             )
         )
     return ConceptCard(
         name=concept,
         summary=_summary(effect),
         pairs=pairs,
-        change=map_picture,
+        change=make_picture("difference", "Mean change", alt, pixels, LARGEST_DIFFERENCE_SIDE),
         figures=_figures(effect, strongest),
         measured=effect.measured,
     )

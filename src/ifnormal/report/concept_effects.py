@@ -1,4 +1,4 @@
-"""What a concept does: its edits measured one picture at a time, in constant memory."""
+"""Effects: what each concept changes, measured one picture at a time, in constant memory."""
 
 from __future__ import annotations
 

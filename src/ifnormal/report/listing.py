@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from ifnormal.explanation.document import read_entries, read_head
 from ifnormal.explanation.entries import Counterfactual, ExplainedImage, Head, SkippedImage
 from ifnormal.explanation.totals import Counts, ImprovementTotals
+from ifnormal.report.truth import Truth
+from ifnormal.report.wording import concept_name
 
-# More would be no page but an archive; explanation.json lists them all.
+# Images of each kind that the page shows; explanation.json lists them all.
 SHOWN = 2_000
-# More anomalies would move no figure that anybody reads.
+# Images that the figures of the concepts are measured on; more would hardly change them.
 MEASURED = 2_000
 
 Outcome = Literal["all", "some", "none", "unexplained", "unflagged"]
@@ -21,22 +23,17 @@ Outcome = Literal["all", "some", "none", "unexplained", "unflagged"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image that the detector was asked about.
+    """One image that was scored.
 
     Attributes:
         number: its place in the list of all, counted from 1; a link names it.
         row: its place among the explained ones, counted from 0; None if it was not explained.
-        image: what is said of it.
+        image: its entry in explanation.json.
     """
 
     number: int
     row: int | None
     image: ExplainedImage
-
-    @property
-    def heatmap(self) -> str | None:
-        """A grey picture of the detector's input gradient, if there is one."""
-        return self.image.heatmap
 
     @property
     def edits(self) -> Sequence[Counterfactual]:
@@ -56,12 +53,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """An explanation folder as the report sees it; its size does not grow with the images.
+    """An explanation folder as the report sees it, of a size that does not grow with the images.
 
     Attributes:
         folder: where the pictures are.
         head: what holds for all images.
-        counts: how many there are of what.
+        counts: how many images and counterfactuals there are.
         explained: the most anomalous images with counterfactuals, in this order.
         others: the most anomalous images without, in this order.
         sample: explained images, taken evenly over all, in the order of the list.
@@ -69,6 +66,7 @@ class Listing:
         own_scores: the lowest and the highest score of all, the threshold among them, in the user's
             own units.
         improvement: what refinement and thrift gave, over all images.
+        truth: the judge's verdicts on its counterfactuals.
     """
 
     folder: Path
@@ -80,6 +78,7 @@ class Listing:
     skipped: Sequence[SkippedImage]
     own_scores: tuple[float, float]
     improvement: ImprovementTotals
+    truth: Truth = field(default_factory=Truth)
 
     @property
     def accepted(self) -> float | None:
@@ -94,6 +93,11 @@ class Listing:
         if not isinstance(prompts, list) or not all(isinstance(word, str) for word in prompts):
             return ()
         return prompts if len(prompts) == len(set(prompts)) == self.head.concepts > 1 else ()
+
+    @property
+    def concept_names(self) -> list[str]:
+        """K names: the concepts' prompts or letters."""
+        return [concept_name(k, self.prompts) for k in range(self.head.concepts)]
 
     @property
     def heatmap_label(self) -> str:

@@ -1,4 +1,4 @@
-"""The page as text: templates filled in, style and script inlined, everything else forbidden."""
+"""Rendering: templates filled in, style and scripts inlined, any other source forbidden."""
 
 from __future__ import annotations
 

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
 from ifnormal.common.errors import UserError
-from ifnormal.report.colour_change import BRIGHTER, difference
+from ifnormal.report.colour_change import BRIGHTER
 
 Pixels = NDArray[np.uint8]
+Kind = Literal["image", "difference", "heatmap", "strip"]
 
 # Up to this side the pixels themselves are the subject: kept bit for bit and shown as squares.
 PIXELATED_SIDE = 48
@@ -36,21 +37,38 @@ class Picture:
     """One image of the page.
 
     Attributes:
-        kind: "image", "difference", "heatmap" or "strip"; the style sheet knows them.
+        kind: a class of the style sheet.
         label: the few words above it.
-        alt: what a reader who cannot see it should know.
+        alt: a description for readers who cannot see it.
         src: a data URI.
         width, height: in pixels of the data.
         pixelated: show its pixels as squares.
     """
 
-    kind: str
+    kind: Kind
     label: str
     alt: str
     src: str
     width: int
     height: int
     pixelated: bool
+
+
+def make_picture(
+    kind: Kind, label: str, alt: str, pixels: Pixels, side: int = LARGEST_SIDE
+) -> Picture:
+    """An (H, W, 3 or 4) image, at most `side` long."""
+    small = shrink(pixels, side)
+    height, width = small.shape[:2]
+    exact = is_small(pixels)
+    return Picture(kind, label, alt, data_uri(small, exact), width, height, exact)
+
+
+def strip_picture(frames: Sequence[Pixels], label: str, alt: str, side: int) -> Picture:
+    """A traversal as a film strip, each frame at most `side` long."""
+    height, width = shrink(frames[0], side).shape[:2]
+    uri = strip_uri(frames, side)
+    return Picture("strip", label, alt, uri, width * len(frames), height, is_small(frames[0]))
 
 
 def read_pixels(folder: Path, file: str) -> Pixels:
@@ -79,6 +97,12 @@ def frames_of(strip: Pixels, frames: int, path: str = "a traversal") -> list[Pix
     return np.split(strip, frames, axis=1)
 
 
+def heatmap_pixels(heatmap: Pixels) -> Pixels:
+    """A grey (H, W, 3) map as opacity of one colour, (H, W, 4)."""
+    colour = np.broadcast_to(np.array(BRIGHTER, np.uint8), heatmap.shape)
+    return np.concatenate([colour, heatmap[..., :1]], axis=-1)
+
+
 def image_uri(pixels: Pixels, side: int = LARGEST_SIDE) -> str:
     """An (H, W, 3 or 4) picture: exact while small, otherwise at most `side` long and lossy."""
     return data_uri(shrink(pixels, side), exact=is_small(pixels))
@@ -88,36 +112,6 @@ def strip_uri(frames: Sequence[Pixels], side: int = LARGEST_FRAME_SIDE) -> str:
     """Frames side by side in one image, so that a slider needs no other."""
     exact = is_small(frames[0])
     return data_uri(np.concatenate([shrink(frame, side) for frame in frames], axis=1), exact)
-
-
-def heatmap_pixels(heatmap: Pixels) -> Pixels:
-    """A grey (H, W, 3) map as opacity of one colour, (H, W, 4)."""
-    colour = np.broadcast_to(np.array(BRIGHTER, np.uint8), heatmap.shape)
-    return np.concatenate([colour, heatmap[..., :1]], axis=-1)
-
-
-def image_picture(pixels: Pixels, label: str, alt: str, side: int = LARGEST_SIDE) -> Picture:
-    """One image, at most `side` long."""
-    return _picture("image", label, alt, pixels, side)
-
-
-def difference_picture(before: Pixels, after: Pixels, label: str, alt: str) -> Picture:
-    """What changed between two images; see `difference`."""
-    return _picture("difference", label, alt, difference(before, after), LARGEST_DIFFERENCE_SIDE)
-
-
-def heatmap_picture(heatmap: Pixels, label: str, alt: str) -> Picture:
-    """Where the detector looks."""
-    return _picture("heatmap", label, alt, heatmap_pixels(heatmap), LARGEST_DIFFERENCE_SIDE)
-
-
-def strip_picture(frames: Sequence[Pixels], label: str, alt: str, side: int) -> Picture:
-    """A traversal as a film strip."""
-    small = shrink(frames[0], side)
-    size = (small.shape[0], small.shape[1] * len(frames))
-    return Picture(
-        "strip", label, alt, strip_uri(frames, side), size[1], size[0], is_small(frames[0])
-    )
 
 
 def is_small(pixels: Pixels) -> bool:
@@ -150,16 +144,3 @@ def data_uri(pixels: Pixels, exact: bool) -> str:
 @cache
 def _has_webp() -> bool:
     return bool(features.check("webp"))
-
-
-def _picture(kind: str, label: str, alt: str, pixels: Pixels, side: int) -> Picture:
-    factor = min(1.0, side / max(pixels.shape[:2]))
-    return Picture(
-        kind=kind,
-        label=label,
-        alt=alt,
-        src=image_uri(pixels, side),
-        width=max(1, round(pixels.shape[1] * factor)),
-        height=max(1, round(pixels.shape[0] * factor)),
-        pixelated=is_small(pixels),
-    )

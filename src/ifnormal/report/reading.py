@@ -1,59 +1,30 @@
-"""The run folder, read once: an explanation, and whatever else was measured and written down."""
+"""A run folder as the report reads it: explanation, verdicts, figures, options, losses."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json
-from ifnormal.report.listing import SHOWN, Entry, Listing, read_listing
+from ifnormal.report.listing import SHOWN, Listing, read_listing
+from ifnormal.report.truth import parse_truth
 from ifnormal.report.wording import short_line
 
 LOSSES = {"detector": "Detector", "explainer": "Explainer"}
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What the judge says of one counterfactual: would a person call it normal, and what it is."""
-
-    is_normal: bool
-    verdict: str
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What a judge who never saw the detector says of each counterfactual.
-
-    Attributes:
-        is_normal: a row of K for each explained image: would a person call it normal?
-        verdicts: the same, what the judge sees, in words.
-    """
-
-    is_normal: Sequence[Sequence[bool]]
-    verdicts: Sequence[Sequence[str]]
-
-    def of(self, entry: Entry, concept: int) -> Judged | None:
-        """The verdict on one counterfactual of an image; None of one that has none."""
-        row = entry.row
-        if row is None:
-            return None
-        return Judged(self.is_normal[row][concept], self.verdicts[row][concept])
-
-
-@dataclass(frozen=True)
 class Run:
-    """Everything the report tells; only the explanation is certain to be there.
+    """What a run folder holds; everything but the explanation may be missing.
 
     Attributes:
         name: the folder's name.
         explanation: the anomalies and their counterfactuals.
-        truth: the judge's verdicts on them.
         gradient: plain pixel-gradient edits of some of the same anomalies, for contrast.
-        gradient_truth: the judge's verdicts on those.
         metrics: the figures, by the keys of `ifnormal.evaluation.METRICS`.
         config: options, versions, seed.
         losses: the training records, by who was trained.
@@ -61,12 +32,10 @@ class Run:
 
     name: str
     explanation: Listing
-    truth: Truth | None
-    gradient: Listing | None
-    gradient_truth: Truth | None
-    metrics: Mapping[str, Any]
-    config: Mapping[str, Any]
-    losses: Mapping[str, Sequence[Mapping[str, Any]]]
+    gradient: Listing | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    losses: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
 def read_run(folder: Path, shown: int = SHOWN) -> Run:
@@ -79,58 +48,34 @@ def read_run(folder: Path, shown: int = SHOWN) -> Run:
     Raises:
         UserError: there is no explanation in it, or a file that is there cannot be understood.
     """
+    name = short_line(folder.resolve().name)
     is_run = (folder / "explanation" / "explanation.json").is_file()
-    alone = not is_run and (folder / "explanation.json").is_file()
-    explanation = read_listing(folder if alone else folder / "explanation", shown)
-    has_gradient = not alone and (folder / "gradient" / "explanation.json").is_file()
-    gradient = read_listing(folder / "gradient") if has_gradient else None
-    path = folder / "truth.json"
-    truth = {} if alone else _read_optional(path)
+    if not is_run and (folder / "explanation.json").is_file():
+        return Run(name, read_listing(folder, shown))
+    truth = _read_optional(folder / "truth.json")
+
+    def judged(part: str, prefix: str, most: int) -> Listing:
+        listing = read_listing(folder / part, most)
+        shape = (listing.counts.explained, listing.head.concepts)
+        return replace(listing, truth=parse_truth(folder / "truth.json", truth, prefix, shape))
+
+    has_gradient = (folder / "gradient" / "explanation.json").is_file()
     return Run(
-        name=short_line(folder.resolve().name),
-        explanation=explanation,
-        truth=_truth(path, truth, "", explanation),
-        gradient=gradient,
-        gradient_truth=_truth(path, truth, "gradient_", gradient) if gradient else None,
-        metrics={} if alone else _read_optional(folder / "metrics.json"),
-        config={} if alone else _read_optional(folder / "config.json"),
+        name=name,
+        explanation=judged("explanation", "", shown),
+        gradient=judged("gradient", "gradient_", SHOWN) if has_gradient else None,
+        metrics=_read_optional(folder / "metrics.json"),
+        config=_read_optional(folder / "config.json"),
         losses={
             title: rows
             for part, title in LOSSES.items()
-            if not alone and (rows := _read_lines(folder / part / "losses.jsonl"))
+            if (rows := _read_lines(folder / part / "losses.jsonl"))
         },
     )
 
 
 def _read_optional(path: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
-
-
-def _truth(path: Path, truth: Mapping[str, Any], prefix: str, explanation: Listing) -> Truth | None:
-    is_normal, verdicts = truth.get(f"{prefix}is_normal"), truth.get(f"{prefix}verdicts")
-    if is_normal is None:
-        return None
-    shape = (explanation.counts.explained, explanation.head.concepts)
-    if verdicts is None:
-        verdicts = [[""] * shape[1]] * shape[0]
-    for key, table in (("is_normal", is_normal), ("verdicts", verdicts)):
-        if not _has_shape(table, shape):
-            raise UserError(
-                f"{path}: {prefix}{key} must be {shape[0]} lists of {shape[1]}, as the explanation "
-                "beside it has; judge that explanation again."
-            )
-    return Truth(
-        is_normal=[[bool(value) for value in row] for row in is_normal],
-        verdicts=[[short_line(str(value)) for value in row] for row in verdicts],
-    )
-
-
-def _has_shape(table: Any, shape: tuple[int, int]) -> bool:
-    return (
-        isinstance(table, list)
-        and len(table) == shape[0]
-        and all(isinstance(row, list) and len(row) == shape[1] for row in table)
-    )
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

@@ -10,18 +10,19 @@ from typing import Any
 from ifnormal.common.storage import open_atomic
 from ifnormal.report.concept_cards import make_concept_cards
 from ifnormal.report.concept_effects import measure_effects
+from ifnormal.report.contrast import make_contrast
 from ifnormal.report.curves import HEIGHT, WIDTH, make_curves
 from ifnormal.report.figures import PER_CONCEPT, make_rows, mean
 from ifnormal.report.gallery import BUDGET, Gallery, details_html, make_gallery
 from ifnormal.report.listing import SHOWN
 from ifnormal.report.page import render
-from ifnormal.report.printed_cards import make_cards, make_contrast
+from ifnormal.report.printed_cards import make_cards
 from ifnormal.report.provenance import make_groups
 from ifnormal.report.reading import Run, read_run
 from ifnormal.report.score_writing import ScoreWriting, score_writing
 from ifnormal.report.side_by_side import make_side_by_side
 from ifnormal.report.verdict import make_verdict
-from ifnormal.report.wording import concept_name, duration, listing, short_line
+from ifnormal.report.wording import duration, joined, short_line
 from ifnormal.version import __version__
 
 FILE = "report.html"
@@ -66,7 +67,6 @@ def write_report(
     writing = score_writing(read.explanation)
     gallery = make_gallery(
         read.explanation,
-        read.truth,
         "" if pictures == "." else f"{pictures}/",
         asdict(writing),
         budget=budget,
@@ -100,7 +100,7 @@ def _values(run: Run, gallery: Gallery, writing: ScoreWriting, cards: int) -> di
         "calibrated_threshold": head.calibrated_threshold,
         "verdict": make_verdict(run),
         "gallery": gallery,
-        "cards": make_cards(explanation, explanation.explained, run.truth, cards),
+        "cards": make_cards(explanation, explanation.explained, cards),
         "explained": counts.explained,
         "others": counts.images - counts.explained,
         "skipped_count": counts.skipped,
@@ -108,9 +108,7 @@ def _values(run: Run, gallery: Gallery, writing: ScoreWriting, cards: int) -> di
         "improvement": str(explanation.improvement),
         "heatmap_label": explanation.heatmap_label,
         "prompted": bool(explanation.prompts),
-        "concept_names": listing(
-            [concept_name(k, explanation.prompts) for k in range(head.concepts)]
-        ),
+        "concept_names": joined(explanation.concept_names),
         "concept_cards": make_concept_cards(explanation, measure_effects(explanation)),
         "threshold": writing(head.own_threshold),
         "accepted_if": ACCEPTED_IF[head.higher_is],

@@ -12,9 +12,9 @@ from ifnormal.common.errors import UserError
 from ifnormal.report.listing import Entry
 from ifnormal.report.picture import Pixels, read_pixels
 from ifnormal.report.reading import Run
-from ifnormal.report.wording import listing
+from ifnormal.report.wording import joined
 
-# Another way to read or scale a file moves pixels by less, another image by more.
+# Mean differences of pixels: other decoders and scaling cause less, another image causes more.
 _SAME_PIXELS = 0.01
 _SAME_SCORE = 1e-3
 
@@ -43,7 +43,7 @@ class Totals:
             self.edits += 1
             self.accepted += edit.valid
             self.change += _difference(anomaly, read_pixels(run.explanation.folder, edit.file))
-            if judged := run.truth.of(entry, edit.concept) if run.truth else None:
+            if judged := run.explanation.truth.of(entry.row, edit.concept):
                 self.judged += 1
                 self.normal += judged.is_normal
 
@@ -85,7 +85,7 @@ def shared_images(runs: Sequence[Run]) -> SharedImages:
         if all(path in entries for entries in by_path):
             _add(shared, runs, [entries[path] for entries in by_path])
     if not shared.entries:
-        folders = listing([str(run.explanation.folder) for run in runs])
+        folders = joined([str(run.explanation.folder) for run in runs])
         unlike = f" ({shared.unlike} of one path differ in their pixels)" if shared.unlike else ""
         raise UserError(
             f"No image was explained in each of {folders}{unlike}; explain the same files with "

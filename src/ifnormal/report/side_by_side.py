@@ -9,16 +9,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ifnormal.report.listing import Entry
-from ifnormal.report.picture import Picture, image_picture, read_pixels
-from ifnormal.report.reading import Judged, Run
+from ifnormal.report.picture import Picture, make_picture, read_pixels
+from ifnormal.report.reading import Run
 from ifnormal.report.score_writing import score_writing
 from ifnormal.report.shared_images import SharedImages, Totals, shared_images
+from ifnormal.report.truth import Judged
 from ifnormal.report.wording import (
     NOT_MEASURED,
-    concept_name,
     counted,
     figure,
-    listing,
+    joined,
     percent,
     short_line,
 )
@@ -38,8 +38,8 @@ class Method:
 
     Attributes:
         name: the run's.
-        generator: what made the counterfactuals, as `--generator` calls it; empty if nobody knows.
-        prompt: what it was told, if that is the same for all concepts.
+        generator: what made the counterfactuals, as `--generator` calls it; empty if unknown.
+        prompt: its prompt, if all concepts have the same.
         concepts: the names of its K columns; an empty one if there is but one.
         figures: (title, value) of each figure, over the images that all runs explained.
     """
@@ -57,7 +57,7 @@ class Cell:
 
     Attributes:
         picture: of it.
-        score: the detector's, as it is written.
+        score: the detector's, as text.
         valid: the detector does not flag it.
         judged: what the judge says, if one was asked.
     """
@@ -76,7 +76,7 @@ class Row:
         number: its number in the rest of the report.
         name: its path.
         picture: of it.
-        score: as the first run's detector has it.
+        score: of the first run's detector, as text.
         groups: K cells of each run.
     """
 
@@ -95,7 +95,7 @@ class Row:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """The grid, and what has to be said of it."""
+    """The grid, and the paragraphs above it."""
 
     paragraphs: Sequence[str]
     methods: Sequence[Method]
@@ -164,7 +164,7 @@ def _row(runs: Sequence[Run], names: Sequence[str], entries: Sequence[Entry]) ->
     return Row(
         number=entry.number,
         name=name,
-        picture=image_picture(pixels, "Anomaly", f"Anomaly {entry.number}: {name}", SIDE),
+        picture=make_picture("image", "Anomaly", f"Anomaly {entry.number}: {name}", pixels, SIDE),
         score=score_writing(listing)(entry.image.own_score),
         groups=[
             _cells(run, its, f"Counterfactual of anomaly {entry.number} by {run_name}")
@@ -176,20 +176,20 @@ def _row(runs: Sequence[Run], names: Sequence[str], entries: Sequence[Entry]) ->
 def _cells(run: Run, entry: Entry, alt: str) -> list[Cell]:
     writing, cells = score_writing(run.explanation), []
     for edit, concept in zip(entry.edits, _concepts(run), strict=True):
-        judged = run.truth.of(entry, edit.concept) if run.truth else None
+        judged = run.explanation.truth.of(entry.row, edit.concept)
         outcome = "accepted" if edit.valid else "still flagged"
         said = f"{alt}{f', concept {concept}' if concept else ''}: {outcome} by the detector"
         if judged:
             said += f", {'normal' if judged.is_normal else 'not normal'} to the judge"
         pixels = read_pixels(run.explanation.folder, edit.file)
-        picture = image_picture(pixels, "Counterfactual", said, SIDE)
+        picture = make_picture("image", "Counterfactual", said, pixels, SIDE)
         cells.append(Cell(picture, writing(edit.own_score), edit.valid, judged))
     return cells
 
 
 def _concepts(run: Run) -> list[str]:
-    count, prompts = run.explanation.head.concepts, run.explanation.prompts
-    return [concept_name(k, prompts) for k in range(count)] if count > 1 else [""]
+    names = run.explanation.concept_names
+    return names if len(names) > 1 else [""]
 
 
 def _method(run: Run, name: str, totals: Totals, with_judge: bool) -> Method:
@@ -225,7 +225,7 @@ def _paragraphs(shared: SharedImages, names: Sequence[str], shown: int) -> list[
         "all of these; the mean change is that of a pixel, as a share of its range."
     ]
     if shared.other_detectors:
-        who = listing([names[place] for place in sorted(shared.other_detectors)])
+        who = joined([names[place] for place in sorted(shared.other_detectors)])
         paragraphs.append(
             f"Not the same detector: that of {who} has another threshold or other scores for these "
             "images. Each counterfactual is accepted, or not, by the detector of its own run."

@@ -1,26 +1,26 @@
-"""The verdict in words: what the figures say, as plainly when they are bad as when good."""
+"""The verdict: sentences that say what the figures of a run mean."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ifnormal.report.figures import mean
-from ifnormal.report.reading import Run, Truth
+from ifnormal.report.reading import Run
 from ifnormal.report.surrogate import surrogate_sentences
-from ifnormal.report.wording import concept_name, counted, listing, percent
+from ifnormal.report.wording import concept_name, counted, joined, percent
 
-# From here on a finding holds for "these images"; below a half it does not hold.
+# From `MOST` on a finding holds for the images in general; below `HALF` it does not hold.
 MOST, HALF = 0.8, 0.5
 # If the judge accepts fewer counterfactuals than the detector by this share of all, many satisfy
 # the detector without being normal. It is well above the judge's own error.
 JUDGE_GAP = 0.15
-# A detector below this errs too often for its reasons to be anybody's.
+# AuROC in %; a detector below it often errs.
 POOR_DETECTOR = 90.0
 
 
 @dataclass(frozen=True)
 class Headline:
-    """A figure large enough to read across a room."""
+    """A figure in large type."""
 
     title: str
     figure: str
@@ -28,22 +28,22 @@ class Headline:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A few sentences, the first paragraph being the answer, and the figures behind them."""
+    """Paragraphs, the answer first, and the figures behind them."""
 
     paragraphs: list[str]
     headlines: list[Headline]
 
 
 def make_verdict(run: Run) -> Verdict:
-    """Say what was found, from `metrics.json`, or by counting where it has no figure."""
+    """The verdict from the metrics, or from counts where there is no metric."""
     accepted, normal = accepted_share(run), normal_share(run)
-    reasons, ways = _share(run, "two_reasons"), _share(run, "two_ways")
+    reasons, minimal = _share(run, "two_reasons"), _share(run, "two_ways")
     # One concept cannot show two reasons; that is no failure of it.
     several = run.explanation.head.concepts > 1
     distinct = _share(run, "distinct_normals") if several else None
     second = _share(run, "second_detector_agrees")
     answer = [
-        *(_reasons(reasons, ways) if several else []),
+        *(_reasons(reasons, minimal) if several else []),
         *_classes(distinct),
         *_agreement(accepted, normal, second),
     ]
@@ -59,13 +59,14 @@ def make_verdict(run: Run) -> Verdict:
         headlines.append(Headline(says, percent(accepted)))
     if normal is not None:
         headlines.append(Headline("are normal to a judge who never met it", percent(normal)))
-    if ways is not None and several:
-        headlines.append(Headline("of the anomalies have two minimal ways", percent(ways)))
+    if minimal is not None and several:
+        headlines.append(Headline("of the anomalies have two minimal ways", percent(minimal)))
     auroc = mean(run.metrics.get("normality_auroc"))
     if auroc is not None:
         each = run.metrics.get("normality_auroc_per_concept") or []
-        prompts = run.explanation.prompts
-        apart = listing([f"{concept_name(k, prompts)} {v:.0f}" for k, v in enumerate(each)])
+        apart = joined(
+            [f"{concept_name(k, run.explanation.prompts)} {v:.0f}" for k, v in enumerate(each)]
+        )
         says = "AuROC of normal images against edits; 50 is ideal"
         headlines.append(Headline(f"{says} ({apart})" if len(each) > 1 else says, f"{auroc:.1f} %"))
     paragraphs = [" ".join(answer), " ".join(_setting(run))]
@@ -83,13 +84,7 @@ def accepted_share(run: Run) -> float | None:
 def normal_share(run: Run) -> float | None:
     """The share of counterfactuals that the judge calls normal; None without a judge."""
     share = _share(run, "truly_normal")
-    return truth_share(run.truth) if share is None else share
-
-
-def truth_share(truth: Truth | None) -> float | None:
-    """The share that is normal, of everything a judge was shown."""
-    verdicts = [value for row in truth.is_normal for value in row] if truth else []
-    return sum(verdicts) / len(verdicts) if verdicts else None
+    return run.explanation.truth.normal_share if share is None else share
 
 
 def _share(run: Run, key: str) -> float | None:
@@ -97,7 +92,7 @@ def _share(run: Run, key: str) -> float | None:
     return None if value is None else value / 100
 
 
-def _reasons(reasons: float | None, ways: float | None) -> list[str]:
+def _reasons(reasons: float | None, minimal: float | None) -> list[str]:
     if reasons is None:
         return []
     said = percent(reasons)
@@ -110,15 +105,15 @@ def _reasons(reasons: float | None, ways: float | None) -> list[str]:
     else:
         found = "The explainer did not tell two reasons apart: its edits show two different ways "
         found += f"to be normal for only {said} of the anomalies."
-    if ways is None:
+    if minimal is None:
         return [found]
-    if ways >= MOST:
-        kept = f"For {percent(ways)} both edits also keep everything else as it was."
-    elif ways >= HALF:
-        kept = f"Both edits keep everything else as it was for {percent(ways)}."
+    if minimal >= MOST:
+        kept = f"For {percent(minimal)} both edits also keep everything else as it was."
+    elif minimal >= HALF:
+        kept = f"Both edits keep everything else as it was for {percent(minimal)}."
     else:
         start = "But both edits" if reasons >= HALF else "Both edits also"
-        kept = f"{start} keep everything else as it was for only {percent(ways)}."
+        kept = f"{start} keep everything else as it was for only {percent(minimal)}."
     return [found, kept]
 
 

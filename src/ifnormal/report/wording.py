@@ -1,4 +1,4 @@
-"""How the report writes figures: enough digits to compare, none to admire."""
+"""How names, counts and figures are written in the report."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ LONGEST = 240
 def concept_name(concept: int, prompts: Sequence[str] = ()) -> str:
     """The prompt of a concept, quoted, or else its letter, A for 0.
 
-    Letters do not ask where counting starts.
-
     Args:
         concept: counted from 0.
-        prompts: one a concept, where each has its own; strangers' text.
+        prompts: one for each concept, or none; untrusted text.
     """
     if concept < len(prompts):
         return f"“{short_line(prompts[concept])}”"
@@ -30,22 +28,22 @@ def concept_name(concept: int, prompts: Sequence[str] = ()) -> str:
 
 
 def shortened(text: str) -> str:
-    """A stranger's text, cut where it is longer than anybody reads."""
+    """Untrusted text, cut to at most `LONGEST` characters."""
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def short_line(text: str) -> str:
-    """A stranger's text, such as a file name, as one line without anything that acts or hides."""
+    """Untrusted text, such as a file name, as one line without control characters."""
     return shortened(printable(text))
 
 
 def counted(count: int) -> str:
-    """A count as it is written in a sentence: small ones in words, large ones grouped."""
+    """A count in a sentence: up to ten in words, above with grouped thousands."""
     words = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     return words[count] if 0 <= count < len(words) else f"{count:,}"
 
 
-def listing(items: list[str]) -> str:
+def joined(items: list[str]) -> str:
     """Items as in a sentence: A, B and C."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
@@ -75,7 +73,7 @@ def score(value: float) -> str:
 
 
 def figure(value: float, unit: str) -> str:
-    """A figure of the table with its unit, three digits or so."""
+    """A figure with its unit, rounded to about three digits."""
     if not isfinite(value):
         return NOT_MEASURED
     if unit == "s":

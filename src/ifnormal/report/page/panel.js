@@ -1,4 +1,4 @@
-// One counterfactual: before and after under a divider, the way there, and what is known of it.
+// One counterfactual: before and after under a divider, the traversal, and what is known of it.
 function showPicture(picture, source, alt) {
   [picture.width, picture.height] = index.size;
   picture.classList.toggle("pixelated", index.pixelated);
@@ -63,8 +63,8 @@ function makeAlpha(panel, edit, letter) {
   const stops = makeStops(edit);
   const frames = edit.scores.length;
   showStop(panel, stops[stops.length - 1], true, frames);
-  if (!edit.way) return;
-  showPicture(panel.querySelector("img.frame"), edit.way, "");
+  if (!edit.traversal) return;
+  showPicture(panel.querySelector("img.frame"), edit.traversal, "");
   const box = panel.querySelector(".alpha");
   const [label, output, slider] = box.children;
   box.hidden = false;
