@@ -183,7 +183,7 @@ from pathlib import Path
 import torch
 
 from ifnormal import fit as module
-from ifnormal.compute import make_fabric
+from ifnormal.common.compute import make_fabric
 from known_detectors import blue, mean_color, red, tiny
 
 module.make_fabric = partial(make_fabric, devices=2)

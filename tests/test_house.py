@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
+import re
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1] / "src"
+from house_picture import BEGIN, END, FILES, GUIDE, SOURCE, imports, picture, reduced, room, rooms
+
 # A file may import its own room, and those of the lines above it.
 ORDER = (
     {"version"},
@@ -25,37 +25,17 @@ ORDER = (
     {"", "__main__", "explanation_document", "pixels"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(ORDER) for room in rooms}
-FILES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for path in ROOT.rglob("*.py")
-}
-
-
-def room(module: str) -> str:
-    return module.partition(".")[2].partition(".")[0]
-
-
-def imports(module: str) -> set[str]:
-    """The modules of this package that a module imports, wherever in the file."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(FILES[module].read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            deeper = (f"{node.module}.{alias.name}" for alias in node.names)
-            found |= {name if name in FILES else node.module for name in deeper}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found & FILES.keys()
 
 
 @pytest.mark.parametrize("module", sorted(FILES))
 def test_no_arrow_runs_backwards(module: str) -> None:
     here = room(module)
     wrong = [
-        FILES[other].relative_to(ROOT).as_posix()
+        FILES[other].relative_to(SOURCE).as_posix()
         for other in imports(module)
         if room(other) != here and FLOOR[room(other)] >= FLOOR[here]
     ]
-    assert not wrong, f"{FILES[module].relative_to(ROOT)} imports {', '.join(wrong)}"
+    assert not wrong, f"{FILES[module].relative_to(SOURCE)} imports {', '.join(wrong)}"
 
 
 def test_no_circle() -> None:
@@ -67,4 +47,20 @@ def test_no_circle() -> None:
 
 
 def test_few_modules_lie_in_the_root() -> None:
-    assert len(list((ROOT / "ifnormal").glob("*.py"))) <= 6
+    assert len(list((SOURCE / "ifnormal").glob("*.py"))) <= 6
+
+
+def test_the_reduction_leaves_out_what_a_longer_path_reaches() -> None:
+    graph = {"d": {"a", "b", "c"}, "c": {"a", "b"}, "b": set(), "a": set()}
+    assert reduced(graph) == {"d": {"c"}, "c": {"a", "b"}, "b": set(), "a": set()}
+
+
+def test_the_picture_of_the_rooms_is_that_of_the_imports() -> None:
+    drawn = f"{BEGIN}{picture(reduced(rooms()))}{END}"
+    assert GUIDE.read_text().count(drawn) == 1, "run python studies/house_picture.py"
+
+
+def test_the_table_of_rooms_is_in_their_order() -> None:
+    listed = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", GUIDE.read_text(), re.M)
+    assert set(listed) == set(FLOOR) - ORDER[-1]
+    assert sorted(listed, key=FLOOR.__getitem__) == listed

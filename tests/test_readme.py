@@ -1,4 +1,4 @@
-"""What the README says to type works: every command and example in it is run, if only in small."""
+"""What README.md and docs/ say to type works: commands and examples are run, if only in small."""
 
 from __future__ import annotations
 
@@ -21,23 +21,34 @@ from ifnormal.cli.parsing import make_parser, underscored
 from ifnormal.common.pixels import to_pil
 from ifnormal.config import DataConfig, DetectorConfig, FitConfig, GeneratorConfig
 from ifnormal.evaluation import METRICS
+from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.document import read_document
 from ifnormal.explanation.explanation import Explanation
 from tiny_runs import SMALL, shrink
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = {
+    "README.md": README,
+    **{
+        f"docs/{name}.md": (ROOT / "docs" / f"{name}.md").read_text()
+        for name in ("command-line", "python", "figures", "method")
+    },
+}
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.S | re.M)
+    text = "".join(PAGES.values())
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M)
     return [block for known, block in fenced if known == language]
 
 
+TEXTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("studies/*.md")]
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line]
 # Commands that the fast tests cannot run as they are, each with a test of its own below.
 MAKE = ["make demo", "make test"]
-PIP = ["pip install ."]
+PIP = ["pip install .", 'pip install ".[demo]"']
 OWN = ["ifnormal explain flagged --detector model.onnx --normal normal --out explained"]
 FULL_DATA = ["ifnormal demo --data-root datasets --budget paper --out runs/paper"]
 BENCH = [
@@ -73,17 +84,18 @@ def run_small(command: str) -> None:
 
 
 def test_no_command_is_left_out() -> None:
-    special = {*MAKE, *PIP, *FULL_DATA, *OWN, *BENCH}
-    assert special <= set(COMMANDS), "these are no longer in the README"
+    special = {*PIP, *FULL_DATA, *OWN, *BENCH}
+    assert special <= set(COMMANDS), "these are no longer in README.md and docs/"
     others = [line for line in COMMANDS if line not in special]
     assert others
     assert all(line.startswith("ifnormal ") for line in others), "say here how these are tested"
 
 
 def test_commands_of_ours(folder: Path) -> None:
-    for command in COMMANDS:
+    for command in dict.fromkeys(COMMANDS):
         if command.startswith("ifnormal") and command not in {*FULL_DATA, *OWN, *BENCH}:
             run_small(command)
+    assert (folder / "runs" / "demo" / "report.html").is_file(), "where README.md says it is"
     tree = next(block for block in blocks("") if "report.html" in block)
     listed = re.findall(r"^([a-z]+[./]\S*) ", tree, re.M)
     assert "report.html" in listed
@@ -93,7 +105,7 @@ def test_commands_of_ours(folder: Path) -> None:
 
 
 def test_a_detector_of_ones_own(folder: Path) -> None:
-    """The first command of the README, with a network that scores brightness."""
+    """The command for one's own detector, with a network that scores brightness."""
     if find_spec("onnx2torch") is None:
         pytest.skip("needs the extra onnx")
     net = torch.nn.Sequential(torch.nn.AvgPool2d(32), torch.nn.Conv2d(3, 1, 1), torch.nn.Flatten())
@@ -111,13 +123,15 @@ def test_a_detector_of_ones_own(folder: Path) -> None:
 
 
 def test_make(folder: Path) -> None:
-    """The targets are there, and what `make demo` runs works in small."""
+    """The targets that README.md and CONTRIBUTING.md name are there; `make demo` works in small."""
+    assert "`make demo`" in README
+    assert all(re.search(rf"^{command} ", CONTRIBUTING, re.M) for command in MAKE)
     rules = re.findall(r"^(\w+):.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)
     recipes = dict(rules)
     assert {command.split()[1] for command in MAKE} <= set(recipes)
     demo = recipes["demo"].strip().replace("$(BIN)/", "").replace(" $(ARGS)", "")
     run_small(f"{demo} --budget smoke")
-    assert (folder / "runs" / "demo" / "report.html").is_file(), "where the README says it is"
+    assert (folder / "runs" / "demo" / "report.html").is_file()
     assert "`runs/demo/report.html`" in README
 
 
@@ -135,7 +149,7 @@ def test_the_list_of_setups(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(shlex.split(BENCH[0])[1:]) == 0
     count = re.search(r"(\d+) setups", capsys.readouterr().out)
     assert count is not None
-    assert f"{count[1]} setups, described by cards" in README
+    assert f"{count[1]} setups, described by cards" in PAGES["docs/command-line.md"]
 
 
 @pytest.mark.slow
@@ -169,7 +183,7 @@ def test_the_full_data(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("example", blocks("python"))
 def test_example(example: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = {
+    small: dict[str, Any] = {
         "DataConfig": partial(DataConfig, drawings=200, outliers=64),
         "DetectorConfig": partial(DetectorConfig, steps=30, batch_size=32, width=8),
         "FitConfig": partial(
@@ -180,10 +194,12 @@ def test_example(example: str, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
             discriminator_width=4,
         ),
     }
-    for name, config in small.items():
-        monkeypatch.setattr(ifnormal, name, config, raising=False)
+    usual = small["FitConfig"]()
+    small["Explainer"] = lambda detector, config=usual: Explainer(detector, config)
+    for name, smaller in small.items():
+        monkeypatch.setattr(ifnormal, name, smaller, raising=False)
     known: dict[str, Any] = {}
-    exec(compile(example, "README.md", "exec"), known)
+    exec(compile(example, "an example", "exec"), known)
     explanation = known["explanation"]
     assert len(explanation) == (4 if "brightness" in known else 12)
     if (folder / "explained").exists():
@@ -191,21 +207,35 @@ def test_example(example: str, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_every_figure_is_explained() -> None:
-    section = README.partition("## What the figures mean")[2].partition("\n## ")[0]
+    section = (
+        PAGES["docs/figures.md"].partition("## What each figure asks")[2].partition("\n## ")[0]
+    )
     plain = {"judge_accuracy", "wall_clock_s", "images_per_s"}  # clear by their names
     missing = [m.title for m in METRICS.values() if m.key not in plain and m.title not in section]
     assert missing == []
 
 
-def test_what_it_points_to_exists() -> None:
-    links = re.findall(r"\[[^]]*\]\(([^)#]+)\)", README)
-    files = re.findall(r"`((?:src|studies|tests)/[^`]+)`", README)
-    assert [name for name in links + files if not (ROOT / name).exists()] == []
+@pytest.mark.parametrize("page", sorted(path.relative_to(ROOT).as_posix() for path in TEXTS))
+def test_what_a_page_points_to_exists(page: str) -> None:
+    """Files, and headings of pages as a browser names them."""
+    path = ROOT / page
+    text = path.read_text()
+    files = [ROOT / name for name in re.findall(r"`((?:src|studies|tests)/[^`*]+)`", text)]
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
+        file = path.parent / target if target else path
+        files.append(file)
+        if heading and file.exists():
+            assert heading in headings(file.read_text()), f"{target}#{heading}"
+    assert [str(file) for file in files if not file.exists()] == []
 
 
-def test_the_table_of_figures_has_its_place() -> None:
-    assert README.count("<!-- figures:begin -->\n") == README.count("<!-- figures:end -->\n") == 1
-    assert README.index("<!-- figures:begin -->") < README.index("<!-- figures:end -->")
+def headings(text: str) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_readme_can_be_read_in_one_go() -> None:
+    assert len(README.splitlines()) <= 250
 
 
 def test_the_tables_of_the_evaluation_are_those_of_the_results(
