@@ -182,8 +182,8 @@ from pathlib import Path
 
 import torch
 
-from ifnormal import fit as module
 from ifnormal.common.compute import make_fabric
+from ifnormal.training import fit as module
 from known_detectors import blue, mean_color, red, tiny
 
 module.make_fabric = partial(make_fabric, devices=2)
