@@ -30,8 +30,8 @@ FIT = (
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with normal/, odd/ (one file is broken) and a detector of the user's."""
-    for name, images in (("normal", blue(40)), ("odd", red(5))):
+    """A folder with normal/, odd/ (one file is broken), outliers/ and a detector of the user's."""
+    for name, images in (("normal", blue(40)), ("odd", red(5)), ("outliers", red(12, seed=2))):
         (tmp_path / name).mkdir()
         for number, image in enumerate(images):
             to_pil(image).save(tmp_path / name / f"{number:02}.png")
@@ -53,6 +53,7 @@ def document(folder: Path) -> dict[str, Any]:
 
 
 SPEC = "--detector own_module:redness --normal normal"
+GIVEN = f"{SPEC} --outliers outliers"  # no time is spent on synthetic ones
 
 
 def test_from_nothing_to_a_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +80,7 @@ def test_from_nothing_to_a_report(here: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_again_by_the_fitted_explainer(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert explain(f"odd {SPEC} --out out {FIT}") == 0
+    assert explain(f"odd {GIVEN} --out out {FIT}") == 0
     assert explain("odd --explainer out --out again") == 2
     assert "--trust" in capsys.readouterr().err, "a folder could name any code"
     assert explain("odd --explainer out --detector own_module:redness --out again --all") == 0
@@ -92,13 +93,13 @@ def test_again_by_the_fitted_explainer(here: Path, capsys: pytest.CaptureFixture
 def test_a_finished_explainer_is_not_fitted_again(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert explain(f"odd {SPEC} --out out {FIT}") == 0
+    assert explain(f"odd {GIVEN} --out out {FIT}") == 0
     monkeypatch.setattr(Explainer, "fit", None)
-    assert explain(f"odd {SPEC} --out out {FIT}") == 0
+    assert explain(f"odd {GIVEN} --out out {FIT}") == 0
 
 
 def test_min_score_in_the_users_units(here: Path) -> None:
-    assert explain(f"odd {SPEC} --out out {FIT} --min-score 16") == 0
+    assert explain(f"odd {GIVEN} --out out {FIT} --min-score 16") == 0
     found = document(here / "out")["images"]
     explained = [image["score"] for image in found if image["counterfactuals"]]
     others = [image["score"] for image in found if not image["counterfactuals"]]
@@ -108,19 +109,19 @@ def test_min_score_in_the_users_units(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (f"missing {SPEC}", "missing"),
+        (f"missing {GIVEN}", "missing"),
         ("odd --detector own_module:redness", "--normal"),
         ("odd --normal normal --detector own_module:nothing", "correct the attribute"),
         ("odd --normal normal --detector no_such_module:x", "no module"),
         ("odd --normal nowhere --detector own_module:redness", "nowhere"),
-        (f"odd {SPEC} --on-bad-image error {FIT}", "broken.png"),
-        (f"odd {SPEC} --index 1 --of 2", "--explainer"),
+        (f"odd {GIVEN} --on-bad-image error {FIT}", "broken.png"),
+        (f"odd {GIVEN} --index 1 --of 2", "--explainer"),
         ("--detector own_module:redness", "Name the images"),
-        (f"odd {SPEC} --all --min-score 3", "either all or min_score"),
+        (f"odd {GIVEN} --all --min-score 3", "either all or min_score"),
         ("odd --explainer nowhere", "nowhere"),
-        (f"odd {SPEC} --size 30", "multiple of 4"),
-        (f"odd {SPEC} --channels 2", "channels"),
-        (f"odd {SPEC} --expect missing.csv {FIT}", "missing.csv"),
+        (f"odd {GIVEN} --size 30", "multiple of 4"),
+        (f"odd {GIVEN} --channels 2", "channels"),
+        (f"odd {GIVEN} --expect missing.csv {FIT}", "missing.csv"),
     ],
 )
 def test_trouble_is_one_sentence(
@@ -134,10 +135,10 @@ def test_trouble_is_one_sentence(
 
 
 def test_other_options_in_the_same_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert explain(f"odd {SPEC} --out out {FIT}") == 0
-    assert explain(f"odd {SPEC} --out out {FIT} --seed 1") == 2
+    assert explain(f"odd {GIVEN} --out out {FIT}") == 0
+    assert explain(f"odd {GIVEN} --out out {FIT} --seed 1") == 2
     assert "--fresh" in capsys.readouterr().err
-    assert explain(f"odd {SPEC} --out out {FIT} --seed 1 --fresh") == 0
+    assert explain(f"odd {GIVEN} --out out {FIT} --seed 1 --fresh") == 0
 
 
 @pytest.mark.parametrize(
@@ -165,9 +166,9 @@ def test_a_save_that_is_broken_off_is_no_explainer(
 
     with monkeypatch.context() as broken:
         broken.setattr("ifnormal.explainers.explainer.save_tensors", die)
-        assert explain(f"odd {SPEC} --out out {FIT}") == 130
+        assert explain(f"odd {GIVEN} --out out {FIT}") == 130
     assert not (here / "out" / "explainer" / "explainer.json").exists()
-    assert explain(f"odd {SPEC} --out out {FIT}") == 0
+    assert explain(f"odd {GIVEN} --out out {FIT}") == 0
 
 
 def test_a_run_is_no_place_for_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,7 +177,7 @@ def test_a_run_is_no_place_for_it(here: Path, capsys: pytest.CaptureFixture[str]
     update_config(run, {"data": {}, "seed": 0}, fresh=True)
     write_json(run / "detector" / "detector.json", {"format": "ifnormal.detector"})
     for fresh in ("", " --fresh"):
-        assert explain(f"odd {SPEC} --out run {FIT}{fresh}") == 2
+        assert explain(f"odd {GIVEN} --out run {FIT}{fresh}") == 2
         assert "run holds a run" in capsys.readouterr().err
     assert (run / "detector" / "detector.json").exists()
 
@@ -186,18 +187,18 @@ def test_expected_scores(here: Path, capsys: pytest.CaptureFixture[str]) -> None
     own = 100 * (floats[:, 0] - floats[:, 2]).mean((1, 2))
     rows = [f"odd/0{n}.png,{score:.6f}" for n, score in enumerate(own.tolist())]
     (here / "scores.csv").write_text("\n".join(["path,score", *rows]))
-    assert explain(f"odd {SPEC} --expect scores.csv --out out {FIT}") == 0
+    assert explain(f"odd {GIVEN} --expect scores.csv --out out {FIT}") == 0
     compared = document(here / "out")["detector"]["expected"]
     assert (compared["images"], compared["edited_at"]) == (5, [16, 16])
     assert compared["largest_there"] == 0, "they are edited in full size"
     capsys.readouterr()
-    assert explain(f"odd {SPEC} --expect scores.csv --out small {FIT} --size 8") == 0
+    assert explain(f"odd {GIVEN} --expect scores.csv --out small {FIT} --size 8") == 0
     compared = document(here / "small")["detector"]["expected"]
     assert (compared["largest_there"] > compared["tolerance"]) == (
         "a larger --size" in capsys.readouterr().out
     )
     (here / "scores.csv").write_text("\n".join(row.replace(",", ",9") for row in rows))
-    assert explain(f"odd {SPEC} --expect scores.csv --out other {FIT}") == 2
+    assert explain(f"odd {GIVEN} --expect scores.csv --out other {FIT}") == 2
     assert "is expected" in capsys.readouterr().err
 
 
