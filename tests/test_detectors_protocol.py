@@ -129,11 +129,13 @@ class TestDuckTypes:
         assert detector.heatmap is not None
         assert detector.heatmap(torch.ones(2, *COLOR)).shape == (2, 16, 16)
 
-    def test_a_threshold_that_moves_is_followed(self) -> None:
-        duck = Duck()
+    def test_members_that_change_are_followed(self) -> None:
+        duck = Duck(threshold=torch.tensor(0.5))
         detector = wrapped(duck)
-        duck.threshold = 0.75
+        assert isinstance(detector.threshold, float)
+        duck.threshold, duck.facts = 0.75, {"asked": 3}  # type: ignore[attr-defined]
         assert (detector.threshold, detector.own_threshold) == (0.75, 0.75)
+        assert detector.facts == {"asked": 3}
 
     def test_other_attributes_are_those_of_the_object(self) -> None:
         detector = deepcopy(wrapped(Duck(asked=7)))

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ifnormal.common.errors import UserError
@@ -40,55 +38,31 @@ def checked_detector(candidate: Any) -> Detector | None:
 
 
 class DuckTypedDetector(Detector):
-    """Delegates to an object with a detector's members, and adds defaults for those it lacks.
-
-    Attributes that no detector has are looked up in the object as well.
+    """A detector whose members are those of an object, and the defaults where it lacks one.
 
     Attributes:
-        wrapped: the object.
+        wrapped: the object. Its other attributes can be read here as well.
     """
 
     def __init__(self, wrapped: Any) -> None:
         self.wrapped = wrapped
-        for name in ("higher_is", "is_black_box", "heatmap"):
-            if hasattr(wrapped, name):
-                setattr(self, name, getattr(wrapped, name))
 
-    @property
-    def facts(self) -> Mapping[str, Any]:  # type: ignore[override]
-        """What is saved about the detector beside a result."""
-        facts: Mapping[str, Any] = getattr(self.wrapped, "facts", {})
-        return facts
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "wrapped":  # not set yet, while a copy is being made
-            raise AttributeError(name)
-        return getattr(self.wrapped, name)
+    def __getattribute__(self, name: str) -> Any:
+        own = name.startswith("__") or name in ("wrapped", "torch_module")
+        if own or not hasattr(self.wrapped, name):
+            return super().__getattribute__(name)
+        value = getattr(self.wrapped, name)
+        return float(value) if name in ("threshold", "own_threshold") else value
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Scores (N,) in [0, 1] of (N, C, H, W) float images in [0, 1]."""
+        """The object's scores (N,) in [0, 1] of (N, C, H, W) float images in [0, 1]."""
         scores: Tensor = self.wrapped(images)
         return scores
 
     def inspect(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-odds (N,) and features (N, F) of (N, C, H, W) float images in [0, 1]."""
+        """The object's log-odds (N,) and features (N, F)."""
         log_odds, features = self.wrapped.inspect(images)
         return log_odds, features
-
-    def own_units(self, log_odds: Tensor) -> Tensor:
-        """Log-odds of any shape as scores in the detector's own units."""
-        scores: Tensor = getattr(self.wrapped, "own_units", torch.sigmoid)(log_odds)
-        return scores
-
-    @property
-    def own_threshold(self) -> float:
-        """The decision threshold in the detector's own units."""
-        return float(getattr(self.wrapped, "own_threshold", self.threshold))
-
-    def save(self, folder: Path) -> None:
-        """Write what `load_detector` reads, where the object has a method for it."""
-        if hasattr(self.wrapped, "save"):
-            self.wrapped.save(folder)
 
     def torch_module(self) -> nn.Module | None:
         """The object, where it is a torch module."""

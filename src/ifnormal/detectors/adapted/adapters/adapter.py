@@ -19,29 +19,41 @@ FUNCTION = "<function>"
 
 
 def features_name(features: Features | None) -> str | None:
-    """Features as they are saved: the name of a submodule, or that they were a function."""
+    """What is saved of features: the name of a submodule, or that they were a function."""
     return features if features is None or isinstance(features, str) else FUNCTION
-
-
-def no_spec(spec: str, options: AdapterOptions) -> ScoreModel:
-    """The `load` of a kind of model that has no SPEC of its own; always raises a UserError."""
-    raise UserError(f"{spec} names no model; give package.module:attribute.")
 
 
 @dataclass(frozen=True)
 class AdapterOptions:
-    """What a user says about a model beside the model itself.
+    """What a user says about a model.
 
     Attributes:
         trust: a file that runs code when it is loaded may do so.
         black_box: explain it without its gradient; None leaves it to the adapter.
         features: a function of the preprocessed images, or the name of the submodule whose input
-            are the features; None looks for them.
+            are the features; None takes the last layer of a network.
     """
 
     trust: bool = False
     black_box: bool | None = None
     features: Features | None = None
+
+    def feature_function(self, owner: str) -> Callable[[Tensor], Any] | None:
+        """The features of a model without submodules.
+
+        Raises:
+            UserError: a submodule is named; `owner` is what the sentence calls the model.
+        """
+        if isinstance(self.features, str):
+            raise UserError(
+                f"{owner} has no submodule {self.features!r}; give features as a function."
+            )
+        return self.features
+
+
+def _refuse(model: Any, options: AdapterOptions) -> ScoreModel:
+    """The `load` or `wrap` of an adapter that takes no SPEC or no Python object."""
+    raise UserError(f"{model} cannot be loaded by this adapter; give package.module:attribute.")
 
 
 @dataclass(frozen=True)
@@ -50,8 +62,8 @@ class Adapter:
 
     Attributes:
         name: as it is listed and saved.
-        spec: the form it has on the command line; "" where it has none.
         meaning: what it is for, in a line.
+        spec: the form it has on the command line; "" where it has none.
         takes_spec: whether a SPEC has this form.
         load: SPEC to model.
         takes: whether a Python object is of this kind.
@@ -62,12 +74,12 @@ class Adapter:
     """
 
     name: str
-    spec: str
     meaning: str
-    takes_spec: Callable[[str], bool]
-    load: Callable[[str, AdapterOptions], ScoreModel]
-    takes: Callable[[Any], bool]
-    wrap: Callable[[Any, AdapterOptions], ScoreModel]
+    spec: str = ""
+    takes_spec: Callable[[str], bool] = lambda spec: False
+    load: Callable[[str, AdapterOptions], ScoreModel] = _refuse
+    takes: Callable[[Any], bool] = lambda value: False
+    wrap: Callable[[Any, AdapterOptions], ScoreModel] = _refuse
     why_trust: str = ""
     extra: str = ""
     packages: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions, no_spec
+from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions
 from ifnormal.detectors.adapted.adapters.features import extractor
 from ifnormal.detectors.adapted.adapters.output import scores_of
 from ifnormal.detectors.adapted.score_model import ScoreModel
@@ -58,10 +58,7 @@ def _is_anomalib(value: Any) -> bool:
 
 ADAPTER = Adapter(
     name=_NAME,
-    spec="",
     meaning="a trained anomalib model; exported, it is a model.onnx or model.pt2 like any other",
-    takes_spec=lambda spec: False,
-    load=no_spec,
     takes=_is_anomalib,
     wrap=wrap_anomalib,
 )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ifnormal.common.errors import UserError
-from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions, no_spec
+from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions
 from ifnormal.detectors.adapted.adapters.features import pooled
 from ifnormal.detectors.adapted.adapters.output import first_line, scores_of
 from ifnormal.detectors.adapted.score_model import ScoreModel
@@ -30,12 +30,11 @@ def wrap_estimator(estimator: Any, options: AdapterOptions) -> ScoreModel:
     and the threshold is `threshold_`.
     """
     label = f"The estimator {type(estimator).__name__}"
-    if isinstance(options.features, str):
-        raise UserError(f"{label} has no submodule {options.features!r}; give a function.")
+    features = options.feature_function(label)
     if options.black_box is False:
         raise UserError(f"{label} has no gradient; leave black_box away.")
     method = next(name for name in _METHODS if _offers(estimator, name))
-    features, score = options.features, getattr(estimator, method)
+    score = getattr(estimator, method)
 
     def scoring(images: Tensor) -> tuple[Tensor, Tensor | None]:
         with torch.no_grad():
@@ -97,10 +96,7 @@ def _is_estimator(value: Any) -> bool:
 
 ADAPTER = Adapter(
     name=_NAME,
-    spec="",
     meaning="scikit-learn or PyOD: decision_function or score_samples, on pixels or features",
-    takes_spec=lambda spec: False,
-    load=no_spec,
     takes=_is_estimator,
     wrap=wrap_estimator,
 )

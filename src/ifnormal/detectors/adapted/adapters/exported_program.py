@@ -69,9 +69,8 @@ def wrap_program(
     module.train = lambda mode=True: module  # type: ignore[method-assign]
     module.eval = lambda: module  # type: ignore[method-assign]
     activation = remove_activation(module)
-    if isinstance(options.features, str):
-        raise UserError(f"{name} has no submodules any more; give features as a function.")
-    extract = extractor(module, options.features or (_TAP if add_tap(module, _TAP) else None))
+    features = options.feature_function(name)
+    extract = extractor(module, features or (_TAP if add_tap(module, _TAP) else None))
 
     def scoring(images: Tensor) -> tuple[Tensor, Tensor | None]:
         scores = scores_of(module(images), len(images), name)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ifnormal.common.errors import UserError
-from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions, no_spec
+from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions
 from ifnormal.detectors.adapted.adapters.features import features_from
 from ifnormal.detectors.adapted.adapters.output import scores_of
 from ifnormal.detectors.adapted.score_model import ScoreModel
@@ -24,11 +24,7 @@ def wrap_function(function: Callable[[Tensor], Any], options: AdapterOptions) ->
     arrays.
     """
     label = f"The function {getattr(function, '__name__', type(function).__name__)}"
-    if isinstance(options.features, str):
-        raise UserError(
-            f"{label} has no submodule {options.features!r}; give features as a function."
-        )
-    features, black_box = options.features, bool(options.black_box)
+    features, black_box = options.feature_function(label), bool(options.black_box)
 
     def scoring(images: Tensor) -> tuple[Tensor, Tensor | None]:
         if black_box:
@@ -56,10 +52,7 @@ def _call(function: Callable[[Tensor], Any], images: Tensor, label: str) -> Any:
 
 ADAPTER = Adapter(
     name=_NAME,
-    spec="",
     meaning="any function of an image tensor (N, C, H, W) that returns N scores",
-    takes_spec=lambda spec: False,
-    load=no_spec,
     takes=callable,
     wrap=wrap_function,
 )

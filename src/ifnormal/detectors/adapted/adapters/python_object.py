@@ -76,16 +76,10 @@ def _load(spec: str, options: AdapterOptions) -> ScoreModel:
     return model
 
 
-def _wrap_nothing(value: Any, options: AdapterOptions) -> ScoreModel:
-    raise UserError("Only a SPEC package.module:attribute can be imported.")
-
-
 ADAPTER = Adapter(
     name="python object",
     spec="package.module:attribute",
     meaning="a torch module, function or estimator of your own code, or a function making one",
     takes_spec=lambda spec: _FORM.fullmatch(spec) is not None,
     load=_load,
-    takes=lambda value: False,
-    wrap=_wrap_nothing,
 )

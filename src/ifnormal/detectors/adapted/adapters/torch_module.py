@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions, no_spec
+from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions
 from ifnormal.detectors.adapted.adapters.features import extractor
 from ifnormal.detectors.adapted.adapters.output import scores_of
 from ifnormal.detectors.adapted.score_model import ScoreModel
@@ -48,10 +48,7 @@ def _is_module(value: Any) -> bool:
 
 ADAPTER = Adapter(
     name=_NAME,
-    spec="",
     meaning="any torch.nn.Module that returns N scores, an anomaly map, or anomalib's outputs",
-    takes_spec=lambda spec: False,
-    load=no_spec,
     takes=_is_module,
     wrap=wrap_module,
 )

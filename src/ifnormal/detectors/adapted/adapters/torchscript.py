@@ -57,9 +57,7 @@ def wrap_script(
     script: torch.jit.ScriptModule, options: AdapterOptions, name: str = "The TorchScript module"
 ) -> ScoreModel:
     """A scripted or traced module; its features are a description of the images."""
-    if isinstance(options.features, str):
-        raise UserError(f"{name} shows no submodules; give features as a function.")
-    features = options.features
+    features = options.feature_function(name)
 
     def scoring(images: Tensor) -> tuple[Tensor, Tensor | None]:
         scores = scores_of(script(images), len(images), name)
