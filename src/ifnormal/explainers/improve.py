@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,28 +10,12 @@ from torch import Tensor
 
 from ifnormal.config import RefineConfig, ThriftConfig
 from ifnormal.evaluation.distance import mse
-from ifnormal.evaluation.fid import fid
 from ifnormal.evaluation.validity import validity
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.refine import refine
 from ifnormal.explainers.thrift import thrift
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.explanation.totals import REFINED, THRIFTY
-
-
-def improver(
-    explainer: Explainer,
-    refine_config: RefineConfig | None = None,
-    thrift_config: ThriftConfig | None = None,
-) -> Callable[[Explanation], Explanation]:
-    """What `improve` does with these options, as `explain_images` takes it.
-
-    Args:
-        explainer: fitted.
-        refine_config: how to refine; None leaves it out.
-        thrift_config: how to revert what was not needed; None leaves it out.
-    """
-    return lambda explanation: improve(explainer, explanation, refine_config, thrift_config)
 
 
 def improve(
@@ -49,9 +33,8 @@ def improve(
         thrift_config: how to revert; None leaves it out.
 
     Returns:
-        The explanation with other counterfactuals. Its `refined` says of each what was done to it,
-        its facts under "improvement" what that gave; see `improvement_facts`. The last image on
-        the way to a changed counterfactual is that counterfactual.
+        The explanation with other counterfactuals. Its `refined` says what was done to each of
+        them, and `facts["improvement"]` what that gave. Traversals end at the new counterfactuals.
     """
     generator, detector = explainer.generator, explainer.detector
     anomalies, first = explanation.anomalies, explanation.counterfactuals
@@ -70,28 +53,17 @@ def improve(
         "refine": asdict(refine_config) if refine_config else None,
         "thrift": asdict(thrift_config) if thrift_config else None,
         "queries": queries,
-        **improvement_facts(explanation, improved),
+        **_improvement_facts(explanation, improved),
     }
     return replace(improved, facts={**explanation.facts, "improvement": facts})
 
 
-def improvement_facts(
-    before: Explanation,
-    after: Explanation,
-    features: Callable[[Tensor], Tensor] | None = None,
-    normal: Tensor | None = None,
-) -> dict[str, Any]:
-    """How an explanation changed, JSON-compatible: validity, MSE and, with features, FID.
-
-    Args:
-        before: N anomalies with K counterfactuals.
-        after: the same with other counterfactuals.
-        features: (N, C, H, W) uint8 -> (N, F), for the FID; name them beside the figure.
-        normal: (M, C, H, W) uint8 normal images, for the FID.
+def _improvement_facts(before: Explanation, after: Explanation) -> dict[str, Any]:
+    """What other counterfactuals of the same anomalies changed; JSON-compatible.
 
     Returns:
-        `changed`, `validity` in % and `mse`, lists of one entry a concept, and `fid`, the last
-        three as {"before": …, "after": …}.
+        A list of one figure for each concept under `changed` (how many), and two, {"before": …,
+        "after": …}, under `validity` (in %) and `mse`.
     """
     different = (before.counterfactuals != after.counterfactuals).flatten(2).any(2)
     facts: dict[str, Any] = {"changed": different.sum(0).tolist()}
@@ -102,11 +74,6 @@ def improvement_facts(
         k: validity(e.calibrated_scores_after, e.calibrated_threshold) for k, e in both.items()
     }
     facts["mse"] = {k: mse(e.anomalies, e.counterfactuals) for k, e in both.items()}
-    if features is not None and normal is not None:
-        known = features(normal)
-        facts["fid"] = {
-            k: fid(features(e.counterfactuals.flatten(0, 1)), known) for k, e in both.items()
-        }
     return facts
 
 

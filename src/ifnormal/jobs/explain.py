@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ifnormal.common.errors import UserError
@@ -24,7 +25,7 @@ from ifnormal.config import (
 )
 from ifnormal.data.files.finding import find_images
 from ifnormal.explainers.explainer import Explainer
-from ifnormal.explainers.improve import improver
+from ifnormal.explainers.improve import improve
 from ifnormal.jobs.fitted_explainer import explainer_for
 from ifnormal.jobs.stream import Streaming, Summary, explain_images
 
@@ -55,17 +56,18 @@ def explain_own_images(
             raise UserError(f"{path} does not exist; correct the name of the image or folder.")
     files = find_images(images)
     explainer = explainer_for(config, preprocessing, fit, out, files, diffusion)
-    improve = None
+    improvement = None
     if config.refine or config.thrift:
         if not isinstance(explainer, Explainer):
             raise UserError(
                 "refine and thrift work through the pixel generator, and this explainer has a "
                 "diffusion model; leave them out."
             )
-        improve = improver(
+        improvement = partial(
+            improve,
             explainer,
-            RefineConfig() if config.refine else None,
-            ThriftConfig() if config.thrift else None,
+            refine_config=RefineConfig() if config.refine else None,
+            thrift_config=ThriftConfig() if config.thrift else None,
         )
     how = Streaming(
         which="all" if config.all else "flagged",
@@ -75,9 +77,9 @@ def explain_own_images(
         index=config.index,
         of=config.of,
         fresh=config.fresh,
-        facts={} if improve is None else {"refine": config.refine, "thrift": config.thrift},
+        facts={} if improvement is None else {"refine": config.refine, "thrift": config.thrift},
     )
-    summary = explain_images(explainer, files, out, how, improve)
+    summary = explain_images(explainer, files, out, how, improvement)
     if summary.is_complete and not summary.counts.images:
         raise UserError(
             f"None of the {len(files)} files can be explained; {out / 'report.html'} says why."

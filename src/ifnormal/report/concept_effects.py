@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -163,16 +163,15 @@ def _effect(concept: int, sums: _Sums) -> Effect:
             (sums.change / measured).astype(np.float32),
             (sums.kinds / measured).astype(np.float32),
         ),
-        typical=list(_typical(sums)),
+        typical=_typical(sums),
     )
 
 
-def _typical(sums: _Sums) -> Iterator[tuple[Entry, Counterfactual]]:
+def _typical(sums: _Sums) -> list[tuple[Entry, Counterfactual]]:
     """The pairs whose amount of change is nearest to the median: accepted ones first."""
     median = float(np.median(sums.amounts))
     order = sorted(
         range(len(sums.pairs)),
         key=lambda i: (not sums.pairs[i][1].valid, abs(sums.amounts[i] - median)),
     )
-    for i in order[:TYPICAL]:
-        yield sums.pairs[i]
+    return [sums.pairs[i] for i in order[:TYPICAL]]

@@ -121,7 +121,8 @@ def read_listing(folder: Path, shown: int = SHOWN, measured: int = MEASURED) -> 
     """
     head = read_head(folder)
     counts, improvement = Counts(), ImprovementTotals()
-    explained, others = _MostAnomalous(shown, head), _MostAnomalous(shown, head)
+    explained: list[Entry] = []
+    others: list[Entry] = []
     sample: list[Entry] = []
     skipped: list[SkippedImage] = []
     step = 1  # every so many explained images are in the sample
@@ -132,13 +133,14 @@ def read_listing(folder: Path, shown: int = SHOWN, measured: int = MEASURED) -> 
             skipped += [item] if len(skipped) < shown else []
             continue
         entry = Entry(counts.images, counts.explained - 1 if item.file else None, item)
-        if entry.row is None:
-            others.add(entry)
-        else:
-            explained.add(entry)
-            sample += [entry] if entry.row % step == 0 else []
+        if entry.row is not None and entry.row % step == 0:
+            sample.append(entry)
             if len(sample) > measured:
                 sample, step = sample[::2], 2 * step
+        of_its_kind = others if entry.row is None else explained
+        of_its_kind.append(entry)
+        if len(of_its_kind) > 2 * shown + 100:
+            of_its_kind[:] = _most_anomalous(of_its_kind, shown, head)
         improvement += ImprovementTotals.of([item])
         scores = [item.own_score, *(edit.own_score for edit in entry.edits)]
         low, high = min(low, *scores), max(high, *scores)
@@ -146,8 +148,8 @@ def read_listing(folder: Path, shown: int = SHOWN, measured: int = MEASURED) -> 
         folder=folder,
         head=head,
         counts=counts,
-        explained=explained.in_order(),
-        others=others.in_order(),
+        explained=_most_anomalous(explained, shown, head),
+        others=_most_anomalous(others, shown, head),
         sample=sample,
         skipped=skipped,
         own_scores=(low, high),
@@ -155,22 +157,12 @@ def read_listing(folder: Path, shown: int = SHOWN, measured: int = MEASURED) -> 
     )
 
 
-class _MostAnomalous:
-    """The most anomalous of any number of entries; it holds at most about twice as many."""
+def _most_anomalous(entries: Sequence[Entry], count: int, head: Head) -> list[Entry]:
+    """The first so many entries in the order of the gallery."""
+    sign = -1 if head.higher_is == "normal" else 1
 
-    def __init__(self, limit: int, head: Head) -> None:
-        self._limit, self._sign = limit, -1 if head.higher_is == "normal" else 1
-        self._entries: list[Entry] = []
-
-    def add(self, entry: Entry) -> None:
-        self._entries.append(entry)
-        if len(self._entries) > 2 * self._limit + 100:
-            self._entries = self.in_order()
-
-    def in_order(self) -> list[Entry]:
-        return sorted(self._entries, key=self._place)[: self._limit]
-
-    def _place(self, entry: Entry) -> tuple[float, float, int]:
+    def place(entry: Entry) -> tuple[float, float, int]:
         # Calibrated scores may be equal close to 1 where the user's own still differ.
-        image = entry.image
-        return -image.calibrated_score, -self._sign * image.own_score, entry.number
+        return -entry.image.calibrated_score, -sign * entry.image.own_score, entry.number
+
+    return sorted(entries, key=place)[:count]
