@@ -1,12 +1,46 @@
-"""From the figures of runs to a cell of a table: mean and deviation, and how many are missing."""
+"""From the figures of runs to the rows of a table: means and deviations, and what is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
 from ifnormal.benchmarks.experiment import BenchRun, Cell, Finished
+
+
+def grouped(
+    runs: Iterable[BenchRun], label: Callable[[BenchRun], str]
+) -> dict[str, list[BenchRun]]:
+    """Label -> its runs, in their order."""
+    groups: dict[str, list[BenchRun]] = {}
+    for run in runs:
+        groups.setdefault(label(run), []).append(run)
+    return groups
+
+
+def rows(
+    planned: Sequence[BenchRun],
+    finished: Sequence[Finished],
+    keys: Iterable[str],
+    label: Callable[[BenchRun], str],
+    paper: Callable[[str, BenchRun], float | None] = lambda key, run: None,
+    absent: str | None = None,
+) -> dict[str, list[Cell]]:
+    """Rows of a table: one for each label, with a cell for each figure.
+
+    Args:
+        planned: the runs of the table, made or not.
+        finished: those that are made, among others.
+        keys: of the figures in `metrics.json`.
+        label: the heading of the row that a run belongs to.
+        paper: (key, first run of a row) -> the paper's figure.
+        absent: see `summary`.
+    """
+    return {
+        heading: [summary(runs, finished, key, paper(key, runs[0]), absent) for key in keys]
+        for heading, runs in grouped(planned, label).items()
+    }
 
 
 def summary(

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from ifnormal.benchmarks.experiment import (
     BenchRun,
-    Cell,
     Experiment,
     Finished,
     Selection,
     Table,
     Workplace,
 )
-from ifnormal.benchmarks.summary import summary
+from ifnormal.benchmarks.summary import grouped, rows
 from ifnormal.evaluation import METRICS
 
 if TYPE_CHECKING:
@@ -172,23 +171,17 @@ def _explained(
 
 def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
     """One table a family of setups, one row a method."""
-    families = dict.fromkeys(run.setup.split("/")[0] for run in plan)
-    return [
-        _table(family, [run for run in plan if run.setup.split("/")[0] == family], finished)
-        for family in families
-    ]
+    families = grouped(plan, lambda run: run.setup.split("/")[0])
+    return [_table(family, runs, finished) for family, runs in families.items()]
 
 
 def _table(family: str, plan: Sequence[BenchRun], finished: Sequence[Finished]) -> Table:
-    rows: dict[str, list[Cell]] = {}
-    for variant in dict.fromkeys(run.variant for run in plan):
-        runs = [run for run in plan if run.variant == variant]
-        cells = [summary(runs, finished, key, absent="does not apply") for key in _KEYS]
-        rows[_OTHERS[variant] if variant in _OTHERS else _FITTED[variant][0]] = cells
+    names = {**_OTHERS, **{variant: name for variant, (name, _) in _FITTED.items()}}
+    made = rows(plan, finished, _KEYS, lambda run: names[run.variant], absent="does not apply")
     setups = ", ".join(dict.fromkeys(run.setup for run in plan))
     columns = [_TITLES.get(key) or METRICS[key].heading for key in _KEYS]
     title = f"Baselines, {family}: the same figures for every method"
-    return Table(title, columns, rows, [*_NOTES, f"Setups: {setups}."])
+    return Table(title, columns, made, [*_NOTES, f"Setups: {setups}."])
 
 
 EXPERIMENT = Experiment(

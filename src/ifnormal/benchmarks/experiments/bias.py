@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from ifnormal.benchmarks.experiment import (
     BenchRun,
-    Cell,
     Experiment,
     Finished,
     Selection,
     Table,
     Workplace,
 )
-from ifnormal.benchmarks.summary import summary
+from ifnormal.benchmarks.summary import rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,16 +121,14 @@ _COLUMNS: Mapping[str, str] = {
 
 
 def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
-    def row(variant: str) -> list[Cell]:
-        runs = [run for run in plan if run.variant == variant]
-        paper = {"detector_auroc": _PAPER[variant]}
-        return [summary(runs, finished, key, paper.get(key)) for key in _COLUMNS]
+    def paper(key: str, run: BenchRun) -> float | None:
+        return _PAPER[run.variant] if key == "detector_auroc" else None
 
     return [
         Table(
             "Classifier bias: what a supervised detector learned from blue anomalies alone",
             list(_COLUMNS.values()),
-            {variant: row(variant) for variant in (EXPOSED, SUPERVISED)},
+            rows(plan, finished, _COLUMNS, lambda run: run.variant, paper),
             (
                 "All in %. Truly normal: an independent judge calls the counterfactual a one or a "
                 "cyan digit, mean over the concepts. Blue is the colour that the supervised "

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ifnormal.benchmarks.experiment import (
     BenchRun,
-    Cell,
     Experiment,
     Finished,
     Selection,
     Table,
     Workplace,
 )
-from ifnormal.benchmarks.summary import summary
+from ifnormal.benchmarks.summary import grouped, rows
 
 if TYPE_CHECKING:
     from ifnormal.data.setups.setup import AnomalySetup
@@ -270,20 +269,16 @@ def _backbone(run: BenchRun, workplace: Workplace) -> LatentBackbone:
 
 def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
     """One table a setup, one row a method."""
-    return [
-        _table(setup, [run for run in plan if run.setup == setup], finished)
-        for setup in dict.fromkeys(run.setup for run in plan)
-    ]
+    setups = grouped(plan, lambda run: run.setup)
+    return [_table(setup, runs, finished) for setup, runs in setups.items()]
 
 
 def _table(setup: str, plan: Sequence[BenchRun], finished: Sequence[Finished]) -> Table:
-    rows: dict[str, list[Cell]] = {}
-    for variant in dict.fromkeys(run.variant for run in plan):
-        runs = [run for run in plan if run.variant == variant]
-        rows[METHODS[variant][0]] = [
-            summary(runs, finished, key, absent="does not apply") for key in COLUMNS
-        ]
-    return Table(f"Edits on {setup}", list(COLUMNS.values()), rows, _NOTES)
+    def name(run: BenchRun) -> str:
+        return METHODS[run.variant][0]
+
+    made = rows(plan, finished, COLUMNS, name, absent="does not apply")
+    return Table(f"Edits on {setup}", list(COLUMNS.values()), made, _NOTES)
 
 
 def _figures(finished: Sequence[Finished], folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from ifnormal.benchmarks.experiment import (
     Table,
     Workplace,
 )
-from ifnormal.benchmarks.summary import summary
+from ifnormal.benchmarks.summary import rows, summary
 from ifnormal.benchmarks.usable_heatmaps import TITLES
 
 if TYPE_CHECKING:
@@ -143,16 +143,14 @@ def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Tabl
 
 def _of_industrial(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> Table:
     keys = ["detector_auroc", *(f"pixel_auroc_{name}" for name in TITLES)]
-    groups: dict[str, list[BenchRun]] = {}
-    for run in plan:
-        groups.setdefault(f"{run.setup}, {run.detector.upper()}, {run.variant}", []).append(run)
+
+    def label(run: BenchRun) -> str:
+        return f"{run.setup}, {run.detector.upper()}, {run.variant}"
+
     return Table(
         "Heatmaps: where the defect is",
         ["detector AuROC", *(f"pixel AuROC, {title}" for title in TITLES.values())],
-        {
-            name: [summary(runs, finished, key, absent="not measured") for key in keys]
-            for name, runs in groups.items()
-        },
+        rows(plan, finished, keys, label, absent="not measured"),
         (
             "All in %. Pixel AuROC over all pixels of all test images, good ones included, by the "
             "masks of the data set; not measured where there are none, or no captum.",
@@ -182,12 +180,11 @@ def _of_classes(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> Table
             for detector in detectors
         ]
 
-    rows = {setup: row(setup) for setup in dict.fromkeys(run.setup for run in plan)}
-    rows["mean"] = row(None)
+    setups = dict.fromkeys(run.setup for run in plan)
     return Table(
         "CIFAR-10, one class normal, with outlier exposure: detector AuROC",
         [detector.upper() for detector in detectors],
-        rows,
+        {**{setup: row(setup) for setup in setups}, "mean": row(None)},
         ("In %. The paper's FCDD was trained for 600 epochs on the lossless images.",),
     )
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from ifnormal.benchmarks.experiment import (
     BenchRun,
-    Cell,
     Experiment,
     Finished,
     Selection,
     Table,
     Workplace,
 )
-from ifnormal.benchmarks.summary import summary
+from ifnormal.benchmarks.summary import grouped, rows, summary
 from ifnormal.benchmarks.usable_heatmaps import TITLES
 
 if TYPE_CHECKING:
@@ -163,39 +162,28 @@ _HEAT: Mapping[str, str] = {
 
 
 def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
-    detectors = dict.fromkeys(run.detector for run in plan)
-    of = {name: [run for run in plan if run.detector == name] for name in detectors}
+    def label(run: BenchRun) -> str:
+        return run.detector.upper()
 
-    made = {
-        name: [one for one in finished if one.run.key in {run.key for run in runs}]
-        for name, runs in of.items()
-    }
-
-    def heat_row(detector: str, method: str) -> list[Cell]:
-        return [
-            summary(of[detector], finished, f"{method}_{key}", absent="not measured")
-            for key in _HEAT
-        ]
-
+    heat = {}
+    for heading, runs in grouped(plan, label).items():
+        made = {run.key for run in runs}
+        for method, title in TITLES.items():
+            keys = [f"{method}_{key}" for key in _HEAT]
+            if any(keys[0] in one.metrics for one in finished if one.run.key in made):
+                cells = [summary(runs, finished, key, absent="not measured") for key in keys]
+                heat[f"{heading}, {title}"] = cells
     return [
         Table(
             "Figure 9: what counterfactuals tell of the reason, % of the anomalies",
             list(_COUNTERFACTUAL.values()),
-            {
-                name.upper(): [summary(runs, finished, key) for key in _COUNTERFACTUAL]
-                for name, runs in of.items()
-            },
+            rows(plan, finished, _COUNTERFACTUAL, label),
             ("An independent judge says which attribute a counterfactual changed and kept.",),
         ),
         Table(
             "Figure 9: what heatmaps tell of the reason, AuROC in %",
             list(_HEAT.values()),
-            {
-                f"{detector.upper()}, {title}": heat_row(detector, method)
-                for detector in of
-                for method, title in TITLES.items()
-                if any(f"{method}_colour_pattern" in one.metrics for one in made[detector])
-            },
+            heat,
             (
                 "50: heat looks the same whether the reason is there or not. By pattern: a probe "
                 "sees maps as they are shown, each scaled by itself, of an image and of the same "

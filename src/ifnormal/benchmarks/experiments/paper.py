@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ifnormal.benchmarks.experiment import (
     BenchRun,
-    Cell,
     Experiment,
     Finished,
     Selection,
@@ -16,11 +15,8 @@ from ifnormal.benchmarks.experiment import (
     Workplace,
 )
 from ifnormal.benchmarks.paper_figures import SOURCE, paper_figure
-from ifnormal.benchmarks.summary import summary
+from ifnormal.benchmarks.summary import grouped, rows, summary
 from ifnormal.evaluation import METRICS
-
-if TYPE_CHECKING:
-    from ifnormal.data.setups.card import Card
 
 NAME = "paper"
 _DETECTORS = ("bce", "hsc", "dsvdd")
@@ -33,8 +29,8 @@ _FAMILIES = {
     "imagenet": "ImageNet",
     "mvtec": "MVTec-AD",
 }
-_GROUPS = ("single", "several", "industrial")
-_GROUP_WORDS = {"single": "one normal class", "several": "several", "industrial": "industrial"}
+_GROUPS = {"single": "one normal class", "several": "several", "industrial": "industrial"}
+_ABSENT = "cannot be measured"
 # What a table of many columns can hold beside the two that have a table of their own.
 _KEYS = (
     "detector_auroc",
@@ -114,90 +110,87 @@ def _as_in_the_paper(
     title: str, key: str, runs: Sequence[BenchRun], finished: Sequence[Finished], note: str
 ) -> Table:
     """One figure: a row a group of setups, a column a detector."""
-    detectors = _in_order({run.detector for run in runs})
-    rows = {
-        _heading(group, family): [
-            _cell(
-                [run for run in members if run.detector == detector],
+    detectors = {_detector(run): run.detector for run in sorted(runs, key=_detector_rank)}
+    made = {
+        heading: [
+            summary(
+                [run for run in members if _detector(run) == name],
                 finished,
                 key,
-                paper_figure(key, group, family, detector),
+                paper_figure(key, *_group(members[0]), detector),
+                _ABSENT,
             )
-            for detector in detectors
+            for name, detector in detectors.items()
         ]
-        for (group, family), members in _by_group(runs).items()
+        for heading, members in grouped(_in_order(runs), _heading).items()
     }
     notes = [
         note,
         f"Mean ± standard deviation over setups and seeds. Paper: {SOURCE}.",
         _made(runs),
     ]
-    return Table(title, [d.upper() for d in detectors], rows, notes)
+    return Table(title, list(detectors), made, notes)
 
 
 def _all_figures(runs: Sequence[BenchRun], finished: Sequence[Finished]) -> Table:
-    rows = {
-        f"{_heading(group, family)}, {detector.upper()}": [
-            _cell(chosen, finished, key, paper_figure(key, group, family, detector))
-            for key in _KEYS
-        ]
-        for (group, family), members in _by_group(runs).items()
-        for detector in _in_order({run.detector for run in members})
-        if (chosen := [run for run in members if run.detector == detector])
-    }
+    def label(run: BenchRun) -> str:
+        return f"{_heading(run)}, {_detector(run)}"
+
+    def paper(key: str, run: BenchRun) -> float | None:
+        return paper_figure(key, *_group(run), run.detector)
+
+    made = rows(_in_order(runs), finished, _KEYS, label, paper, _ABSENT)
     notes = [f"{METRICS[key].title}: {METRICS[key].meaning}" for key in _KEYS if key in METRICS]
-    return Table("All figures", _columns(_KEYS), rows, [*notes, _made(runs)])
+    return Table("All figures", _columns(_KEYS), made, [*notes, _made(runs)])
 
 
 def _per_setup(runs: Sequence[BenchRun], finished: Sequence[Finished]) -> Table:
-    rows = {}
-    for setup in dict.fromkeys(run.setup for run in runs):
-        for detector in _in_order({run.detector for run in runs if run.setup == setup}):
-            chosen = [run for run in runs if run.setup == setup and run.detector == detector]
-            rows[f"{setup}, {detector.upper()}"] = [
-                _cell(chosen, finished, key, None) for key in _PER_SETUP
-            ]
+    def label(run: BenchRun) -> str:
+        return f"{run.setup}, {_detector(run)}"
+
+    setups = list(dict.fromkeys(run.setup for run in runs))
+    ordered = sorted(runs, key=lambda run: (setups.index(run.setup), _detector_rank(run)))
+    made = rows(ordered, finished, _PER_SETUP, label, absent=_ABSENT)
     note = "Mean ± standard deviation over seeds where there are several."
-    return Table("Each setup", _columns(_PER_SETUP), rows, [note])
+    return Table("Each setup", _columns(_PER_SETUP), made, [note])
 
 
-def _cell(
-    planned: Sequence[BenchRun], finished: Sequence[Finished], key: str, paper: float | None
-) -> Cell:
-    """A figure of some runs; where it cannot be had at all, as without labels, a word of that."""
-    if not planned:
-        return Cell(None, paper=paper)
-    return summary(planned, finished, key, paper, absent="cannot be measured")
+def _detector(run: BenchRun) -> str:
+    return run.detector.upper()
 
 
-def _by_group(runs: Iterable[BenchRun]) -> dict[tuple[str, str], list[BenchRun]]:
-    """(paper's group, family) -> runs, in the paper's order."""
+def _detector_rank(run: BenchRun) -> tuple[int, str]:
+    return _rank(run.detector, _DETECTORS), run.detector
+
+
+def _group(run: BenchRun) -> tuple[str, str]:
+    """The paper's group and the family of the run's setup."""
     from ifnormal.data.setups.card_files import all_cards
 
-    cards: dict[str, Card] = dict(all_cards())
-    found: dict[tuple[str, str], list[BenchRun]] = {}
-    for run in runs:
-        card = cards.get(run.setup)
-        where = ("other", run.setup) if card is None else (card.group, card.family)
-        found.setdefault(where, []).append(run)
-    families = list(_FAMILIES)
-
-    def rank(where: tuple[str, str]) -> tuple[int, int, str]:
-        group, family = where
-        first = _GROUPS.index(group) if group in _GROUPS else len(_GROUPS)
-        second = families.index(family) if family in families else len(families)
-        return first, second, family
-
-    return {where: found[where] for where in sorted(found, key=rank)}
+    card = all_cards().get(run.setup)
+    return ("other", run.setup) if card is None else (card.group, card.family)
 
 
-def _heading(group: str, family: str) -> str:
-    return f"{_FAMILIES.get(family, family)}, {_GROUP_WORDS.get(group, group)}"
+def _heading(run: BenchRun) -> str:
+    group, family = _group(run)
+    return f"{_FAMILIES.get(family, family)}, {_GROUPS.get(group, group)}"
 
 
-def _in_order(detectors: Iterable[str]) -> list[str]:
-    known = list(_DETECTORS)
-    return sorted(detectors, key=lambda d: (known.index(d) if d in known else len(known), d))
+def _in_order(runs: Iterable[BenchRun]) -> list[BenchRun]:
+    """Runs in the paper's order of groups, families and detectors."""
+
+    def place(run: BenchRun) -> tuple[int, int, str, tuple[int, str]]:
+        group, family = _group(run)
+        ranks = _rank(group, _GROUPS), _rank(family, _FAMILIES)
+        return *ranks, family, _detector_rank(run)
+
+    return sorted(runs, key=place)
+
+
+def _rank(name: str, known: Iterable[str]) -> int:
+    """The position of a name; names that are not known come last."""
+    names = list(known)
+    return names.index(name) if name in names else len(names)
 
 
 def _columns(keys: Sequence[str]) -> list[str]:

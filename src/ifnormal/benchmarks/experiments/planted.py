@@ -9,7 +9,6 @@ from typing import Any
 
 from ifnormal.benchmarks.experiment import (
     BenchRun,
-    Cell,
     Experiment,
     Finished,
     Selection,
@@ -17,7 +16,7 @@ from ifnormal.benchmarks.experiment import (
     Workplace,
 )
 from ifnormal.benchmarks.planted.kinds import KINDS, PlantedKind, missing
-from ifnormal.benchmarks.summary import summary
+from ifnormal.benchmarks.summary import rows
 from ifnormal.benchmarks.usable_heatmaps import TITLES
 
 NAME = "planted"
@@ -102,37 +101,26 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
 
 def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
     several = len({run.detector for run in plan} - {_FORMULA}) > 1
-    groups: dict[str, list[BenchRun]] = {}
-    for run in plan:
-        groups.setdefault(_title(run, several), []).append(run)
 
-    def rows(
-        columns: Mapping[str, str], titles: Sequence[str], absent: str = "does not apply"
-    ) -> dict[str, list[Cell]]:
-        return {
-            title: [summary(groups[title], finished, key, absent=absent) for key in columns]
-            for title in titles
-        }
+    def table(
+        title: str,
+        columns: Mapping[str, str],
+        runs: Sequence[BenchRun],
+        notes: Sequence[str],
+        absent: str = "does not apply",
+    ) -> Table:
+        made = rows(runs, finished, columns, lambda run: _title(run, several), absent=absent)
+        return Table(title, list(columns.values()), made, notes)
 
-    formulas = [title for title, runs in groups.items() if _kind(runs[0]).formula]
-    placed = [title for title, runs in groups.items() if _kind(runs[0]).has_place]
-    made = [
-        Table(
-            "Planted reasons: what the counterfactuals change",
-            list(_EXPOSED.values()),
-            rows(_EXPOSED, list(groups)),
-            [*_NOTES, _tuned()],
-        ),
-    ]
-    if placed:
+    title = "Planted reasons: what the counterfactuals change"
+    tables = [table(title, _EXPOSED, plan, [*_NOTES, _tuned()])]
+    if placed := [run for run in plan if _kind(run).has_place]:
         title = "Heat in the planted place, times chance"
-        cells = rows(_HEAT, placed, "not measured")
-        made.append(Table(title, list(_HEAT.values()), cells, _HEAT_NOTES))
-    if formulas:
+        tables.append(table(title, _HEAT, placed, _HEAT_NOTES, "not measured"))
+    if formulas := [run for run in plan if _kind(run).formula]:
         title = "Formulas: size of the edit by the smallest possible (L1)"
-        notes = [*_RATIO_NOTES, _tuned()]
-        made.append(Table(title, list(_RATIOS.values()), rows(_RATIOS, formulas), notes))
-    return made
+        tables.append(table(title, _RATIOS, formulas, [*_RATIO_NOTES, _tuned()]))
+    return tables
 
 
 def _tuned() -> str:

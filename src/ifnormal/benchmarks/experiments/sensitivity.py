@@ -8,14 +8,13 @@ from typing import Any
 
 from ifnormal.benchmarks.experiment import (
     BenchRun,
-    Cell,
     Experiment,
     Finished,
     Selection,
     Table,
     Workplace,
 )
-from ifnormal.benchmarks.summary import summary
+from ifnormal.benchmarks.summary import rows
 
 _SETUP = "cmnist/one+cyan"
 
@@ -82,15 +81,11 @@ _COLUMNS: Mapping[str, str] = {
 
 
 def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
-    def row(name: str) -> list[Cell]:
-        runs = [run for run in plan if run.variant == name]
-        return [summary(runs, finished, key) for key in _COLUMNS]
-
     return [
         Table(
             f"Sensitivity on {_SETUP}",
             list(_COLUMNS.values()),
-            {name: row(name) for name in variants()},
+            rows(plan, finished, _COLUMNS, lambda run: run.variant),
             (
                 "One option differs from the default in each row; weights are multiples of their "
                 "default. λ_rec stands for reconstruction and cycle together. One concept (K = 1) "

@@ -8,7 +8,6 @@ from typing import Any
 
 from ifnormal.benchmarks.experiment import (
     BenchRun,
-    Cell,
     Experiment,
     Finished,
     Selection,
@@ -16,7 +15,7 @@ from ifnormal.benchmarks.experiment import (
     Workplace,
 )
 from ifnormal.benchmarks.line_chart import Chart, draw
-from ifnormal.benchmarks.summary import summary
+from ifnormal.benchmarks.summary import rows
 from ifnormal.common.storage import write_atomic
 
 NAME = "theory"
@@ -80,24 +79,21 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
 
 
 def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
-    rows: dict[str, list[Cell]] = {}
-    for variant in dict.fromkeys(run.variant for run in plan):
-        runs = [run for run in plan if run.variant == variant]
-        rows[_VARIANTS[variant][0]] = [summary(runs, finished, key) for key in _COLUMNS]
+    made = rows(plan, finished, _COLUMNS, lambda run: _VARIANTS[run.variant][0])
     title = "Theorems 4.2 and 4.3: the generator's distribution against the data's"
-    return [Table(title, list(_COLUMNS.values()), rows, _NOTES)]
+    return [Table(title, list(_COLUMNS.values()), made, _NOTES)]
 
 
 def _figures(finished: Sequence[Finished], folder: Path) -> list[Path]:
     """`theory.svg`: divergence and V over training, of the first seed of each variant."""
-    ways: dict[str, Sequence[Mapping[str, Any]]] = {}
+    games: dict[str, Sequence[Mapping[str, Any]]] = {}
     for one in finished:
-        ways.setdefault(_VARIANTS[one.run.variant][0], one.metrics["rows"])
-    if not ways:
+        games.setdefault(_VARIANTS[one.run.variant][0], one.metrics["rows"])
+    if not games:
         return []
 
     def chart(title: str, key: str, level: tuple[float, str], ends: tuple[float, float]) -> Chart:
-        lines = {name: [(row["step"], row[key]) for row in rows] for name, rows in ways.items()}
+        lines = {name: [(row["step"], row[key]) for row in game] for name, game in games.items()}
         return Chart(title, "steps", lines, level, *ends)
 
     charts = [
