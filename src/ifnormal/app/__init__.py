@@ -1,1 +1,1 @@
-"""The live what-if page. Only `page.py` and `serving.py` need gradio, the extra `app`."""
+"""The live page of one explainer. Only `page.py` and `serving.py` need gradio (extra `app`)."""

@@ -1,7 +1,4 @@
-"""Figures: what the page shows of an image and its edits, as HTML that needs nothing else.
-
-Pictures are data URIs, so that the page asks the server for no file.
-"""
+"""The HTML of an image and its edits. Pictures are data URIs, so no file has to be served."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from ifnormal.common.pixels import png_bytes
 from ifnormal.report.colour_change import difference
 from ifnormal.report.wording import concept_name
 
-# Up to this side the pixels themselves are the subject and are shown as squares.
+# Images up to this side are enlarged without smoothing, so that their pixels can be seen.
 _PIXELATED_SIDE = 48
 NOTHING_YET = '<p class="hint">Drop an image in, and its score appears here.</p>'
 _LEGEND = (
@@ -27,7 +24,7 @@ _LEGEND = (
 
 
 def comparison(before: Scored, after: Scored, units: Units, target: float, concept: int) -> str:
-    """The image, its edit and what changed between them, side by side."""
+    """The image, its edit and the difference, side by side."""
     name = concept_name(concept)
     label = f"If it scored {target:.2f}, concept {name}"
     file_name = f"counterfactual-{name}-{target:.2f}.png"
@@ -40,7 +37,7 @@ def comparison(before: Scored, after: Scored, units: Units, target: float, conce
 
 
 def every_way(before: Scored, edits: list[Scored], units: Units) -> str:
-    """The counterfactual of every concept, as normal as the explainer can make it."""
+    """The counterfactual of every concept, at α = 0."""
     parts = [
         _figure(
             f"concept-{k}",
@@ -60,12 +57,12 @@ def every_way(before: Scored, edits: list[Scored], units: Units) -> str:
 
 
 def complaint(sentence: str) -> str:
-    """What is wrong with an upload, in one sentence."""
+    """An error message of one sentence."""
     return f'<p role="alert" class="complaint">{html.escape(" ".join(sentence.split()))}</p>'
 
 
 def number(value: float) -> str:
-    """A score in units that may be anything."""
+    """A score in any units, with four digits."""
     return f"{value:.4g}"
 
 
@@ -89,7 +86,7 @@ def _how_to_read(units: Units) -> str:
 
 
 def _changed(before: Tensor, after: Tensor) -> bytes:
-    """What changed, as a PNG with the change as opacity."""
+    """The difference as a PNG; the opacity of a pixel is how much it changed."""
     old, new = (image.expand(3, -1, -1).permute(1, 2, 0).numpy() for image in (before, after))
     buffer = BytesIO()
     Image.fromarray(difference(old, new)).save(buffer, "PNG")

@@ -1,7 +1,7 @@
-"""The gate before gradio: only what the page itself asks for, only from this machine's own page.
+"""ASGI middleware before gradio that lets through only the requests that the page itself makes.
 
-Gradio serves files by their path, fetches addresses for its visitors and edits its own source when
-asked; the page needs none of it, so nothing of it can be reached.
+Gradio also serves files by path, fetches URLs for its visitors and can edit its own source. The
+page needs none of these routes, so all of them are refused.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _PAGES = frozenset(
         f"{_API}/queue/data",
     ]
 )
-# Gradio's own scripts and styles, and the sign that a page is still open.
+# Scripts and styles of gradio, and its sign that a page is still open.
 _FOLDERS = ("/assets/", "/static/", f"{_API}/heartbeat/")
-# Nothing from elsewhere, so the page works without a network and tells nobody of itself.
+# Forbids the page to load anything from elsewhere: it works offline and contacts nobody.
 _POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
     "frame-ancestors 'none'; form-action 'self'; base-uri 'self'"
@@ -44,8 +44,8 @@ def gate(app: App, hosts: frozenset[str]) -> App:
 
     Args:
         app: the application.
-        hosts: the values of `Host` that are this server, so that no other name of it on the web can
-            be used to talk to it.
+        hosts: accepted values of the header `Host`. Others are refused, since a web site could give
+            this machine another name and talk to the page by it (DNS rebinding).
     """
 
     async def guarded(scope: Message, receive: Receive, send: Send) -> None:

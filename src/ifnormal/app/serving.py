@@ -1,4 +1,4 @@
-"""Serving the page: on this machine only, nothing by path, nothing told to anybody."""
+"""Serving the page: to this machine only, without files by path and without analytics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def serve(explainer: Explainer, port: int) -> None:
     Raises:
         UserError: gradio is missing, or the port is taken.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves nothing behind either
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that uploads are removed
     with served(explainer, port) as address:
         print(f"Open {address} in a browser; Ctrl+C ends it.", flush=True)
         try:
@@ -91,7 +91,7 @@ def served(explainer: Explainer, port: int) -> Iterator[str]:
 
 @contextmanager
 def _settings(uploads: str) -> Iterator[None]:
-    """Gradio is told by the environment where uploads go and that it shall tell nobody anything."""
+    """Set the folder of uploads and switch analytics off, by gradio's environment variables."""
     wanted = {**_SETTINGS, "GRADIO_TEMP_DIR": uploads}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
@@ -106,7 +106,7 @@ def _settings(uploads: str) -> Iterator[None]:
 
 
 def require_port(port: int) -> None:
-    """Refuse what is no port, or one that is taken."""
+    """Refuse an invalid port, or one that is taken."""
     if not 1 <= port <= 65535:
         raise UserError(f"The port must lie between 1 and 65535, not {port}.")
     try:
@@ -123,7 +123,7 @@ def _taken(port: int, error: OSError) -> UserError:
 
 
 def require_gradio() -> Any:
-    """The package gradio, which is an extra."""
+    """Import gradio, which is an extra."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Uploads: a stranger's file becomes an image and does not stay on disk."""
+"""Uploads: any file is read as an image or refused, and does not stay on disk."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LARGEST_UPLOAD = 32 * 2**20
 
 
 def take_contents(path: str | None, uploads: Path) -> bytes:
-    """The bytes of an upload, which is removed from disk at once.
+    """Read the bytes of an upload and remove the file.
 
     Raises:
-        UserError: there is no file, it is too large, or it is no upload.
+        UserError: there is no file, it is too large, or it is not in the folder of uploads.
     """
     if path is None or not Path(path).resolve().is_relative_to(uploads.resolve()):
         raise UserError("There is no file; drop an image in.")
@@ -33,11 +33,11 @@ def take_contents(path: str | None, uploads: Path) -> bytes:
 
 
 def read_upload(content: bytes, shape: tuple[int, int, int]) -> Tensor:
-    """A stranger's file as the (C, H, W) uint8 image that the detector takes.
+    """Decode a file into the (C, H, W) uint8 image that the detector takes.
 
     Raises:
-        UserError: it is no image, damaged or larger than any picture, or the detector takes neither
-            grey nor colour images.
+        UserError: the file is no image, is damaged or has far too many pixels, or the detector
+            takes neither grey nor colour images.
     """
     channels, height, width = shape
     if channels not in (1, 3):
