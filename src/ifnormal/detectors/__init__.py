@@ -1,4 +1,4 @@
-"""Detectors: the protocol, the built-in objectives and their training."""
+"""Detectors: the base class, the built-in objectives and their training."""
 
 from ifnormal.detectors.builtin.bce import BCE
 from ifnormal.detectors.builtin.dsvdd import DSVDD

@@ -15,8 +15,8 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import quantize
 from ifnormal.detectors.detector import Detector, log_odds_of
 
-# Other machines differ in the last digits of a score, other detectors in more: in a share of the
-# scores' spread, and of their size, which bounds what float32 can tell.
+# Scores of one detector differ between machines by rounding, which grows with the size of the
+# scores. Larger differences, compared with the spread of the scores, mean another detector.
 _OF_SPREAD, _OF_SIZE = 1e-3, 1e-4
 _INFINITE = 1e30
 _PICTURES = 8

@@ -1,4 +1,4 @@
-"""The contract of an adapted detector: what it has to do right on real images, checked first."""
+"""The contract of an adapted detector, checked on real images before it is calibrated."""
 
 from __future__ import annotations
 

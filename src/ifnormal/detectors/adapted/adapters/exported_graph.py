@@ -115,7 +115,7 @@ def _output(module: GraphModule) -> Node:
 
 
 def _behind(node: Node) -> set[Node]:
-    """Every node that one depends on."""
+    """All nodes that a node depends on."""
     found: set[Node] = set()
     waiting = list(node.all_input_nodes)
     while waiting:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _NAME = "onnx"
 _CONVERTER = "onnx2torch"
 _PACKAGES = ("onnx", "onnxruntime", _CONVERTER)
-# Of the size that is unknown when the graph is tried out.
+# The side of trial images where the graph does not fix one.
 _SIDE = 64
 
 

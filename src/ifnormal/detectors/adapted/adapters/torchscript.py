@@ -1,4 +1,4 @@
-"""TorchScript files, `.pt`; what else ends in `.pt` is refused, never unpickled."""
+"""TorchScript files, `.pt`; pickles with this ending are refused, as unpickling runs code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WHY = "a TorchScript file is a program, which runs when it is loaded and at eve
 
 
 def load_script(spec: str, options: AdapterOptions) -> ScoreModel:
-    """A file that `torch.jit.save` wrote; a `.pt` that is an exported program is taken as one.
+    """Load a file of `torch.jit.save`, or an exported program that is called `.pt`.
 
     Raises:
         UserError: it is not trusted, holds pickled objects, or cannot be read.
