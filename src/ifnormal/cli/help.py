@@ -29,7 +29,7 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
         if action.metavar == "CONFIG":  # the words of jsonargparse do not say what is in the file
             return _OPTIONS_FILE
         action.help = (action.help or "").rstrip(".")
-        if action.default is None or action.default is False or action.default in ("", ()):
+        if action.default is None or action.default is False or action.default in ("", (), []):
             return action.help
         return super()._get_help_string(action)
 

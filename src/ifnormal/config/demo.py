@@ -23,7 +23,7 @@ class DemoConfig:
         budget: length of the training. "smoke" takes about a minute and only shows that everything
             works, "small" is meant for the 5,000 digits, "paper" trains longer, for the full
             MNIST.
-        seed: seed of the run, for the same result again.
+        seed: random seed; the same seed gives the same result.
         concepts: number K of concepts; each anomaly gets one counterfactual per concept.
         data_root: folder with the full MNIST (`mnist/`) and, if you have it, EMNIST
             (`emnist_letters/`) as Parquet files. By default the 5,000 digits of the extra `demo`

@@ -29,8 +29,8 @@ class DetectorConfig:
             no bias terms, and "fcdd" has a network of its own.
         width: channels of the first stage of the network; later stages have 2x and 4x as many.
         augment: whether training images are randomly shifted, turned, resized and changed in
-            brightness and contrast; "auto" does so for fewer than 2,000 normal images. Set the four
-            options below so that a normal image stays normal.
+            brightness and contrast; "auto" does so for fewer than 2,000 normal images. Choose flip,
+            turn, resize and brightness so that a normal image stays normal.
         flip: directions in which training images are randomly mirrored: if they are augmented, and
             always for the residual network.
         turn: largest rotation of augmented images, in degrees; 180 if any orientation is normal.

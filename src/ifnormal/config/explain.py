@@ -59,7 +59,7 @@ class ExplainConfig:
         index: which part of the images to do, counted from 0, if several machines share the work.
         of: number of parts that the images are split into; all write into the same folder.
         fresh: begin anew in a folder that holds an unfinished explanation made with other options.
-        seed: seed of the run, for the same result again.
+        seed: random seed; the same seed gives the same result.
     """
 
     detector: str | None = None

@@ -86,7 +86,7 @@ def _add_options(parser: ArgumentParser) -> None:
         "--out", type=Path, default=_OUT, metavar="DIR", help="folder for the diffusion model"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the training, for the same result again"
+        "--seed", type=int, default=0, help="random seed; the same seed gives the same result"
     )
     add_data_root(parser)
     add_resume(parser)

@@ -40,7 +40,7 @@ def _train_detector(options: Options) -> None:
 def _add_options(parser: ArgumentParser) -> None:
     add_run(parser, "--run", "--out")
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the run, for the same result again"
+        "--seed", type=int, default=0, help="random seed; the same seed gives the same result"
     )
     parser.add_class_arguments(DataConfig, "data")
     parser.add_class_arguments(DetectorConfig, "detector")
