@@ -39,13 +39,10 @@ class MemoryEstimate:
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
         with self._mode:
             self._empty: dict[int, Any] = {
-                id(weight): nn.Parameter(
-                    torch.empty_like(weight, device="cpu"), requires_grad=False
-                )
+                id(weight): nn.Parameter(_empty_as(weight), requires_grad=False)
                 for weight in backbone.parameters()
             }
-            for buffer in backbone.buffers():
-                self._empty[id(buffer)] = torch.empty_like(buffer, device="cpu")
+            self._empty |= {id(buffer): _empty_as(buffer) for buffer in backbone.buffers()}
 
     def unet_bytes(self) -> int:
         """Bytes that the U-net takes for one latent image."""
@@ -92,6 +89,11 @@ def peak_bytes(work: Callable[[], Any]) -> int:
     with _Alive() as alive:
         work()
     return alive.most
+
+
+def _empty_as(tensor: Tensor) -> Tensor:
+    # Not empty_like, which would look at the tensor itself first.
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
 
 
 def _latents(shadow: LatentBackbone) -> Tensor:
