@@ -30,11 +30,14 @@ def versions() -> dict[str, str]:
     packages = ("ifnormal", "torch", "numpy", "lightning-fabric", "torchmetrics", "scikit-learn")
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in packages},
+        **{name: _version(name) for name in packages},
         "cpu": _processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": str(torch.get_num_threads()),
     }
+
+
+_version = cache(version)
 
 
 @cache

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
@@ -40,8 +39,10 @@ def colorize(grey: Tensor, colors: Tensor) -> Tensor:
     Every pixel is its grey value times the colour; a black border of two pixels is added.
     """
     rgb = torch.tensor(list(COLORS.values()), dtype=torch.uint8)
-    painted = grey * rgb[colors][:, :, None, None]
-    return functional.pad(painted, (2, 2, 2, 2))
+    count, _, height, width = grey.shape
+    painted = grey.new_zeros(count, 3, height + 4, width + 4)
+    painted[:, :, 2:-2, 2:-2] = grey * rgb[colors][:, :, None, None]
+    return painted
 
 
 def colored_mnist(config: DataConfig, seed: int) -> AnomalySetup:
