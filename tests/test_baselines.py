@@ -13,7 +13,7 @@ from ifnormal.benchmarks.baselines import latent_gradient, nearest_normal
 from ifnormal.benchmarks.experiment import BenchRun, Finished, Selection, Workplace
 from ifnormal.benchmarks.experiments.baselines import EXPERIMENT
 from ifnormal.benchmarks.heatmaps.autoencoder import train_autoencoder
-from ifnormal.benchmarks.materials import setup_of
+from ifnormal.benchmarks.materials import Materials
 from ifnormal.common.errors import UserError
 from ifnormal.explainers.base import answer
 from known_detectors import blue, mean_color, red
@@ -105,4 +105,5 @@ def test_a_second_detector_is_asked_and_figures_are_left_to_the_runner(
     assert (tmp_path / "run" / "report.html").exists()
     assert not (tmp_path / "run" / "metrics.json").exists()
     (images,) = trained
-    assert torch.equal(images, setup_of(run, Workplace(tmp_path)).train_normal)
+    setup = Materials(run, tmp_path / "run", Workplace(tmp_path)).setup
+    assert torch.equal(images, setup.train_normal)

@@ -1,24 +1,26 @@
-"""What experiments are made of: setups, detectors, judges, explainers and figures of a run.
+"""Materials of a run: setup, detector, judge and explainer; its explanation, figures and pictures.
 
-A detector, and a judge, is trained once a sweep: it lies in `shared/` under a hash of what it was
-trained on and how, with a lock beside it while it is in the making.
+The runs of a sweep share detectors and judges; the explainer lies in the folder of its run.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ifnormal.benchmarks.experiment import BenchRun, Workplace
-from ifnormal.benchmarks.options import Configs, configs_of
-from ifnormal.benchmarks.shared import shared_detector, shared_judge
+from ifnormal.benchmarks.options import configs_of
+from ifnormal.benchmarks.pictures import write_preview
+from ifnormal.benchmarks.shared import Shared, shared_detector, shared_judge
+from ifnormal.common.storage import write_json
 from ifnormal.data import load_setup
+from ifnormal.data.setups.captions import anomaly_names, judge_captions
 from ifnormal.data.setups.setup import AnomalySetup
-from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.evaluation import METRICS
 from ifnormal.evaluation.auroc import auroc
-from ifnormal.evaluation.evaluate import evaluate
+from ifnormal.evaluation.evaluate import Part, evaluate, explanation_truth
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.evaluation.second_opinion import (
     OTHER_SEED,
@@ -29,75 +31,106 @@ from ifnormal.evaluation.second_opinion import (
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.jobs.made_once import fitted
+from ifnormal.report import write_report
+
+# Anomalies with traversals and in the saved explanation; all of them are measured.
+KEPT = 24
 
 
-def configs(run: BenchRun, workplace: Workplace) -> Configs:
-    """Every option of a run: the setup's budget, then the run's detector, then its own options."""
-    return configs_of(run, workplace.data_root)
+class Materials:
+    """What a run works with. Each part is loaded or made when it is first asked for.
 
-
-def setup_of(run: BenchRun, workplace: Workplace) -> AnomalySetup:
-    """The images of a run.
-
-    Raises:
-        UserError: there is no such setup, or its images are missing.
-    """
-    return load_setup(configs(run, workplace).data, run.seed)
-
-
-def detector_of(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> TrainedDetector:
-    """The run's detector, trained once a sweep.
+    A part may be replaced by assignment, before the parts that depend on it are asked for.
 
     Args:
-        run: its detector, seed and options.
-        workplace: holds the shared detectors.
-        setup: as `setup_of` has it; a detector belongs to its training images.
+        run: setup, detector, seed and options.
+        folder: of the run; the explainer is in its `explainer/`.
+        workplace: holds shared detectors and judges, and knows where the data sets are.
+
+    Attributes:
+        options: all options of the run.
+        shared: "detector" and "judge" -> where it lies and how long its training took, once it
+            was asked for.
     """
-    config = configs(run, workplace).detector
-    return shared_detector(setup, config, run.seed, workplace)[0]
 
+    def __init__(self, run: BenchRun, folder: Path, workplace: Workplace) -> None:
+        self.run, self.folder, self.workplace = run, folder, workplace
+        self.options = configs_of(run, workplace.data_root)
+        self.shared: dict[str, Shared] = {}
 
-def judge_of(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> AttributeJudge | None:
-    """The independent judge of the run's images; None where nobody knows what they show."""
-    found = shared_judge(setup, configs(run, workplace).judge_steps, workplace)
-    return None if found is None else found[0]
+    @cached_property
+    def setup(self) -> AnomalySetup:
+        """The images.
 
+        Raises:
+            UserError: there is no such setup, or its images are missing.
+        """
+        return load_setup(self.options.data, self.run.seed)
 
-def second_of(run: BenchRun, workplace: Workplace, setup: AnomalySetup) -> SecondOpinion:
-    """A detector of another objective and seed; where there is no judge, figures need its features.
+    @cached_property
+    def detector(self) -> Detector:
+        """The detector that is explained."""
+        config, seed = self.options.detector, self.run.seed
+        detector, self.shared["detector"] = shared_detector(
+            self.setup, config, seed, self.workplace
+        )
+        return detector
 
-    Args:
-        run: its detector, seed and options are those of the first one.
-        workplace: holds the shared detectors.
-        setup: as `setup_of` has it.
-    """
-    config = second_config(configs(run, workplace).detector)
-    return second_opinion(shared_detector(setup, config, run.seed + OTHER_SEED, workplace)[0])
+    @cached_property
+    def judge(self) -> AttributeJudge | None:
+        """The independent judge; None where it is unknown what the images show."""
+        found = shared_judge(self.setup, self.options.judge_steps, self.workplace)
+        if found is None:
+            return None
+        judge, self.shared["judge"] = found
+        return judge
 
+    @cached_property
+    def second(self) -> SecondOpinion:
+        """A detector of another objective and seed; figures without a judge need its features."""
+        config, seed = second_config(self.options.detector), self.run.seed + OTHER_SEED
+        return second_opinion(shared_detector(self.setup, config, seed, self.workplace)[0])
 
-def explainer_of(run: BenchRun, folder: Path, setup: AnomalySetup, detector: Detector) -> Explainer:
-    """The explainer in the run's folder: as it was saved, or fitted, going on from a checkpoint.
+    @cached_property
+    def explainer(self) -> Explainer:
+        """The explainer, loaded from the folder of the run or fitted there."""
+        folder, config = self.folder / "explainer", self.options.fit
+        return fitted(folder, config, self.run.seed, self.setup, self.detector)
 
-    Args:
-        run: its options decide how it is fitted.
-        folder: of the run; the explainer is in `explainer/`.
-        setup: the images.
-        detector: any detector, a built-in one or not.
-    """
-    config = configs(run, Workplace(folder.parent)).fit
-    return fitted(folder / "explainer", config, run.seed, setup, detector)
+    def explain(self, most: int | None = None) -> Explanation:
+        """Explain the test anomalies of the setup, or the first ones."""
+        anomalies = self.setup.test_anomalies[:most]
+        names = anomaly_names(self.setup)[: len(anomalies)]
+        return self.explainer.explain(anomalies, names, traversals=KEPT)
 
+    def figures(
+        self, explanation: Explanation, second: SecondOpinion | None = None, part: Part = "test"
+    ) -> dict[str, Any]:
+        """All figures of an explanation of the setup's first anomalies; None where unknown.
 
-def measured(
-    run: BenchRun,
-    explanation: Explanation,
-    setup: AnomalySetup,
-    detector: Detector,
-    judge: AttributeJudge | None,
-    second: SecondOpinion | None = None,
-) -> dict[str, Any]:
-    """Every figure of an explanation of the setup's first test anomalies; None where unknown."""
-    normal = in_batches(detector, setup.test_normal)
-    of_detector = auroc(normal, in_batches(detector, setup.test_anomalies))
-    figures = evaluate(explanation, normal, setup, judge, run.seed, of_detector, second=second)
-    return {**dict.fromkeys(METRICS), **figures}
+        Args:
+            explanation: of the test anomalies, or of the validation anomalies.
+            second: the second detector, where its opinion is wanted.
+            part: which images it is of.
+        """
+        setup, detector = self.setup, self.detector
+        normal = in_batches(detector, getattr(setup, f"{part}_normal"))
+        of_detector = auroc(normal, in_batches(detector, getattr(setup, f"{part}_anomalies")))
+        figures = evaluate(
+            explanation, normal, setup, self.judge, self.run.seed, of_detector, part, second
+        )
+        return {**dict.fromkeys(METRICS), **figures, "anomalies": len(explanation)}
+
+    def save(self, explanation: Explanation, figures: dict[str, Any]) -> None:
+        """Write `preview.png`, `explanation/` of the first anomalies and `report.html`.
+
+        With a judge, `truth.json` says what it sees in the counterfactuals.
+        """
+        write_preview(self.folder / "preview.png", explanation)
+        kept = explanation.select(range(min(KEPT, len(explanation))))
+        kept.save(self.folder / "explanation")
+        if self.judge is not None:
+            is_normal = explanation_truth(kept, self.setup, self.judge).is_normal.tolist()
+            seen = judge_captions(self.judge.predict(kept.counterfactuals), self.setup)
+            write_json(self.folder / "truth.json", {"is_normal": is_normal, "verdicts": seen})
+        write_report(self.folder, metrics=figures)

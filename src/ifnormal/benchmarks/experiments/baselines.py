@@ -20,16 +20,12 @@ from ifnormal.benchmarks.summary import grouped, rows
 from ifnormal.evaluation import METRICS
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ifnormal.data.setups.setup import AnomalySetup
-    from ifnormal.detectors.builtin.trained import TrainedDetector
+    from ifnormal.benchmarks.materials import Materials
     from ifnormal.explanation.explanation import Explanation
 
 NAME = "baselines"
 # The first so many test anomalies, the same for every method.
 ANOMALIES = 200
-_KEPT = 24
 _DEFAULT = ("cmnist/one+cyan", "mnist/one-vs-rest/*")
 
 NEAREST, PIXELS, CODES = "nearest", "pixels", "codes"
@@ -102,69 +98,48 @@ def _plan(selection: Selection) -> list[BenchRun]:
 def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
     import time
 
-    from ifnormal.benchmarks.materials import (
-        detector_of,
-        judge_of,
-        measured,
-        second_of,
-        setup_of,
-    )
-    from ifnormal.benchmarks.pictures import write_preview
-    from ifnormal.report import write_report
+    from ifnormal.benchmarks.materials import Materials
 
-    begun = time.perf_counter()
-    setup = setup_of(run, workplace)
-    detector, judge = detector_of(run, workplace, setup), judge_of(run, workplace, setup)
-    explanation, seconds = _explained(run, folder, workplace, setup, detector)
-    # Everybody's edits please the detector that they were made for: another one is asked as well.
-    second = second_of(run, workplace, setup)
-    figures = measured(run, explanation, setup, detector, judge, second)
+    begun, made = time.perf_counter(), Materials(run, folder, workplace)
+    explanation, seconds = _explained(made)
+    # Every method's edits please the detector that they were made for: another one is asked too.
+    figures = made.figures(explanation, made.second)
     if run.variant in _OTHERS:  # there is no concept classifier
         figures["concept_accuracy"] = None
     if explanation.concepts == 1:
         figures |= dict.fromkeys(("two_ways", "two_reasons", "concept_accuracy_fresh", "diversity"))
-    figures |= {"anomalies": len(explanation), "explain_s": round(seconds, 2)}
+    figures["explain_s"] = round(seconds, 2)
     figures["wall_clock_s"] = round(time.perf_counter() - begun, 1)
-    write_preview(folder / "preview.png", explanation)
-    explanation.select(range(min(_KEPT, len(explanation)))).save(folder / "explanation")
-    write_report(folder, metrics=figures)
+    made.save(explanation, figures)
     return figures
 
 
-def _explained(
-    run: BenchRun,
-    folder: Path,
-    workplace: Workplace,
-    setup: AnomalySetup,
-    detector: TrainedDetector,
-) -> tuple[Explanation, float]:
+def _explained(made: Materials) -> tuple[Explanation, float]:
     """The run's counterfactuals, and the seconds they took.
 
-    A detector and an explainer are trained before; the autoencoder of the codes is trained for
-    these anomalies, and its training counts.
+    The training of detector and explainer does not count. That of the autoencoder does, which is
+    trained for these anomalies.
     """
     import time
 
     from ifnormal.benchmarks.baselines import latent_gradient, nearest_normal
-    from ifnormal.benchmarks.materials import configs
     from ifnormal.data.setups.captions import anomaly_names
     from ifnormal.explainers.pixel_gradient import gradient_counterfactuals
-    from ifnormal.jobs.made_once import fitted
 
-    fit = configs(run, workplace).fit
-    anomalies: Tensor = setup.test_anomalies[:ANOMALIES]
-    names = tuple(anomaly_names(setup)[: len(anomalies)])
+    run, detector, normal = made.run, made.detector, made.setup.train_normal
+    anomalies = made.setup.test_anomalies[:ANOMALIES]
+    names = tuple(anomaly_names(made.setup)[:ANOMALIES])
     if run.variant in _FITTED:
-        explainer = fitted(folder / "explainer", fit, run.seed, setup, detector)
+        _ = made.explainer
         begun = time.perf_counter()
-        return explainer.explain(anomalies, names, traversals=_KEPT), time.perf_counter() - begun
+        return made.explain(ANOMALIES), time.perf_counter() - begun
     begun = time.perf_counter()
     if run.variant == NEAREST:
-        found = nearest_normal(detector, anomalies, setup.train_normal, names, fit.concepts)
+        found = nearest_normal(detector, anomalies, normal, names, made.options.fit.concepts)
     elif run.variant == PIXELS:
         found = gradient_counterfactuals(detector, anomalies, names)
     else:
-        found = latent_gradient(detector, anomalies, setup.train_normal, names, run.seed)
+        found = latent_gradient(detector, anomalies, normal, names, run.seed)
     seconds = time.perf_counter() - begun
     return replace(found, facts={**found.facts, "seed": run.seed}), seconds
 

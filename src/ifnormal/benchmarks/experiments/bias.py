@@ -32,7 +32,6 @@ EXPOSED, SUPERVISED = "outlier exposure", "supervised on blue"
 _SEEN = "blue"
 # A tenth of the labelled blue ones calibrate the detector.
 _HELD_OUT = 10
-_SHOWN = 24
 
 _PAPER = {EXPOSED: 98.0, SUPERVISED: 75.0}
 
@@ -68,21 +67,17 @@ def supervised_on(setup: AnomalySetup, color: str) -> AnomalySetup:
 
 
 def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
-    from ifnormal.benchmarks.full_run import write_pictures
-    from ifnormal.benchmarks.materials import configs, explainer_of, judge_of, measured, setup_of
-    from ifnormal.benchmarks.shared import shared_detector
-    from ifnormal.data.setups.captions import anomaly_names
+    from ifnormal.benchmarks.materials import Materials
 
-    setup = setup_of(run, workplace)
-    judge = judge_of(run, workplace, setup)
+    made = Materials(run, folder, workplace)
+    judge = made.judge  # of the setup as it is, so that both variants have the same one
     assert judge is not None
-    seen = supervised_on(setup, _SEEN) if run.variant == SUPERVISED else setup
-    detector, _ = shared_detector(seen, configs(run, workplace).detector, run.seed, workplace)
-    explainer = explainer_of(run, folder, seen, detector)
-    explanation = explainer.explain(setup.test_anomalies, anomaly_names(setup), traversals=_SHOWN)
-    figures = measured(run, explanation, setup, detector, judge)
-    write_pictures(folder, explanation, setup, judge, figures)
-    return {**figures, **_by_color(explanation, setup, detector, judge)}
+    if run.variant == SUPERVISED:
+        made.setup = supervised_on(made.setup, _SEEN)
+    explanation = made.explain()
+    figures = made.figures(explanation)
+    made.save(explanation, figures)
+    return {**figures, **_by_color(explanation, made.setup, made.detector, judge)}
 
 
 def _by_color(explanation: Any, setup: AnomalySetup, detector: Any, judge: Any) -> dict[str, Any]:

@@ -18,15 +18,15 @@ from ifnormal.benchmarks.experiment import (
 from ifnormal.benchmarks.summary import grouped, rows
 
 if TYPE_CHECKING:
+    from ifnormal.benchmarks.materials import Materials
     from ifnormal.data.setups.setup import AnomalySetup
-    from ifnormal.detectors.builtin.trained import TrainedDetector
     from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
     from ifnormal.explanation.explanation import Explanation
 
 NAME = "diffusion"
 # The first so many test anomalies, the same for every method.
 ANOMALIES = 128
-_KEPT, _FOLLOWED = 24, 8
+_FOLLOWED = 8
 # A diffusion model is given, as one from the hub would be: seeds share it.
 _BACKBONE_SEED = 0
 _SETUPS = ("gtsrb/speed-limits", "cifar10/one-vs-rest/ship", "inn/n02279972")
@@ -129,22 +129,15 @@ def _plan(selection: Selection) -> list[BenchRun]:
 
 
 def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
-    from ifnormal.benchmarks.materials import detector_of, judge_of, measured, second_of, setup_of
-    from ifnormal.benchmarks.pictures import write_preview
-    from ifnormal.report import write_report
+    from ifnormal.benchmarks.materials import Materials
 
-    setup = setup_of(run, workplace)
-    detector, judge = detector_of(run, workplace, setup), judge_of(run, workplace, setup)
-    assert judge is not None
-    second = second_of(run, workplace, setup)
-    explanation, more = _explained(run, folder, workplace, setup, detector)
-    figures = measured(run, explanation, setup, detector, judge, second)
-    asked = asked_classes(explanation.facts.get("prompts", ()), setup)
-    figures |= {**more, **of_flagged(explanation, setup, judge, asked)}
-    figures["anomalies"] = len(explanation)
-    write_preview(folder / "preview.png", explanation)
-    explanation.select(range(min(_KEPT, len(explanation)))).save(folder / "explanation")
-    write_report(folder, metrics=figures)
+    made = Materials(run, folder, workplace)
+    assert made.judge is not None
+    explanation, more = _explained(made)
+    figures = {**made.figures(explanation, made.second), **more}
+    asked = asked_classes(explanation.facts.get("prompts", ()), made.setup)
+    figures |= of_flagged(explanation, made.setup, made.judge, asked)
+    made.save(explanation, figures)
     return figures
 
 
@@ -190,80 +183,62 @@ def asked_classes(prompts: Sequence[str], setup: AnomalySetup) -> list[int] | No
     return [words.index(prompt) for prompt in prompts]
 
 
-def _explained(
-    run: BenchRun,
-    folder: Path,
-    workplace: Workplace,
-    setup: AnomalySetup,
-    detector: TrainedDetector,
-) -> tuple[Explanation, dict[str, Any]]:
+def _explained(made: Materials) -> tuple[Explanation, dict[str, Any]]:
     """The run's edits, and what they cost."""
     import time
 
-    from ifnormal.benchmarks.materials import configs
     from ifnormal.data.setups.captions import anomaly_names
-    from ifnormal.jobs.made_once import fitted
 
-    options = configs(run, workplace)
-    anomalies = setup.test_anomalies[:ANOMALIES]
-    names = anomaly_names(setup)[: len(anomalies)]
-    method = METHODS[run.variant][1]
-    if method == "pixel":
-        explainer: Any = fitted(folder / "explainer", options.fit, run.seed, setup, detector)
-        calls = 0
-    else:
-        explainer, calls = _latent_explainer(run, folder, workplace, setup, detector)
+    anomalies = made.setup.test_anomalies[:ANOMALIES]
+    names = anomaly_names(made.setup)[: len(anomalies)]
+    pixel = METHODS[made.run.variant][1] == "pixel"
+    explainer, calls = (made.explainer, 0) if pixel else _latent_explainer(made)
     begun = time.process_time()
     explanation = explainer.explain(anomalies, names, traversals=0)
     spent = time.process_time() - begun
-    ways = explainer.explain(anomalies[:_FOLLOWED], names[:_FOLLOWED], traversals=_FOLLOWED)
+    followed = explainer.explain(anomalies[:_FOLLOWED], names[:_FOLLOWED], traversals=_FOLLOWED)
     explanation = replace(
         explanation,
-        traversals=ways.traversals,
-        traversal_targets=ways.traversal_targets,
-        calibrated_traversal_scores=ways.calibrated_traversal_scores,
-        own_traversal_scores=ways.own_traversal_scores,
+        traversals=followed.traversals,
+        traversal_targets=followed.traversal_targets,
+        calibrated_traversal_scores=followed.calibrated_traversal_scores,
+        own_traversal_scores=followed.own_traversal_scores,
     )
     edits = len(anomalies) * explanation.concepts
     return explanation, {"core_ms": 1000 * spent / edits, "unet_calls": calls}
 
 
-def _latent_explainer(
-    run: BenchRun,
-    folder: Path,
-    workplace: Workplace,
-    setup: AnomalySetup,
-    detector: TrainedDetector,
-) -> tuple[Any, int]:
+def _latent_explainer(made: Materials) -> tuple[Any, int]:
     """The explainer of a method with a diffusion model, and its calls of the U-net an image."""
     from ifnormal.benchmarks.diffusers_pipeline import PipelineExplainer
-    from ifnormal.benchmarks.materials import configs
     from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
     from ifnormal.explainers.diffusion.prompts import source_of
 
-    options, method = configs(run, workplace), METHODS[run.variant][1]
-    assert options.diffusion is not None
-    backbone = _backbone(run, workplace)
+    run, setup, method = made.run, made.setup, METHODS[made.run.variant][1]
+    assert made.options.diffusion is not None
+    backbone = _backbone(made)
     if method == "pipeline":
         words = setup.normal, source_of(None, backbone)
-        return PipelineExplainer(detector, backbone, options.diffusion.diffedit, *words), 0
-    config = getattr(options.diffusion, method)
+        config = made.options.diffusion.diffedit
+        return PipelineExplainer(made.detector, backbone, config, *words), 0
+    config = getattr(made.options.diffusion, method)
     named = method == "inversion" and run.variant not in _ONE_PROMPT
-    explainer = LatentExplainer(detector, backbone, config, [] if named else [setup.normal])
-    folder = folder / "explainer"
+    explainer = LatentExplainer(made.detector, backbone, config, [] if named else [setup.normal])
+    folder = made.folder / "explainer"
     explainer.fit(setup.train_normal, setup.outliers, run.seed, folder, resume=True)
     return explainer, explainer.cost().calls
 
 
-def _backbone(run: BenchRun, workplace: Workplace) -> LatentBackbone:
+def _backbone(made: Materials) -> LatentBackbone:
     """The diffusion model of a setup, trained once a sweep."""
-    from ifnormal.benchmarks.materials import configs, setup_of
     from ifnormal.benchmarks.shared import shared_backbone
+    from ifnormal.data import load_setup
     from ifnormal.explainers.diffusion.loading import load_backbone, suited_precision
 
-    config, first = configs(run, workplace).backbone, replace(run, seed=_BACKBONE_SEED)
+    config, seed = made.options.backbone, _BACKBONE_SEED
     assert config is not None
-    shared = shared_backbone(setup_of(first, workplace), config, _BACKBONE_SEED, workplace)
+    setup = load_setup(made.options.data, seed)
+    shared = shared_backbone(setup, config, seed, made.workplace)
     return load_backbone(shared.folder / "backbone", suited_precision())
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ifnormal.data.setups.setup import AnomalySetup
-    from ifnormal.detectors.builtin.trained import TrainedDetector
+    from ifnormal.detectors.detector import Detector
 
 NAME = "fcdd"
 _INDUSTRIAL = ("mvtec/screw", "mvtec/bottle")
@@ -66,13 +66,13 @@ def _plan(selection: Selection) -> list[BenchRun]:
 
 
 def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
-    from ifnormal.benchmarks.materials import detector_of, setup_of
+    from ifnormal.benchmarks.materials import Materials
     from ifnormal.detectors.detector import in_batches
     from ifnormal.evaluation.auroc import auroc
 
     begun = time.perf_counter()
-    setup = setup_of(run, workplace)
-    detector = detector_of(run, workplace, setup)
+    made = Materials(run, folder, workplace)
+    setup, detector = made.setup, made.detector
     normal = in_batches(detector, setup.test_normal)
     scores = in_batches(detector, setup.test_anomalies)
     figures: dict[str, Any] = {"detector_auroc": auroc(normal, scores)}
@@ -84,7 +84,7 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
 
 
 def _of_heatmaps(
-    run: BenchRun, folder: Path, setup: AnomalySetup, detector: TrainedDetector
+    run: BenchRun, folder: Path, setup: AnomalySetup, detector: Detector
 ) -> dict[str, Any]:
     """Pixel AuROC of each method over all test images, None of those that cannot be had."""
     import torch
@@ -108,7 +108,7 @@ def _of_heatmaps(
 def _show(
     folder: Path,
     setup: AnomalySetup,
-    detector: TrainedDetector,
+    detector: Detector,
     heat: dict[str, Tensor] | None = None,
 ) -> None:
     """Evenly chosen anomalies with every heatmap, as `preview.png`."""

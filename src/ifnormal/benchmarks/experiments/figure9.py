@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _SETUP = "cmnist/one+cyan"
 _DETECTORS = ("bce", "fcdd")
-_SHOWN, _PAIRS = 24, 600
+_PAIRS = 600
 
 
 def _plan(selection: Selection) -> list[BenchRun]:
@@ -44,39 +44,28 @@ def _plan(selection: Selection) -> list[BenchRun]:
 
 
 def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
-    from ifnormal.benchmarks.full_run import write_pictures
-    from ifnormal.benchmarks.materials import (
-        detector_of,
-        explainer_of,
-        judge_of,
-        measured,
-        setup_of,
-    )
+    from ifnormal.benchmarks.materials import KEPT, Materials
     from ifnormal.benchmarks.pictures import scaled_alone, write_columns
     from ifnormal.benchmarks.usable_heatmaps import usable_heatmaps
-    from ifnormal.data.setups.captions import anomaly_names
     from ifnormal.report.wording import concept_name
 
-    setup = setup_of(run, workplace)
-    judge = judge_of(run, workplace, setup)
+    made = Materials(run, folder, workplace)
+    setup, judge, explanation = made.setup, made.judge, made.explain()
     assert judge is not None
-    detector = detector_of(run, workplace, setup)
-    explainer = explainer_of(run, folder, setup, detector)
-    explanation = explainer.explain(setup.test_anomalies, anomaly_names(setup), traversals=_SHOWN)
-    figures = measured(run, explanation, setup, detector, judge)
-    write_pictures(folder, explanation, setup, judge, figures)
+    figures = made.figures(explanation)
+    made.save(explanation, figures)
     figures |= exposed_by_counterfactuals(explanation, setup, judge)
-    sheet = {"anomaly": explanation.anomalies}
+    columns = {"anomaly": explanation.anomalies}
     for k in range(explanation.concepts):
-        sheet[f"if normal {concept_name(k)}"] = explanation.counterfactuals[:, k]
-    usable = usable_heatmaps(detector, setup.train_normal, run.seed)
+        columns[f"if normal {concept_name(k)}"] = explanation.counterfactuals[:, k]
+    usable = usable_heatmaps(made.detector, setup.train_normal, run.seed)
     for name in usable.missing:
         figures |= {f"{name}_{key}": None for key in _HEAT}
     for name, heat in usable.make.items():
         told = exposed_by_heat(heat, setup, run.seed)
         figures |= {f"{name}_{key}": value for key, value in told.items()}
-        sheet[name] = scaled_alone(heat(explanation.anomalies[:_SHOWN]))
-    write_columns(folder / "heatmaps.png", sheet)
+        columns[name] = scaled_alone(heat(explanation.anomalies[:KEPT]))
+    write_columns(folder / "heatmaps.png", columns)
     return {**figures, "missing_heatmaps": usable.missing}
 
 

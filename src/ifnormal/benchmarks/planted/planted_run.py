@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ifnormal.benchmarks.experiment import BenchRun, Workplace
-from ifnormal.benchmarks.materials import configs
+from ifnormal.benchmarks.materials import KEPT, Materials
 from ifnormal.benchmarks.pictures import scaled_alone, write_columns
 from ifnormal.benchmarks.planted.analytic import AnalyticDetector, analytic_signs
 from ifnormal.benchmarks.planted.background import digits_on_grounds
@@ -23,17 +23,13 @@ from ifnormal.benchmarks.planted.figures import edit_figures, heat_figures, size
 from ifnormal.benchmarks.planted.kinds import KINDS
 from ifnormal.benchmarks.planted.material import Planted
 from ifnormal.benchmarks.planted.watermark import unmarked_signs, watermarked_signs
-from ifnormal.benchmarks.shared import shared_detector, shared_judge
 from ifnormal.benchmarks.usable_heatmaps import usable_heatmaps
-from ifnormal.data.setups.captions import anomaly_names
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.jobs.made_once import fitted
 from ifnormal.jobs.run_folder import update_config
 from ifnormal.report import write_report
 from ifnormal.report.wording import concept_name
 
-_KEPT = 24
 # Of 255; a change so small is nothing that anybody sees, but over all pixels it adds up.
 FAINT = 5
 # Kind -> its images, from data root and seed.
@@ -55,22 +51,18 @@ def planted_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, 
     The folder then holds `explainer/`, `explanation/` of the first anomalies, `preview.png` and
     `report.html`; for a formula also `least/` with the edits at the threshold and their report.
     """
-    begun = time.perf_counter()
+    begun, made = time.perf_counter(), Materials(run, folder, workplace)
     kind = KINDS[run.setup.removeprefix("planted/")]
-    options = configs(run, workplace)
     planted = MATERIAL[kind.name](workplace.data_root, run.seed)
-    setup = planted.setup
-    described = {"setup": {"normal": setup.normal, **setup.facts}}
-    update_config(folder, {**asdict(options), "seed": run.seed, "fit_seed": run.seed, **described})
-    detector = planted.detector
-    if detector is None:
-        detector = shared_detector(setup, options.detector, run.seed, workplace)[0]
-    judged = shared_judge(setup, options.judge_steps, workplace)
-    before_fit = time.process_time()
-    explainer = fitted(folder / "explainer", options.fit, run.seed, setup, detector)
+    setup = made.setup = planted.setup
+    facts = {"setup": {"normal": setup.normal, **setup.facts}, "fit_seed": run.seed}
+    update_config(folder, {**asdict(made.options), "seed": run.seed, **facts})
+    if planted.detector is not None:
+        made.detector = planted.detector
+    detector, judge, before_fit = made.detector, made.judge, time.process_time()
+    explainer = made.explainer
     fit_seconds = time.process_time() - before_fit
-    explanation = explainer.explain(setup.test_anomalies, anomaly_names(setup), traversals=_KEPT)
-    judge = None if judged is None else judged[0]
+    explanation = made.explain()
     figures = edit_figures(kind, planted, detector, explainer, explanation, judge)
     usable = usable_heatmaps(detector, setup.train_normal, run.seed)
     heat = {name: make(explanation.anomalies) for name, make in usable.make.items()}
@@ -87,7 +79,7 @@ def planted_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, 
     _write_pictures(folder, planted, explanation, least, heat)
     for part, target in ((explanation, folder), (least, folder / "least")):
         if part is not None:
-            part.select(range(min(_KEPT, len(part)))).save(target / "explanation")
+            part.select(range(min(KEPT, len(part)))).save(target / "explanation")
             write_report(target, metrics=figures)
     return figures
 
