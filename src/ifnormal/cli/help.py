@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jsonargparse import ArgumentParser
@@ -67,12 +67,12 @@ class _HelpAll(argparse._HelpAction):
         parser.exit()
 
 
-def arrange(parser: ArgumentParser, sections: Mapping[str, Sequence[str]]) -> None:
+def arrange(parser: ArgumentParser, sections: Mapping[str, str]) -> None:
     """Show these options first, under these titles; all others only with --help-all.
 
     Args:
         parser: of a verb, with all its options.
-        sections: title -> names of options, as they are in the dataclasses.
+        sections: title -> names of options as in the dataclasses, separated by spaces.
 
     Raises:
         KeyError: the verb has no such option.
@@ -87,7 +87,7 @@ def arrange(parser: ArgumentParser, sections: Mapping[str, Sequence[str]]) -> No
     chosen = []
     for title, names in sections.items():
         group = parser.add_argument_group(title)
-        for name in names:
+        for name in names.split():
             group_of[name]._group_actions.remove(actions[name])
             group._group_actions.append(actions[name])
         chosen.append(group)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _OUT = Path("runs/bench")
 _SHOWN = 6
 _SECTIONS = {
-    "what to run": ("name", "out", "only", "budget", "seeds", "detectors", "set", "data_root"),
-    "where to run": ("engine", "address", "jobs", "threads", "index", "of"),
+    "what to run": "name out only budget seeds detectors set data_root",
+    "where to run": "engine address jobs threads index of",
 }
 
 

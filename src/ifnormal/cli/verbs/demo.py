@@ -9,7 +9,7 @@ from ifnormal.cli.help import arrange
 from ifnormal.cli.verb import Options, Verb, add_resume, default_data_root, require_data_root
 from ifnormal.config import DemoConfig
 
-_SECTIONS = {"options": ("out", "resume", "budget", "objective", "concepts", "seed", "data_root")}
+_SECTIONS = {"options": "out resume budget objective concepts seed data_root"}
 
 
 def _demo(options: Options) -> None:

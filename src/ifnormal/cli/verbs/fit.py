@@ -9,18 +9,8 @@ from ifnormal.cli.verb import Options, Verb, add_resume, add_run
 from ifnormal.config import FitConfig, fit_config
 
 _SECTIONS = {
-    "main options": (
-        "run",
-        "resume",
-        "seed",
-        "fit.concepts",
-        "fit.steps",
-        "fit.batch_size",
-        "fit.learning_rate",
-        "fit.precision",
-        "fit.augment",
-        "fit.surrogate.query_budget",
-    )
+    "main options": "run resume seed fit.concepts fit.steps fit.batch_size fit.learning_rate "
+    "fit.precision fit.augment fit.surrogate.query_budget",
 }
 
 

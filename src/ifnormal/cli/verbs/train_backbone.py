@@ -14,9 +14,9 @@ from ifnormal.config import BackboneConfig
 _OUT = Path("backbone")
 _OUTLIERS = 4000
 _SECTIONS = {
-    "main options": ("setup", "normal", "outliers", "size", "prompt", "out", "resume", "seed"),
-    "data sets": ("data_root",),
-    "training": ("backbone.steps", "backbone.autoencoder_steps", "backbone.batch_size"),
+    "main options": "setup normal outliers size prompt out resume seed",
+    "data sets": "data_root",
+    "training": "backbone.steps backbone.autoencoder_steps backbone.batch_size",
 }
 
 

@@ -9,22 +9,12 @@ from ifnormal.cli.verb import Options, Verb, add_run, default_data_root, require
 from ifnormal.config import DataConfig, DetectorConfig, data_config
 
 _SECTIONS = {
-    "main options": ("run", "seed"),
-    "images": ("data.setup", "data.data_root", "data.outliers"),
-    "images of your own, for --data.setup folder": (
-        "data.normal",
-        "data.anomalies",
-        "data.outlier_images",
-        "data.size",
-        "data.channels",
-    ),
-    "detector": (
-        "detector.objective",
-        "detector.network",
-        "detector.steps",
-        "detector.false_alarm_rate",
-        "detector.augment",
-    ),
+    "main options": "run seed",
+    "images": "data.setup data.data_root data.outliers",
+    "images of your own, for --data.setup folder": "data.normal data.anomalies "
+    "data.outlier_images data.size data.channels",
+    "detector": "detector.objective detector.network detector.steps detector.augment "
+    "detector.false_alarm_rate",
 }
 
 
