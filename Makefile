@@ -24,11 +24,13 @@ demo: $(STAMP) ## train a detector and an explainer, write runs/demo/report.html
 	$(BIN)/ifnormal demo --out runs/demo $(ARGS)
 
 # One thread: tiny tensors gain nothing from more, and threads that wait for a busy core lose a lot.
+# A process a core instead, each with whole files, as the tests of a file share what is slow to make.
 test: $(STAMP) ## lint, types and the fast tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest -n auto --maxprocesses 8 \
+	  --dist loadfile --no-loadscope-reorder
 
 slow: $(STAMP) ## the tests that take minutes
 	$(BIN)/pytest -m slow

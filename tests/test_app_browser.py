@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,11 @@ from ifnormal.common.pixels import png_bytes, to_pil
 from known_detectors import red
 from known_explainers import color_explainer
 
-pytest.importorskip("gradio")
-pytestmark = [pytest.mark.slow, needs_chromium]
+pytestmark = [
+    pytest.mark.slow,
+    needs_chromium,
+    pytest.mark.skipif(find_spec("gradio") is None, reason="needs the extra app"),
+]
 
 _STEPS = 60
 

