@@ -20,7 +20,7 @@ from ifnormal.app.what_if import (
     Scored,
     Units,
     edit,
-    edit_every_way,
+    edit_in_all_concepts,
     scored,
     units,
 )
@@ -73,7 +73,7 @@ class TestEdits:
     def test_are_what_the_explainer_explains_with(self) -> None:
         explainer = color_explainer()
         explained = explainer.explain(self.image[None], traversals=0)
-        every = edit_every_way(explainer, self.image)
+        every = edit_in_all_concepts(explainer, self.image)
         for k, one in enumerate(every):
             assert torch.equal(one.image, explained.counterfactuals[0, k])
             assert one.score == pytest.approx(
@@ -230,15 +230,15 @@ class TestFigures:
         assert 'below <b class="threshold">-3.25' in page
         assert "(0.90 of 1)" in page
 
-    def test_every_way(self) -> None:
+    def test_all_concepts(self) -> None:
         edits = [one(self.after, 0.1), one(self.after, 0.6, flagged=True), one(self.before, 0.2)]
-        page = figures.every_way(
+        page = figures.all_concepts(
             one(self.before, 0.9, flagged=True), edits, Units(0.4, "anomalous")
         )
         assert len(pictures(page)) == 3
         assert "accepts 2 of 3" in page
         assert "little to explain" not in page
-        unflagged = figures.every_way(one(self.before, 0.1), edits, Units(0.4, "anomalous"))
+        unflagged = figures.all_concepts(one(self.before, 0.1), edits, Units(0.4, "anomalous"))
         assert "little to explain" in unflagged
 
     def test_complaints_are_text(self) -> None:

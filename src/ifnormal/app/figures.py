@@ -36,7 +36,7 @@ def comparison(before: Scored, after: Scored, units: Units, target: float, conce
     return f'<div class="row">{"".join(parts)}</div>{_how_to_read(units)}'
 
 
-def every_way(before: Scored, edits: list[Scored], units: Units) -> str:
+def all_concepts(before: Scored, edits: list[Scored], units: Units) -> str:
     """The counterfactual of every concept, at α = 0."""
     parts = [
         _figure(
@@ -52,7 +52,7 @@ def every_way(before: Scored, edits: list[Scored], units: Units) -> str:
     says = f"The detector accepts {accepted} of {len(edits)}."
     if not before.flagged:
         says += " It does not flag your image either, so there is little to explain."
-    head = f'<h3>Every way to normal</h3><p class="hint">{says}</p>'
+    head = f'<h3>If normal, by all concepts</h3><p class="hint">{says}</p>'
     return f'{head}<div class="row small">{"".join(parts)}</div>'
 
 

@@ -1,4 +1,4 @@
-"""The page: drop an image in, choose α and the concept, see what the detector says."""
+"""The page: drop an image in, choose α and the concept, see the edit and its score."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ifnormal.app import figures
 from ifnormal.app.uploads import read_upload, take_contents
-from ifnormal.app.what_if import edit, edit_every_way, scored, units
+from ifnormal.app.what_if import edit, edit_in_all_concepts, scored, units
 from ifnormal.common.errors import UserError
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.report.wording import concept_name
@@ -21,17 +21,17 @@ _TITLE = "What would have to change in this image for the detector to call it no
 
 
 def make_page(explainer: Explainer, uploads: Path) -> gr.Blocks:
-    """The page of one explainer; every visitor has an image of their own.
+    """Build the page of one explainer; every visitor has their own image.
 
     Args:
-        explainer: a fitted one.
-        uploads: the only folder that files are read from, and removed.
+        explainer: a fitted explainer.
+        uploads: the only folder that files are read from; they are removed at once.
     """
     detector, concepts = explainer.detector, explainer.config.concepts
     says = units(detector)
 
     def take(path: str | None) -> tuple[Any, ...]:
-        """An upload: the image to keep, both panels, and the empty place for the next one."""
+        """Read an upload; returns the image, both panels, and values that reset the controls."""
         try:
             image = read_upload(take_contents(path, uploads), detector.shape)
             return image, *look(image, 0.0, 0), ways(image), None, 0.0, 0
@@ -50,7 +50,7 @@ def make_page(explainer: Explainer, uploads: Path) -> gr.Blocks:
 
     def ways(image: Tensor) -> str:
         before = scored(detector, image[None])[0]
-        return figures.every_way(before, edit_every_way(explainer, image), says)
+        return figures.all_concepts(before, edit_in_all_concepts(explainer, image), says)
 
     with gr.Blocks(
         title="ifnormal",
@@ -76,7 +76,7 @@ def make_page(explainer: Explainer, uploads: Path) -> gr.Blocks:
                 concept = gr.Radio(
                     [(concept_name(k), k) for k in range(concepts)],
                     value=0,
-                    label="Concept, the way of editing",
+                    label="Concept k",
                     elem_id="concept",
                 )
             with gr.Column(scale=4):

@@ -1,4 +1,4 @@
-"""What if: one image, what the detector says of it, and edits of it; functions of tensors."""
+"""Scores and edits of one image, as functions of tensors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ifnormal.explainers.explainer import Explainer
 
 @dataclass(frozen=True)
 class Scored:
-    """One image and what the detector says of it.
+    """One image and its score.
 
     Attributes:
         image: (C, H, W) uint8, the pixels that were scored.
         score: in [0, 1], 1 is anomalous.
-        own_score: the same in the detector's own units.
-        flagged: above the threshold.
+        own_score: the same score in the detector's own units.
+        flagged: whether the score is above the threshold.
     """
 
     image: Tensor
@@ -36,7 +36,7 @@ class Units:
 
     Attributes:
         threshold: the decision threshold.
-        higher_is: which side of it is anomalous, or normal.
+        higher_is: what a score above the threshold means, "anomalous" or "normal".
     """
 
     threshold: float
@@ -49,7 +49,7 @@ def units(detector: Detector) -> Units:
 
 
 def scored(detector: Detector, images: Tensor) -> list[Scored]:
-    """What the detector says of (N, C, H, W) uint8 images."""
+    """Score (N, C, H, W) uint8 images."""
     log_odds = log_odds_of(detector, images)
     scores, own = log_odds.sigmoid().tolist(), detector.own_units(log_odds).tolist()
     return [
@@ -59,7 +59,7 @@ def scored(detector: Detector, images: Tensor) -> list[Scored]:
 
 
 def edit(explainer: Explainer, image: Tensor, target: float, concept: int) -> Scored:
-    """G(x, α, k) of one (C, H, W) uint8 image, and what the detector says of it.
+    """Make G(x, α, k) of one (C, H, W) uint8 image and score it.
 
     Raises:
         UserError: α is not in [0, 1], or there is no concept k.
@@ -74,8 +74,8 @@ def edit(explainer: Explainer, image: Tensor, target: float, concept: int) -> Sc
     return scored(explainer.detector, edited)[0]
 
 
-def edit_every_way(explainer: Explainer, image: Tensor) -> list[Scored]:
-    """The counterfactuals G(x, 0, k) of one (C, H, W) uint8 image, for every concept k."""
+def edit_in_all_concepts(explainer: Explainer, image: Tensor) -> list[Scored]:
+    """Make and score G(x, 0, k) of one (C, H, W) uint8 image for every concept k."""
     floats = to_float(image[None])
     edits = [quantize(explainer.edit(floats, 0.0, k)) for k in range(explainer.config.concepts)]
     return scored(explainer.detector, torch.cat(edits))
