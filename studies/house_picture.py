@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ast
 from collections.abc import Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -58,13 +59,16 @@ def rooms() -> dict[str, set[str]]:
 
 
 def reduced(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """The transitive reduction of a graph without circles."""
+    """The transitive reduction of a graph.
 
-    def reachable(start: str) -> set[str]:
-        return graph[start].union(*(reachable(other) for other in graph[start]))
-
+    Raises:
+        CycleError: the graph has a circle.
+    """
+    reached: dict[str, set[str]] = {}
+    for here in TopologicalSorter(graph).static_order():  # what it imports comes before it
+        reached[here] = graph[here].union(*(reached[other] for other in graph[here]))
     return {
-        here: others - set().union(*(reachable(other) for other in others))
+        here: others.difference(*(reached[other] for other in others))
         for here, others in graph.items()
     }
 
