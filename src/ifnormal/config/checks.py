@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ifnormal.common.errors import UserError
 
@@ -15,13 +16,18 @@ def require(condition: bool, message: str) -> None:
 
 def require_choices(config: object) -> None:
     """Raise a UserError unless every field declared as a `Literal` holds one of its values."""
-    for name, kind in get_type_hints(type(config)).items():
-        if get_origin(kind) is Literal:
-            choices = get_args(kind)
-            require(
-                getattr(config, name) in choices,
-                f"{name} must be one of {', '.join(map(str, choices))}.",
-            )
+    kind: Any = type(config)
+    for name, choices in _choices(kind).items():
+        require(
+            getattr(config, name) in choices,
+            f"{name} must be one of {', '.join(map(str, choices))}.",
+        )
+
+
+@cache
+def _choices(kind: type) -> dict[str, tuple[Any, ...]]:
+    hints = get_type_hints(kind).items()
+    return {name: get_args(hint) for name, hint in hints if get_origin(hint) is Literal}
 
 
 def require_seed(seed: int) -> None:

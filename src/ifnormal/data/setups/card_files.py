@@ -346,7 +346,7 @@ def card(id: str, extra: Path | None = None) -> Card:
 def card_files(extra: Path | None = None) -> list[Path]:
     """All files of cards: ours, those of IFNORMAL_CARDS, those of `extra`."""
     named = os.environ.get(VARIABLE)
-    files: list[Path] = []
+    files: dict[Path, Path] = {}  # by where they are, as two names may lead to one folder
     for folder in (FOLDER, Path(named) if named else None, extra):
         if folder is None:
             continue
@@ -355,5 +355,7 @@ def card_files(extra: Path | None = None) -> list[Path]:
             raise UserError(
                 f"{folder} holds no cards (*.yaml); write one there or name another folder."
             )
-        files += [path for path in found if path.resolve() not in {f.resolve() for f in files}]
-    return files
+        real = folder.resolve()
+        for path in found:
+            files.setdefault(path.resolve() if path.is_symlink() else real / path.name, path)
+    return list(files.values())
