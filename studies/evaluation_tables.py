@@ -3,8 +3,9 @@
 python studies/evaluation_tables.py
 
 `*-small.json` is what `ifnormal bench table DIR --format json` wrote of a sweep and goes into
-docs/evaluation.md; `diffusion-*.json`, of `diffusion.py`, goes into docs/diffusion.md. Nothing is
-computed here, so that a figure in the text is one that was measured.
+docs/evaluation.md; `diffusion-*.json`, of `diffusion.py`, goes into docs/diffusion.md; what
+`demo_tables.py` reads goes into docs/figures.md, docs/recipes.md and docs/black_boxes.md. So a
+figure in the text is one that was measured.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from demo_tables import access_table, demo_table, recipe_table
 from ifnormal.benchmarks.experiment import Cell, Table
 from ifnormal.benchmarks.experiments.diffusion import COLUMNS
 from ifnormal.benchmarks.tables import Origin, number, render
@@ -21,11 +23,9 @@ from ifnormal.common.storage import read_json, write_atomic
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-README, DOCS = ROOT / "README.md", ROOT / "docs" / "evaluation.md"
-DIFFUSION_DOCS = ROOT / "docs" / "diffusion.md"
 EXPERIMENTS = (
     *("paper", "figure9", "bias", "planted", "sensitivity"),
-    *("theory", "fcdd", "baselines"),
+    *("theory", "fcdd", "baselines", "recipes", "access"),
 )
 ALL = "All figures"
 # Of the wide table, what README.md shows, and a heading short enough for it.
@@ -41,9 +41,20 @@ SHOWN = {
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
-    write(README, "evaluation", readme_table())
-    write(DOCS, "results", all_tables())
-    write(DIFFUSION_DOCS, "results", diffusion_tables())
+    for (name, block), text in texts().items():
+        write(ROOT / name, block, text)
+
+
+def texts() -> dict[tuple[str, str], str]:
+    """(file, block between two marks in it) -> its text."""
+    return {
+        ("README.md", "evaluation"): readme_table(),
+        ("docs/evaluation.md", "results"): all_tables(),
+        ("docs/diffusion.md", "results"): diffusion_tables(),
+        ("docs/figures.md", "figures"): demo_table(),
+        ("docs/recipes.md", "results"): recipe_table(),
+        ("docs/black_boxes.md", "results"): access_table(),
+    }
 
 
 def readme_table() -> str:

@@ -243,11 +243,8 @@ def test_the_tables_of_the_evaluation_are_those_of_the_results(
 ) -> None:
     monkeypatch.syspath_prepend(ROOT / "studies")
     tables = import_module("evaluation_tables")
-    for text, block, table in (
-        (README, "evaluation", tables.readme_table()),
-        ((ROOT / "docs" / "evaluation.md").read_text(), "results", tables.all_tables()),
-        ((ROOT / "docs" / "diffusion.md").read_text(), "results", tables.diffusion_tables()),
-    ):
+    for (name, block), table in tables.texts().items():
+        text = (ROOT / name).read_text()
         assert text.count(f"<!-- {block}:begin -->\n{table}<!-- {block}:end -->") == 1, (
             "run python studies/evaluation_tables.py"
         )

@@ -68,11 +68,13 @@ def spelled_out(run: BenchRun) -> BenchRun:
     So that a card with another budget or other classes, or another default, makes other runs of
     them, instead of passing off those that were made with the old one.
     """
+    from ifnormal.data import SETUPS
     from ifnormal.data.setups.card_files import all_cards
 
     card = all_cards().get(run.setup)
     own = {name.partition(".")[0] for name in run.options} - {part.name for part in fields(Configs)}
-    if card is None and (own or not run.options):
+    known = card is not None or run.setup in SETUPS or bool(run.options)
+    if not known or (card is None and own):
         return run  # an experiment whose options are its own
     whole = replace(run, options={**budget_of(run), **run.options})
     resolved = {k: v for k, v in asdict(configs_of(whole, None)).items() if v is not None}

@@ -7,6 +7,7 @@ import re
 
 from ifnormal.benchmarks.experiment import Experiment
 from ifnormal.benchmarks.experiments import (
+    access,
     baselines,
     bias,
     diffusion,
@@ -14,6 +15,7 @@ from ifnormal.benchmarks.experiments import (
     figure9,
     paper,
     planted,
+    recipes,
     sensitivity,
     theory,
 )
@@ -27,6 +29,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         bias.EXPERIMENT,
         planted.EXPERIMENT,
         sensitivity.EXPERIMENT,
+        recipes.EXPERIMENT,
+        access.EXPERIMENT,
         theory.EXPERIMENT,
         fcdd.EXPERIMENT,
         baselines.EXPERIMENT,

@@ -19,9 +19,12 @@ from ifnormal.benchmarks.summary import grouped, rows, summary
 from ifnormal.evaluation import METRICS
 
 NAME = "paper"
+# The setup of the demo.
+_DEMO = "colored-mnist"
 _DETECTORS = ("bce", "hsc", "dsvdd")
 _FAMILIES = {
     "cmnist": "C-MNIST",
+    _DEMO: "C-MNIST of the demo",
     "mnist": "MNIST",
     "cifar10": "CIFAR-10",
     "gtsrb": "GTSRB",
@@ -63,10 +66,15 @@ _PER_SETUP = (
 
 
 def plan(selection: Selection) -> list[BenchRun]:
-    """Every chosen setup with every detector and seed; BCE of all setups before the others."""
+    """Every chosen setup with every detector and seed; BCE of all setups before the others.
+
+    The setup of the demo has no card and is planned only where it is named: `--only colored-mnist`.
+    """
     from ifnormal.data.setups.card_files import all_cards
 
     ids = [one for one in all_cards() if selection.takes(one)]
+    if selection.only == _DEMO:
+        ids = [_DEMO]
     return [
         BenchRun(NAME, setup, detector, seed, budget=selection.budget)
         for seed in selection.seeds
@@ -168,7 +176,9 @@ def _group(run: BenchRun) -> tuple[str, str]:
     from ifnormal.data.setups.card_files import all_cards
 
     card = all_cards().get(run.setup)
-    return ("other", run.setup) if card is None else (card.group, card.family)
+    if card is None:
+        return ("several" if run.setup == _DEMO else "other"), run.setup
+    return card.group, card.family
 
 
 def _heading(run: BenchRun) -> str:
