@@ -15,7 +15,12 @@ from jinja2.bccache import Bucket
 
 from ifnormal.explanation.explanation import Explanation
 
-pytest_plugins = ["chromium", "explanation_streams", "report_pages"]  # for their fixtures
+pytest_plugins = [
+    "chromium",
+    "explanation_streams",
+    "report_pages",
+    "tiny_backbones",
+]  # for their fixtures
 
 settings.register_profile("ifnormal", deadline=None, max_examples=50)
 settings.load_profile("ifnormal")

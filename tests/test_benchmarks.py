@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from ifnormal.common.storage import read_json
-from ifnormal.config import FitConfig, GeneratorConfig
+from ifnormal.config import DetectorConfig, FitConfig, GeneratorConfig
 from ifnormal.training.fit import fit
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -26,6 +27,7 @@ def speed(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(module, "EXPLAINED", (1, 3))
     monkeypatch.setattr(module, "CHANNELS", (4, 8))
     monkeypatch.setattr(module, "CONVOLVED", (2, 8, 8))
+    monkeypatch.setattr(module, "DetectorConfig", partial(DetectorConfig, width=8))
     return module
 
 

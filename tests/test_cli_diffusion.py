@@ -1,5 +1,6 @@
 """A diffusion model from the command line: trained on folders, used by explain, and told apart."""
 
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -22,6 +23,8 @@ from ifnormal.explanation.document import read_document
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.training import stage
 from tiny_backbones import PROMPTS, SIDE, scheduler, tiny_backbone
+
+pytestmark = pytest.mark.usefixtures("planned_once")
 
 FAST = ("--diffusion.inversion.steps", "4", "--diffusion.inversion.mask.maps", "1")
 SMALL = (*FAST, "--diffusion.inversion.concepts", "2")
@@ -80,7 +83,9 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def finished(
+    images: Path, planned_once: None, tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
     out, told = tmp_path_factory.mktemp("finished") / "out", StringIO()
     with redirect_stdout(told):
         assert explain(images, out, *SMALL) == 0
@@ -88,7 +93,16 @@ def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished
 
 
 @pytest.fixture(scope="module")
-def broken_off(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def few_synthetic(planned_once: None) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ifnormal.explainers.preparation._LEAST_SYNTHETIC", 200)
+        yield
+
+
+@pytest.fixture(scope="module")
+def broken_off(
+    images: Path, few_synthetic: None, tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
     """Explained by G′, but stopped after the first checkpoint."""
     save, out = stage._save, tmp_path_factory.mktemp("broken off") / "out"
 
@@ -127,7 +141,8 @@ def test_a_detector_that_has_its_own_threshold_is_explained_too(
     images: Path, finished: Finished, tmp_path: Path
 ) -> None:
     calibrated = finished.out / "explainer" / "detector"
-    assert explain(images, tmp_path, *SMALL, "--detector", str(calibrated), "--trust") == 0
+    options = (*SMALL, *given(images), "--detector", str(calibrated))
+    assert explain(images, tmp_path, *options, "--trust") == 0
     first, second = Explanation.load(finished.out), Explanation.load(tmp_path)
     assert torch.equal(first.counterfactuals, second.counterfactuals)
 

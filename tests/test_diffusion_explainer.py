@@ -26,6 +26,8 @@ from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
 from ifnormal.explainers.diffusion.loading import load_backbone, save_backbone
 from tiny_backbones import SIDE, scheduler, tiny_backbone
 
+pytestmark = pytest.mark.usefixtures("planned_once")
+
 INVERSION = InversionConfig(concepts=3, steps=4, mask=MaskConfig(maps=1))
 DIFFEDIT = DiffEditConfig(steps=4, mask=MaskConfig(maps=1))
 LATENT = LatentConfig(

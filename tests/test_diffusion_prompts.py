@@ -17,10 +17,12 @@ from ifnormal.explainers.diffusion.diffedit import LatentEdit
 from ifnormal.explainers.diffusion.inversion_editor import inversion_edit
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
 from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
-from ifnormal.explainers.diffusion.memory_plan import MemoryPlan, make_do
+from ifnormal.explainers.diffusion.memory_plan import MemoryPlan
 from ifnormal.explainers.diffusion.prompts import class_names, most_accepted, prompts_of, source_of
 from test_diffusion_explainer import Brightness, pictures
 from tiny_backbones import SIDE, tiny_backbone
+
+pytestmark = pytest.mark.usefixtures("planned_once")
 
 NAMES = ["limit 30", "limit 50", "limit 80"]
 
@@ -110,6 +112,8 @@ def test_names_are_tried_on_as_many_outliers_at_once_as_memory_allows(
         def told(self: LatentExplainer, canvas: Canvas, made: LatentEdit) -> torch.Tensor:
             accepted.append(flags(self, canvas, made))
             return accepted[-1]
+
+        make_do = latent_explainer.make_do
 
         def plan(*given: Any) -> MemoryPlan:
             return replace(make_do(*given), images=images)

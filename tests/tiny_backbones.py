@@ -1,13 +1,16 @@
 """Untrained diffusion models of a few thousand weights, for tests."""
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+import pytest
 import torch
 
 from ifnormal.config.backbone import BackboneConfig
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
 from ifnormal.explainers.diffusion.loading import schedule_of
+from ifnormal.explainers.diffusion.memory_plan import MemoryPlan, Room, Work, make_do
 from ifnormal.explainers.diffusion.small_backbone import (
     NOISE,
     small_autoencoder,
@@ -49,3 +52,19 @@ def tiny_backbone(prediction: str = "v_prediction") -> LatentBackbone:
     schedule = schedule_of(scheduler(prediction_type=prediction), "tiny")
     backbone = LatentBackbone(vae, unet, text_encoder, tokenizer, schedule, {"name": "tiny"})
     return backbone.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def planned_once() -> Iterator[None]:
+    """The memory of these, which are all of one size, is estimated once for each kind of work."""
+    plans: dict[tuple[Work, Room], MemoryPlan] = {}
+
+    def plan(backbone: LatentBackbone, work: Work, room: Room) -> MemoryPlan:
+        if (work, room) not in plans:
+            plans[work, room] = make_do(backbone, work, room)
+        backbone.bounds = plans[work, room].bounds
+        return plans[work, room]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ifnormal.explainers.diffusion.latent_explainer.make_do", plan)
+        yield
