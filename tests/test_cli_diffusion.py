@@ -95,7 +95,7 @@ def finished(
 @pytest.fixture(scope="module")
 def few_synthetic(planned_once: None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ifnormal.explainers.preparation._LEAST_SYNTHETIC", 200)
+        patched.setattr("ifnormal.explainers.preparation._LEAST_SYNTHETIC", 400)
         yield
 
 
