@@ -3,7 +3,7 @@
 python studies/evaluation_tables.py
 
 `*-small.json` is what `ifnormal bench table DIR --format json` wrote of a sweep and goes into
-docs/evaluation.md; `diffusion-*.json`, of `diffusion.py`, goes into docs/diffusion.md; what
+docs/evaluation.md; `diffusion-*.json` goes into docs/diffusion.md; what
 `demo_tables.py` reads goes into docs/figures.md, docs/recipes.md and docs/black_boxes.md. So a
 figure in the text is one that was measured.
 """
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 EXPERIMENTS = (
     *("paper", "figure9", "bias", "planted", "sensitivity"),
-    *("theory", "fcdd", "baselines", "recipes", "access"),
+    *("theory", "fcdd", "baselines", "recipes", "access", "small-data", "diffusion"),
 )
 ALL = "All figures"
 # Of the wide table, what README.md shows, and a heading short enough for it.

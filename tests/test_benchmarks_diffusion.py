@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import torch
@@ -15,6 +14,8 @@ from torch import Tensor
 
 from ifnormal.benchmarks.experiment import Finished, Selection
 from ifnormal.benchmarks.experiments.diffusion import (
+    COLUMNS,
+    EXPERIMENT,
     METHODS,
     asked_classes,
     of_flagged,
@@ -24,8 +25,6 @@ from ifnormal.benchmarks.pictures import ACCEPTED, FLAGGED
 from ifnormal.benchmarks.sweep import planned
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.explanation.explanation import Explanation
-
-ROOT = Path(__file__).parents[1]
 
 
 def test_one_prompt_is_a_method_of_its_own_only_where_several_classes_are_normal() -> None:
@@ -91,20 +90,15 @@ def test_sheet_shows_every_method_with_the_detectors_word(
         assert image.width > narrow
 
 
-def test_rows_tell_the_mean_and_deviation_over_seeds(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.syspath_prepend(ROOT / "studies")
-    benchmark: Any = import_module("diffusion")
+def test_rows_tell_the_mean_and_deviation_over_seeds(tmp_path: Path) -> None:
     runs = planned("diffusion", Selection(only="gtsrb/*", seeds=(0, 1)))
     chosen = [run for run in runs if run.variant == "diffedit-1.5"]
     done = [
         Finished(run, {"valid": 90.0 + 4 * run.seed, "distinct": None}, tmp_path) for run in chosen
     ]
-    row = benchmark.row("diffedit-1.5", done)
-    assert row["method"] == "DiffEdit, threshold 1.5"
-    assert row["valid"] == 92
-    assert row["valid_std"] == pytest.approx(8**0.5)
-    assert row["distinct"] is None
-    assert row["distinct_std"] is None
-    assert row["runs"] == 2
+    (table,) = EXPERIMENT.tables(runs, done)
+    row = dict(zip(COLUMNS, table.rows["DiffEdit, threshold 1.5"], strict=True))
+    assert row["valid"].mean == 92
+    assert row["valid"].deviation == pytest.approx(8**0.5)
+    assert row["distinct"].text == "does not apply"
+    assert row["valid"].runs == 2

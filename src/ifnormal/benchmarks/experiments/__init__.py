@@ -17,6 +17,7 @@ from ifnormal.benchmarks.experiments import (
     planted,
     recipes,
     sensitivity,
+    small_data,
     theory,
 )
 from ifnormal.common.errors import UserError, one_line
@@ -32,6 +33,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         recipes.EXPERIMENT,
         access.EXPERIMENT,
         theory.EXPERIMENT,
+        small_data.EXPERIMENT,
         fcdd.EXPERIMENT,
         baselines.EXPERIMENT,
         diffusion.EXPERIMENT,
