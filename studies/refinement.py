@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from ifnormal.common.pixels import to_pil
+from ifnormal.benchmarks.pictures import write_columns
 from ifnormal.common.storage import write_json
 from ifnormal.config import DataConfig, RefineConfig, ThriftConfig
 from ifnormal.data import load_setup
@@ -140,7 +139,7 @@ def _measure(case: Case, folder: Path) -> dict[str, Any]:
     first = case.explainer.explain(anomalies, traversals=0).counterfactuals
     figures = {"threshold": detector.threshold, "anomalies": len(anomalies)}
     figures["before"] = _figures("before", case, first)
-    shown = [anomalies, *first.unbind(1)]
+    shown = {"anomaly": anomalies, **_by_concept("before", first)}
 
     def done(name: str, edits: Tensor, begun: float, changed: Tensor, queries: int) -> None:
         seconds = time.perf_counter() - begun
@@ -151,7 +150,7 @@ def _measure(case: Case, folder: Path) -> dict[str, Any]:
             "seconds": round(seconds, 1),
         }
         if name != "gradient":
-            shown.extend(edits.unbind(1))
+            shown.update(_by_concept(name, edits))
 
     begun = time.perf_counter()
     refined = refine(generator, detector, anomalies, first)
@@ -169,9 +168,16 @@ def _measure(case: Case, folder: Path) -> dict[str, Any]:
         names = tuple(map(str, range(len(anomalies))))
         plain = gradient_counterfactuals(detector, anomalies, names).counterfactuals
         done("gradient", plain, begun, torch.ones(plain.shape[:2]), 200 * len(anomalies))
-        shown.append(plain[:, 0])
-    _sheet(shown, folder / f"{case.name.replace(', ', '-').replace(' ', '-')}.png")
+        shown["gradient"] = plain[:, 0]
+    every = max(1, len(anomalies) // SHOWN)
+    name = case.name.replace(", ", "-").replace(" ", "-")
+    write_columns(folder / f"{name}.png", {k: v[::every] for k, v in shown.items()}, SHOWN)
     return figures
+
+
+def _by_concept(name: str, edits: Tensor) -> dict[str, Tensor]:
+    """Title -> edits of one concept, of (N, K, C, H, W)."""
+    return {f"{name} {k}": edits[:, k] for k in range(edits.shape[1])}
 
 
 def _figures(name: str, case: Case, edits: Tensor) -> dict[str, Any]:
@@ -229,18 +235,6 @@ def _share(values: Tensor) -> float | None:
 
 def _scores(detector: TrainedDetector, images: Tensor) -> Tensor:
     return in_batches(detector, images.flatten(0, 1)).view(images.shape[:2])
-
-
-def _sheet(rows: list[Tensor], path: Path, scale: int = 2, gap: int = 3) -> None:
-    """The first images of every row, as they come."""
-    side = scale * rows[0].shape[-1]
-    sheet = Image.new("RGB", (SHOWN * (side + gap), len(rows) * (side + gap)), (255, 255, 255))
-    for r, row in enumerate(rows):
-        for n, image in enumerate(row[:: max(1, len(row) // SHOWN)][:SHOWN]):
-            picture = to_pil(image).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
-            sheet.paste(picture, (n * (side + gap), r * (side + gap)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, optimize=True)
 
 
 if __name__ == "__main__":

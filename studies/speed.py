@@ -13,14 +13,11 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,7 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ifnormal.common.compute import has_fast_bfloat16
 from ifnormal.common.pixels import quantize, to_float
-from ifnormal.common.provenance import versions
+from ifnormal.common.provenance import provenance
 from ifnormal.common.storage import write_json
 from ifnormal.config import DetectorConfig, FitConfig
 from ifnormal.data.setups.setup import AnomalySetup
@@ -54,7 +51,7 @@ Summary = dict[str, float]
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to train: precision and memory layout."""
+    """Precision and memory layout of a training."""
 
     config: FitConfig
     layout: str  # "channels_last" or "contiguous"
@@ -213,7 +210,9 @@ def flops_a_step(bench: Bench, config: FitConfig) -> float:
 def _shares(flops: float, seconds: float) -> dict[str, float]:
     """What a step computes a second, beside the best convolution of this machine just now."""
     step = flops / seconds / 1e12
-    forward, both = (max(convolution_tflops(c, way) for c in CHANNELS) for way in (False, True))
+    forward, both = (
+        max(convolution_tflops(c, backward) for c in CHANNELS) for backward in (False, True)
+    )
     return {
         "training step TFLOP/s": step,
         "convolution forward TFLOP/s": forward,
@@ -293,39 +292,13 @@ def peak_memory() -> float | None:
 
 def facts() -> dict[str, Any]:
     """The machine and the code."""
-    cuda = torch.cuda.is_available()
     return {
-        "processor": _processor(),
+        **provenance(),
         "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if cuda else None,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "fast_bfloat16": has_fast_bfloat16(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "versions": versions(),
-        "commit": _commit(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-
-
-def _processor() -> str:
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text().splitlines() if known.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _commit() -> str | None:
-    """The commit measured, with a + if files differ from it; None outside a repository."""
-    folder = Path(__file__).parents[1]
-    answers = []
-    for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", "src"]):
-        try:
-            done = subprocess.run(
-                ["git", *command], cwd=folder, capture_output=True, text=True, check=True
-            )
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        answers.append(done.stdout.strip())
-    return answers[0] + ("+" if answers[1] else "")
 
 
 def _synchronize() -> None:
@@ -342,7 +315,7 @@ def show(result: dict[str, Any]) -> None:
     machine = result["facts"]
     used = machine["versions"]
     print(
-        f"{machine['gpu'] or machine['processor']}, {used['threads']} threads, "
+        f"{machine['gpu'] or used['cpu']}, {used['threads']} threads, "
         f"torch {used['torch']}, commit {machine['commit']}, load {machine['load']} at the start"
     )
     for name, variant in result["variants"].items():

@@ -54,7 +54,7 @@ def test_speed_measures_everything_and_saves_it(
         assert name in printed
     assert saved["variants"]["float32 contiguous"] == "32-true, contiguous"
     assert saved["gflop_a_step"] > 0
-    assert {"processor", "versions", "commit", "date"} <= set(saved["facts"])
+    assert {"cores", "versions", "commit", "date"} <= set(saved["facts"])
     assert str(Path.home()) not in path.read_text()
 
 
