@@ -1,4 +1,4 @@
-"""Experiment: what the sweep runner has to know of one. Each is a file in `experiments/`."""
+"""Experiment: how its runs are planned, done and shown. Each is one file in `experiments/`."""
 
 from __future__ import annotations
 
@@ -11,125 +11,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-
-@dataclass(frozen=True)
-class Selection:
-    """Which part of an experiment is asked for.
-
-    Attributes:
-        only: a pattern as in file names ("mnist/*"), on the ids of setups; None is all of them.
-        seeds: the seeds.
-        detectors: objectives; () leaves the choice to the experiment.
-        budget: "small" or "paper".
-    """
-
-    only: str | None = None
-    seeds: tuple[int, ...] = (0,)
-    detectors: tuple[str, ...] = ()
-    budget: BenchBudget = "small"
-
-    def takes(self, setup: str, detector: str | None = None) -> bool:
-        """Whether runs of this setup, and of this detector where it is the only one, are meant."""
-        chosen = not self.detectors or detector is None or detector in self.detectors
-        return chosen and fnmatchcase(setup, self.only or "*")
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """Where a run finds and leaves what is not its own.
-
-    Attributes:
-        out: the sweep's folder; `out/shared/` holds what several runs need, such as judges, under
-            names of their content.
-        data_root: folder of data sets, None where there is none.
-    """
-
-    out: Path
-    data_root: Path | None = None
-
-    @property
-    def shared(self) -> Path:
-        """For what several runs need."""
-        return self.out / "shared"
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A run and its figures, as read from its folder."""
-
-    run: BenchRun
-    metrics: Mapping[str, Any]
-    folder: Path
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One figure of a table.
-
-    Attributes:
-        mean: over the runs behind it; None where there are none.
-        deviation: of them, None for fewer than two.
-        runs: how many runs are behind it.
-        expected: how many the sweep has in all; a table says where some are missing.
-        paper: the paper's figure beside it, None where it has none.
-        text: instead of numbers, words.
-    """
-
-    mean: float | None
-    deviation: float | None = None
-    runs: int = 0
-    expected: int = 0
-    paper: float | None = None
-    text: str | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows and columns under a title; rendered as Markdown, HTML or JSON by `tables.py`.
-
-    Attributes:
-        title: what it shows.
-        columns: headings, without that of the rows.
-        rows: heading -> one cell a column.
-        notes: sentences under it: units, extractors, budgets.
-    """
-
-    title: str
-    columns: Sequence[str]
-    rows: Mapping[str, Sequence[Cell]]
-    notes: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One of the paper's experiments, or of ours.
-
-    Attributes:
-        name: on the command line.
-        title: what it shows, in a line.
-        source: section of the paper, or "ifnormal".
-        plan: the deterministic list of its runs. Loads no torch.
-        perform: does a run in its folder and returns its figures, JSON-compatible. The runner
-            writes them to `metrics.json`; the folder may hold more: `preview.png`, a report.
-        tables: figures of all planned runs to tables. Gets the plan as well, so that missing runs
-            are seen. Loads no torch.
-        figures: draws into a folder from finished runs, where the experiment has any.
-        headline: keys of the figures that are told as each run ends.
-        missing: data root -> of setups that no card describes, those whose images are not there,
-            each with what is missing. Loads no torch.
-    """
-
-    name: str
-    title: str
-    source: str
-    plan: Callable[[Selection], list[BenchRun]]
-    perform: Callable[[BenchRun, Path, Workplace], dict[str, Any]]
-    tables: Callable[[Sequence[BenchRun], Sequence[Finished]], list[Table]]
-    figures: Callable[[Sequence[Finished], Path], list[Path]] | None = None
-    headline: tuple[str, ...] = ()
-    missing: Callable[[Path | None], Mapping[str, str]] = lambda data_root: {}
-
-
 BenchBudget = Literal["small", "paper"]
 _HASHED = 8
 
@@ -141,16 +22,16 @@ class BenchRun:
     Attributes:
         experiment: name of the experiment that performs it.
         setup: id of a setup, such as "mnist/one-vs-rest/7".
-        detector: the detector's objective, such as "bce".
-        seed: of everything random in it.
-        variant: what is different about it, in a word; "default" is nothing.
+        detector: objective of the detector, such as "bce".
+        seed: of all random numbers.
+        variant: how it differs from the default run, in a word.
         budget: "small" or "paper".
         options: the options that differ from the setup's budget, by dotted names, such as
             {"fit.weights.score": 0.0}; JSON-compatible.
-        given: those of the options that were given for all runs of a sweep; tables keep runs apart
-            by them.
-        content: digest of everything else that decides its figures: its setup's card, and the
-            defaults of whatever no option names.
+        given: those options that the user set for all runs of a sweep (`--set`). Runs with
+            different ones are shown in different tables.
+        content: digest of everything else that the figures depend on: the setup's card, and the
+            defaults of all other options.
     """
 
     experiment: str
@@ -165,20 +46,137 @@ class BenchRun:
 
     @property
     def key(self) -> str:
-        """The run's folder: readable, and with a hash of everything that it is.
+        """Name of the run's folder: readable parts, and a hash of all fields.
 
-        Runs that differ in anything differ in their folders; the same run has the same folder
-        wherever and whenever it is made.
+        Runs that differ in any field have different folders; the same run has the same folder on
+        every machine.
         """
         facts = asdict(self)
-        del facts["given"]  # these are among the options, however they came there
+        del facts["given"]  # they are among the options
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:_HASHED]
         parts = (self.setup, self.detector, self.variant, f"seed{self.seed}", self.budget)
         words = (re.sub(r"[^\w.+]+", "-", part) for part in parts)
         return "_".join([*words, digest])
 
     def __str__(self) -> str:
-        """The run in a line of progress."""
+        """How a line of progress names the run."""
         words = [] if self.variant == "default" else [self.variant]
         words += [f"{name}={value}" for name, value in self.given.items()]
         return " ".join([self.setup, self.detector, *words, f"seed {self.seed}"])
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which runs of an experiment are wanted.
+
+    Attributes:
+        only: pattern of ids of setups, as for file names ("mnist/*"); None selects all.
+        seeds: the seeds.
+        detectors: objectives; () selects those that the experiment has by default.
+        budget: "small" or "paper".
+    """
+
+    only: str | None = None
+    seeds: tuple[int, ...] = (0,)
+    detectors: tuple[str, ...] = ()
+    budget: BenchBudget = "small"
+
+    def takes(self, setup: str, detector: str | None = None) -> bool:
+        """Whether runs of this setup, and of this detector if it is given, are wanted."""
+        chosen = not self.detectors or detector is None or detector in self.detectors
+        return chosen and fnmatchcase(setup, self.only or "*")
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Folders that all runs of a sweep use.
+
+    Attributes:
+        out: folder of the sweep.
+        data_root: folder of data sets; None if there is none.
+    """
+
+    out: Path
+    data_root: Path | None = None
+
+    @property
+    def shared(self) -> Path:
+        """Folder of detectors, judges and diffusion models that several runs need."""
+        return self.out / "shared"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is done, and its figures."""
+
+    run: BenchRun
+    metrics: Mapping[str, Any]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of a table.
+
+    Attributes:
+        mean: over its runs; None if there are none.
+        deviation: standard deviation over its runs; None for fewer than two.
+        runs: number of runs that have the figure.
+        expected: number of runs that the sweep plans; tables show if some are missing.
+        paper: the figure in the paper; None if it has none.
+        text: words in place of numbers.
+    """
+
+    mean: float | None
+    deviation: float | None = None
+    runs: int = 0
+    expected: int = 0
+    paper: float | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of figures; `tables.py` renders it as Markdown, HTML or JSON.
+
+    Attributes:
+        title: what it shows.
+        columns: headings of the columns, without that of the row headings.
+        rows: heading -> one cell for each column.
+        notes: sentences below it, about units, extractors and budgets.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[Cell]]
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment of the paper, or one of ours.
+
+    Attributes:
+        name: name on the command line.
+        title: what it shows, in a line.
+        source: section of the paper, or "ifnormal".
+        plan: returns the runs for a selection, always in the same order. Loads no torch.
+        perform: does a run in its folder and returns its figures, JSON-compatible. The runner
+            writes them to `metrics.json`. The folder may hold more, such as a report.
+        tables: makes tables from (planned runs, finished runs); figures of runs that are planned
+            but not finished are shown as missing. Loads no torch.
+        figures: draws pictures of finished runs into a folder; None if the experiment has none.
+        headline: keys of the figures that are printed when a run ends.
+        missing: data root -> {setup: what is missing}, for setups without a card whose images are
+            not there. Loads no torch.
+    """
+
+    name: str
+    title: str
+    source: str
+    plan: Callable[[Selection], list[BenchRun]]
+    perform: Callable[[BenchRun, Path, Workplace], dict[str, Any]]
+    tables: Callable[[Sequence[BenchRun], Sequence[Finished]], list[Table]]
+    figures: Callable[[Sequence[Finished], Path], list[Path]] | None = None
+    headline: tuple[str, ...] = ()
+    missing: Callable[[Path | None], Mapping[str, str]] = lambda data_root: {}

@@ -16,7 +16,6 @@ that mass (theorem 4.3).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,6 +35,68 @@ _MEASURE_EVERY = 100
 _AVERAGED = 0.995
 # Log-odds of φ a unit along the first coordinate, on which normal and anomalous points differ.
 _SLOPE = {"flat": 0.05, "sharp": 4.0}
+# Cells of the histogram along each side of the square [-REACH, REACH]²; what is outside counts as
+# one more cell.
+CELLS, REACH = 24, 4.0
+
+
+@dataclass(frozen=True)
+class ToyDensity:
+    """A mixture of Gaussians with independent coordinates.
+
+    Attributes:
+        weights: (M,) shares of the components; they sum to 1.
+        means: (M, 2).
+        deviations: (M, 2).
+    """
+
+    weights: Tensor
+    means: Tensor
+    deviations: Tensor
+
+    def sample(self, count: int, rng: torch.Generator) -> Tensor:
+        """(count, 2) points."""
+        which = torch.multinomial(self.weights, count, replacement=True, generator=rng)
+        noise = torch.randn(count, 2, generator=rng)
+        return self.means[which] + self.deviations[which] * noise
+
+    def cells(self) -> Tensor:
+        """(CELLS² + 1,) exact probabilities of the cells; the last one of everything outside."""
+        edges = torch.linspace(-REACH, REACH, CELLS + 1)
+        standard = (edges - self.means[:, :, None]) / self.deviations[:, :, None]
+        below = (1 + torch.erf(standard / math.sqrt(2))) / 2
+        along = below.diff(dim=2)  # (M, 2, CELLS)
+        grid = torch.einsum("m,mi,mj->ij", self.weights, along[:, 0], along[:, 1]).flatten()
+        return torch.cat([grid, (1 - grid.sum()).clamp_min(0)[None]])
+
+
+def two_clouds() -> ToyDensity:
+    """Three quarters normal, around (-1, 0.4); a quarter anomalous, around (1, -0.4)."""
+    return ToyDensity(
+        weights=torch.tensor([0.75, 0.25]),
+        means=torch.tensor([[-1.0, 0.4], [1.0, -0.4]]),
+        deviations=torch.tensor([[0.6, 0.8], [0.5, 0.5]]),
+    )
+
+
+def histogram(points: Tensor) -> Tensor:
+    """(CELLS² + 1,) shares of (N, 2) points in each cell, in the order of `ToyDensity.cells`."""
+    index = ((points + REACH) * (CELLS / (2 * REACH))).floor().long()
+    outside = ((index < 0) | (index >= CELLS)).any(1)
+    cell = torch.where(outside, CELLS**2, index[:, 0] * CELLS + index[:, 1])
+    return torch.bincount(cell, minlength=CELLS**2 + 1) / len(points)
+
+
+def total_variation(shares: Tensor, probabilities: Tensor) -> float:
+    """½ Σ |q − p| over cells, in [0, 1]: a lower bound of that of the densities."""
+    return 0.5 * (shares - probabilities).abs().sum().item()
+
+
+def divergence(shares: Tensor, probabilities: Tensor) -> float:
+    """KL(q ‖ p) over cells in nats; a cell that p never visits counts as visited once in 10⁹."""
+    visited = shares > 0
+    ratio = shares[visited] / probabilities[visited].clamp_min(1e-9)
+    return (shares[visited] * ratio.log()).sum().item()
 
 
 @dataclass(frozen=True)
@@ -57,16 +118,14 @@ class ToyGame:
     learning_rate: float = 2e-3
 
 
-def play(
-    game: ToyGame, density: ToyDensity, seed: int, on_measure: Callable[[int], None] | None = None
-) -> list[dict[str, Any]]:
-    """Train both players; returns what was measured on the way, one row every 100 steps.
+def play(game: ToyGame, density: ToyDensity, seed: int) -> list[dict[str, Any]]:
+    """Train both players; returns one row of measurements for every 100 steps.
 
     A row has `step`; `total_variation` and `kl` of the generator's distribution against the known
-    density; `value`, V with the best of all discriminators, −2 λ_gan (1 − TV) + λ_rec (L_rec +
-    L_cyc), without the constant or not constant λ_φ L_φ; `played`, the same with D as it is, which
-    its slope penalty keeps from the best; `score`, L_φ; and `to_normal`, the share of points, in %,
-    on the normal side when asked to be (α = 0).
+    density; `value`, V with the best discriminator, −2 λ_gan (1 − TV) + λ_rec (L_rec + L_cyc),
+    without λ_φ L_φ; `played`, the same with D as it is, which its slope penalty keeps from the
+    best; `score`, L_φ; and `to_normal`, the share of points, in %, that lie on the normal side for
+    α = 0.
     """
     rng = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -81,8 +140,6 @@ def play(
     for step in range(game.steps + 1):
         if step % _MEASURE_EVERY == 0:
             rows.append(_measure(step, averaged, discriminator, game, density, cells, rng))
-            if on_measure is not None:
-                on_measure(step)
         share = min(1.0, 2 * (1 - step / game.steps))
         for_g.param_groups[0]["lr"] = share * game.learning_rate
         for_d.param_groups[0]["lr"] = 2 * share * game.learning_rate
@@ -170,67 +227,3 @@ def _network(inputs: int, outputs: int) -> nn.Sequential:
         nn.LeakyReLU(0.1),
         nn.Linear(_WIDTH, outputs),
     )
-
-
-# Cells of the histogram along each side of the square [-REACH, REACH]²; what is outside counts as
-# one more cell.
-CELLS, REACH = 24, 4.0
-
-
-@dataclass(frozen=True)
-class ToyDensity:
-    """A mixture of Gaussians with independent coordinates.
-
-    Attributes:
-        weights: (M,) shares of the components; they sum to 1.
-        means: (M, 2).
-        deviations: (M, 2).
-    """
-
-    weights: Tensor
-    means: Tensor
-    deviations: Tensor
-
-    def sample(self, count: int, rng: torch.Generator) -> Tensor:
-        """(count, 2) points."""
-        which = torch.multinomial(self.weights, count, replacement=True, generator=rng)
-        noise = torch.randn(count, 2, generator=rng)
-        return self.means[which] + self.deviations[which] * noise
-
-    def cells(self) -> Tensor:
-        """(CELLS² + 1,) exact probabilities of the cells; the last one of everything outside."""
-        edges = torch.linspace(-REACH, REACH, CELLS + 1)
-        standard = (edges - self.means[:, :, None]) / self.deviations[:, :, None]
-        below = (1 + torch.erf(standard / math.sqrt(2))) / 2
-        along = below.diff(dim=2)  # (M, 2, CELLS)
-        grid = torch.einsum("m,mi,mj->ij", self.weights, along[:, 0], along[:, 1]).flatten()
-        return torch.cat([grid, (1 - grid.sum()).clamp_min(0)[None]])
-
-
-def two_clouds() -> ToyDensity:
-    """Three quarters normal, around (-1, 0.4); a quarter anomalous, around (1, -0.4)."""
-    return ToyDensity(
-        weights=torch.tensor([0.75, 0.25]),
-        means=torch.tensor([[-1.0, 0.4], [1.0, -0.4]]),
-        deviations=torch.tensor([[0.6, 0.8], [0.5, 0.5]]),
-    )
-
-
-def histogram(points: Tensor) -> Tensor:
-    """(CELLS² + 1,) shares of (N, 2) points in each cell, in the order of `ToyDensity.cells`."""
-    index = ((points + REACH) * (CELLS / (2 * REACH))).floor().long()
-    outside = ((index < 0) | (index >= CELLS)).any(1)
-    cell = torch.where(outside, CELLS**2, index[:, 0] * CELLS + index[:, 1])
-    return torch.bincount(cell, minlength=CELLS**2 + 1) / len(points)
-
-
-def total_variation(shares: Tensor, probabilities: Tensor) -> float:
-    """½ Σ |q − p| over cells, in [0, 1]: a lower bound of that of the densities."""
-    return 0.5 * (shares - probabilities).abs().sum().item()
-
-
-def divergence(shares: Tensor, probabilities: Tensor) -> float:
-    """KL(q ‖ p) over cells in nats; a cell that p never visits counts as visited once in 10⁹."""
-    visited = shares > 0
-    ratio = shares[visited] / probabilities[visited].clamp_min(1e-9)
-    return (shares[visited] * ratio.log()).sum().item()

@@ -1,4 +1,4 @@
-"""A run in a process of its own, from the side of the one who starts it."""
+"""Starting a run in a process of its own, and how many such processes a machine has room for."""
 
 from __future__ import annotations
 
@@ -16,8 +16,44 @@ from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.sweep_folder import LOG, Outcome, is_done, note_attempt, write_failure
 from ifnormal.config.checks import require
 
+_THREADS_A_JOB = 2
+# Environment variables that limit the threads of numerical libraries.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 Started = Callable[[subprocess.Popen[str]], None]
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many runs use the cores at the same time.
+
+    Attributes:
+        jobs: number of runs at a time.
+        threads: number of threads of each run.
+    """
+
+    jobs: int
+    threads: int
+
+
+def available_cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def share_cores(jobs: int | None, threads: int | None, cores: int) -> Share:
+    """The jobs and threads asked for; those left open are chosen so that they fill the cores.
+
+    Raises:
+        UserError: a number is below 1.
+    """
+    for name, value in (("jobs", jobs), ("threads", threads)):
+        require(value is None or value >= 1, f"--{name} must be at least 1.")
+    if jobs is None:
+        threads = min(_THREADS_A_JOB, cores) if threads is None else threads
+        jobs = max(1, cores // threads)
+    return Share(jobs, threads or max(1, cores // jobs))
 
 
 def run_in_process(
@@ -27,14 +63,14 @@ def run_in_process(
     wait: float = 0.0,
     started: Started | None = None,
 ) -> Outcome:
-    """Do a run in a fresh process and wait for it; `log.txt` in its folder has what it says.
+    """Do a run in a new process and wait for its end; its output goes to `log.txt` in its folder.
 
     Args:
-        run: what to do.
-        workplace: where.
-        threads: of the process.
-        wait: seconds to wait where another runner has the run.
-        started: is given the process, to end it early.
+        run: the run.
+        workplace: folders of the sweep.
+        threads: number of threads of the process.
+        wait: seconds to wait if another runner is doing the run.
+        started: is called with the process, so that the caller can end it early.
     """
     folder, begun = workplace.out / run.key, time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,27 +105,27 @@ def run_in_process(
 
 
 def _paths() -> str:
-    """Where modules are looked for: this very package first, whatever else is installed."""
+    """PYTHONPATH of the process: this package first, whatever else is installed."""
     known = os.environ.get("PYTHONPATH")
     return os.pathsep.join([str(Path(__file__).parents[3]), *([known] if known else [])])
 
 
 def _ask(process: subprocess.Popen[str], job: str) -> str:
-    """Give the job; wait for the answer with the input open, as its end would end the worker."""
+    """Send the job and wait for the answer. The input stays open, as the worker ends with it."""
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         process.stdin.write(job + "\n")
         process.stdin.flush()
     except BrokenPipeError:
-        pass  # it died at once; its log tells why
+        pass  # it died at once; its log has the reason
     answer = process.stdout.read()
     process.wait()
     return answer
 
 
 def _died(run: BenchRun, out: Path, code: int, seconds: float) -> Outcome:
-    """A worker that gave no answer: ended by its runner, by the system, or by a broken library."""
+    """The outcome of a worker without an answer: its runner, the system or a crash ended it."""
     if code == -signal.SIGTERM:
         return Outcome(run, "stopped", seconds)
     if is_done(out, run):
@@ -102,40 +138,3 @@ def _died(run: BenchRun, out: Path, code: int, seconds: float) -> Outcome:
     outcome = Outcome(run, "failed", seconds, sentence)
     note_attempt(out, outcome)
     return outcome
-
-
-_THREADS_A_JOB = 2
-
-
-@dataclass(frozen=True)
-class Share:
-    """How the cores are shared out.
-
-    Attributes:
-        jobs: runs at the same time.
-        threads: of each.
-    """
-
-    jobs: int
-    threads: int
-
-
-def available_cores() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def share_cores(jobs: int | None, threads: int | None, cores: int) -> Share:
-    """Jobs and threads such that all cores are used and none twice, unless both are given.
-
-    Raises:
-        UserError: a number is below 1.
-    """
-    for name, value in (("jobs", jobs), ("threads", threads)):
-        require(value is None or value >= 1, f"--{name} must be at least 1.")
-    if jobs is None:
-        threads = min(_THREADS_A_JOB, cores) if threads is None else threads
-        jobs = max(1, cores // threads)
-    return Share(jobs, threads or max(1, cores // jobs))
