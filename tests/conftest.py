@@ -55,6 +55,15 @@ def _templates_are_compiled_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def few_synthetic() -> Iterator[None]:
+    """Hundreds of synthetic outliers instead of thousands, from here to the end of the file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ifnormal.explainers.preparation._LEAST_SYNTHETIC", 400)
+        patch.setattr("ifnormal.explainers.preparation._LEAST_FLAGGED", 4)
+        yield
+
+
 @pytest.fixture
 def make_explanation() -> Callable[..., Explanation]:
     """A maker of explanations with random pixels and scores, of any numbers and channels."""

@@ -18,7 +18,7 @@ PATCH = (slice(4, 8), slice(8, 12))
 
 EVERY_TERM = Weights(**dict.fromkeys(Weights.__dataclass_fields__, 1.0))
 TINY = FitConfig(
-    steps=12,
+    steps=7,
     batch_size=8,
     generator=GeneratorConfig(width=4, outer_blocks=1, inner_blocks=1),
     discriminator_width=4,

@@ -1,6 +1,5 @@
 """A diffusion model from the command line: trained on folders, used by explain, and told apart."""
 
-from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -93,15 +92,8 @@ def finished(
 
 
 @pytest.fixture(scope="module")
-def few_synthetic(planned_once: None) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ifnormal.explainers.preparation._LEAST_SYNTHETIC", 400)
-        yield
-
-
-@pytest.fixture(scope="module")
 def broken_off(
-    images: Path, few_synthetic: None, tmp_path_factory: pytest.TempPathFactory
+    images: Path, planned_once: None, few_synthetic: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Finished:
     """Explained by G′, but stopped after the first checkpoint."""
     save, out = stage._save, tmp_path_factory.mktemp("broken off") / "out"

@@ -27,7 +27,7 @@ TERMS = [term.name for term in fields(Weights)]
 @pytest.fixture(scope="module")
 def learned() -> TrainingState:
     plain = Weights(gan=0.0, concept=0.0, mode=0.0, score=10.0)
-    return train(tiny(steps=150, learning_rate=5e-3, ema=0.9, weights=plain))
+    return train(tiny(steps=60, learning_rate=1e-2, ema=0.9, weights=plain))
 
 
 class TestLearns:
@@ -129,7 +129,7 @@ class TestRestoration:
         alone = replace(Weights(**dict.fromkeys(TERMS, 0.0)), restoration=10.0)
         sources = torch.zeros(len(red()), dtype=torch.int64)
         state = train(
-            tiny(steps=150, concepts=1, weights=alone, ema=0.9, learning_rate=1e-2),
+            tiny(steps=80, concepts=1, weights=alone, ema=0.9, learning_rate=2e-2),
             sources=sources,
         )
         before, wanted = to_float(red()), to_float(blue())[:1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,11 @@ def interrupted(config: FitConfig, folder: Path, at: int, resume: bool = False) 
     return box.asked
 
 
+@cache
+def uninterrupted(config: FitConfig) -> TrainingState:
+    return train(config)
+
+
 def everything(state: TrainingState, folder: Path) -> dict[str, Tensor]:
     """All there is of a state, as it would be saved."""
     state.save(folder)
@@ -55,24 +61,24 @@ def everything(state: TrainingState, folder: Path) -> dict[str, Tensor]:
 
 
 CONFIGS = {
-    "two concepts by features": quick(checkpoint_every=5),
+    "two concepts by features": quick(checkpoint_every=4),
     "every term, three concepts by pixels": quick(
-        checkpoint_every=5, concepts=3, concept_space="pixels", weights=EVERY_TERM
+        checkpoint_every=4, concepts=3, concept_space="pixels", weights=EVERY_TERM
     ),
     "queries forgotten on the way": quick(
-        checkpoint_every=2, surrogate=replace(QUICK, refresh_every=1, query_budget=150)
+        steps=12, checkpoint_every=2, surrogate=replace(QUICK, refresh_every=1, query_budget=150)
     ),
 }
 
 
 class TestResumes:
     @pytest.mark.parametrize(
-        ("config", "at"), [*zip(CONFIGS.values(), (3, 8, 7), strict=True)], ids=CONFIGS
+        ("config", "at"), [*zip(CONFIGS.values(), (3, 5, 7), strict=True)], ids=CONFIGS
     )
     def test_to_the_same_bits(self, tmp_path: Path, config: FitConfig, at: int) -> None:
         interrupted(config, tmp_path, at)
         torch.manual_seed(12345)
-        resumed, straight = train(config, tmp_path, resume=True), train(config)
+        resumed, straight = train(config, tmp_path, resume=True), uninterrupted(config)
         assert resumed.surrogate_report == straight.surrogate_report
         one, other = (
             everything(state, tmp_path / name) for state, name in ((resumed, "a"), (straight, "b"))
@@ -82,10 +88,10 @@ class TestResumes:
         assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
     def test_twice_in_a_row(self, tmp_path: Path) -> None:
-        config = quick(checkpoint_every=3)
-        interrupted(config, tmp_path, 4)
-        interrupted(config, tmp_path, 10, resume=True)
-        resumed, straight = train(config, tmp_path, resume=True), train(config)
+        config = quick(checkpoint_every=2)
+        interrupted(config, tmp_path, 3)
+        interrupted(config, tmp_path, 6, resume=True)
+        resumed, straight = train(config, tmp_path, resume=True), uninterrupted(config)
         one, other = (
             everything(state, tmp_path / name) for state, name in ((resumed, "a"), (straight, "b"))
         )
@@ -104,12 +110,12 @@ class TestResumes:
 
     def test_a_new_fit_takes_nothing_from_an_old_one(self, tmp_path: Path) -> None:
         config = CONFIGS["two concepts by features"]
-        interrupted(config, tmp_path, 8)
-        again, straight = train(config, tmp_path), train(config)
+        interrupted(config, tmp_path, 5)
+        again, straight = train(config, tmp_path), uninterrupted(config)
         assert again.surrogate_report == straight.surrogate_report
 
     def test_images_are_in_files_of_their_own(self, tmp_path: Path) -> None:
-        train(quick(checkpoint_every=4), tmp_path)
+        train(quick(steps=12, checkpoint_every=4), tmp_path)
         saved, facts = load_tensors(tmp_path, "checkpoint")
         assert not any(value.dtype == torch.uint8 and value.ndim == 4 for value in saved.values())
         assert len(facts["surrogate"]["parts"]) == 3
@@ -162,7 +168,7 @@ def test_images_that_cannot_be_used_cost_no_query() -> None:
 def learned() -> tuple[BlackBox, Explainer]:
     plain = Weights(gan=0.0, concept=0.0, mode=0.0, score=10.0)
     surrogate = replace(QUICK, query_budget=3000, steps=60, width=8, refresh_every=3)
-    config = quick(steps=100, learning_rate=5e-3, ema=0.9, weights=plain, surrogate=surrogate)
+    config = quick(steps=50, learning_rate=1e-2, ema=0.9, weights=plain, surrogate=surrogate)
     box = BlackBox()
     return box, Explainer(box, config).fit(blue(60), red(60), seed=0)
 
@@ -184,7 +190,7 @@ class TestExplainer:
         assert report["on_fresh_edits"]["agreement"] > 0.8
         assert report["on_held_out"]["agreement"] > 0.9
 
-    def test_its_facts_account_for_every_query(self) -> None:
+    def test_its_facts_account_for_every_query(self, few_synthetic: None) -> None:
         box = BlackBox()
         facts = Explainer(box, quick(steps=2)).fit(blue(40), seed=0).facts
         assert box.asked == facts["queries_before_fit"] + facts["surrogate"]["queries"]["used"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ def train(config: FitConfig = TINY, folder: Path | None = None, **options: Any) 
     if "sources" not in options:  # as if every red image had been made of a blue one
         options["sources"] = torch.arange(len(red())) % len(blue())
     return fit(detector, blue(), red(), config, folder=folder, **options)
+
+
+@cache
+def straight(config: FitConfig = TINY) -> TrainingState:
+    """A fit that nothing interrupts, to compare others with."""
+    return train(config)
 
 
 def weights(state: TrainingState) -> dict[str, Tensor]:
