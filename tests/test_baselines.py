@@ -17,6 +17,7 @@ from ifnormal.benchmarks.materials import Materials
 from ifnormal.common.errors import UserError
 from ifnormal.explainers.base import answer
 from known_detectors import blue, mean_color, red
+from tiny_runs import shrink_figures
 
 
 def test_the_nearest_normal_images_are_those_with_the_nearest_features() -> None:
@@ -88,6 +89,7 @@ def test_every_method_is_planned_on_the_same_setups_and_detectors(tmp_path: Path
 def test_a_second_detector_is_asked_and_figures_are_left_to_the_runner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shrink_figures(monkeypatch)
     trained: list[torch.Tensor] = []
 
     def few_steps(normal: torch.Tensor, seed: int, steps: int) -> object:

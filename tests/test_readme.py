@@ -59,7 +59,7 @@ BENCH = [
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_synthetic: None) -> Path:
     """A newcomer's folder with a few photos, and runs of seconds."""
     shrink(monkeypatch)
     monkeypatch.delenv("IFNORMAL_DATA", raising=False)

@@ -70,12 +70,16 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(ifnormal.jobs.demo, "budgeted", tiny)
     patch.setattr(ifnormal.jobs.made_once, "train_judge", quick_judge)
-    for module, name, steps in (
-        (ifnormal.evaluation.evaluate, "fresh_concept_accuracy", 3),
-        (ifnormal.evaluation.evaluate, "substitutability", 3),
-        (ifnormal.jobs.stages, "gradient_counterfactuals", 2),
-    ):
-        patch.setattr(module, name, partial(getattr(module, name), steps=steps))
+    shrink_figures(patch)
+    gradient = partial(ifnormal.jobs.stages.gradient_counterfactuals, steps=2)
+    patch.setattr(ifnormal.jobs.stages, "gradient_counterfactuals", gradient)
+
+
+def shrink_figures(patch: pytest.MonkeyPatch) -> None:
+    """Train the networks that only figures need for three steps."""
+    module = ifnormal.evaluation.evaluate
+    for name in ("fresh_concept_accuracy", "substitutability"):
+        patch.setattr(module, name, partial(getattr(module, name), steps=3))
 
 
 def touch(run: Path, names: list[str]) -> None:
