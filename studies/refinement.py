@@ -156,12 +156,12 @@ def _measure(case: Case, folder: Path) -> dict[str, Any]:
     refined = refine(generator, detector, anomalies, first)
     done("refined", refined.images, begun, refined.changed, refined.queries)
     begun = time.perf_counter()
-    spare = thrift(generator, detector, anomalies, refined.images)
+    spare = thrift(case.explainer.editor.edit_each, detector, anomalies, refined.images)
     done("refined, thrifty", spare.images, begun, spare.changed, spare.queries)
     begun = time.perf_counter()
     # Any edit that the score does not need: the form of thrift that does not work.
     greedy = ThriftConfig(spend=1.0, again=1e9)
-    bare = thrift(generator, detector, anomalies, refined.images, greedy)
+    bare = thrift(case.explainer.editor.edit_each, detector, anomalies, refined.images, greedy)
     done("refined, thrifty by score alone", bare.images, begun, bare.changed, bare.queries)
     if case.threshold == "own":
         begun = time.perf_counter()

@@ -15,7 +15,7 @@ from ifnormal.benchmarks.experiments.baselines import EXPERIMENT
 from ifnormal.benchmarks.heatmaps.autoencoder import train_autoencoder
 from ifnormal.benchmarks.materials import Materials
 from ifnormal.common.errors import UserError
-from ifnormal.explainers.base import answer
+from ifnormal.explainers.scored_edits import answer
 from known_detectors import blue, mean_color, red
 from tiny_runs import shrink_figures
 

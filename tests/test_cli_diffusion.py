@@ -227,7 +227,7 @@ def test_a_training_does_not_go_on_with_other_options(
     ("more", "words"),
     [
         (("--generator", "pixel"), "--backbone is of a diffusion model"),
-        (("--refine",), "refine and thrift work through the pixel generator"),
+        (("--refine",), "cannot refine its counterfactuals; leave refine out"),
         (("--prompt", "b", "--prompt", "c", *SMALL), "3 prompts for 2 concepts"),
         (("--backbone", "nowhere"), "nowhere is neither a folder nor owner/name"),
     ],

@@ -112,8 +112,8 @@ class TestEveryConfig:
 
     def test_every_option_is_explained(self, kind: type) -> None:
         """The help of the command line is made of these texts."""
-        assert kind.__doc__ is not None
-        explained = kind.__doc__.partition("Attributes:")[2]
+        texts = [part.__doc__ or "" for part in kind.__mro__]
+        explained = "".join(text.partition("Attributes:")[2] for text in texts)
         lines = [line.partition(":")[0] for line in explained.splitlines() if ":" in line]
         names = {name.strip() for line in lines for name in line.split(",")}
         assert {field.name for field in dataclasses.fields(kind)} <= names

@@ -14,7 +14,7 @@ pytest.importorskip("diffusers")
 from ifnormal.config.diffusion import InversionConfig, MaskConfig
 from ifnormal.explainers.diffusion.bounds import Bounds, in_parts
 from ifnormal.explainers.diffusion.canvas import Canvas
-from ifnormal.explainers.diffusion.inversion_editor import inversion_edit
+from ifnormal.explainers.diffusion.inversion import inversion_edit
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
 from tiny_backbones import SIDE, tiny_backbone
 

@@ -10,7 +10,7 @@ pytest.importorskip("diffusers")
 from ifnormal.config.diffusion import DiffEditConfig, InversionConfig, MaskConfig
 from ifnormal.explainers.diffusion.canvas import Canvas
 from ifnormal.explainers.diffusion.diffedit import denoise, diffedit, invert, way
-from ifnormal.explainers.diffusion.inversion_editor import inversion_edit
+from ifnormal.explainers.diffusion.inversion import inversion_edit
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
 from ifnormal.explainers.diffusion.noise_schedule import CLEAN
 from tiny_backbones import SIDE, tiny_backbone

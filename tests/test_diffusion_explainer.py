@@ -176,7 +176,7 @@ def test_images_with_flagged_edits_are_tried_again_bolder(
         light = 0.9 - 0.2 * edited.mean((2, 3, 4))  # 0.7, 0.5, 0.3 for 1, 2, 3
         return light[..., None, None, None].expand(*edited.shape[:2], *Brightness.shape)
 
-    monkeypatch.setattr("ifnormal.explainers.diffusion.latent_explainer.inversion_edit", edit)
+    monkeypatch.setattr("ifnormal.explainers.diffusion.inversion_editor.inversion_edit", edit)
     monkeypatch.setattr(Canvas, "paint", paint)
     config = replace(INVERSION, attempts=attempts, strength=0.8)
     explainer = LatentExplainer(Brightness(), tiny_backbone(), config, ["a sign"])

@@ -12,9 +12,11 @@ pytest.importorskip("diffusers")
 
 from ifnormal.common.errors import UserError
 from ifnormal.config.diffusion import DiffEditConfig, InversionConfig, LatentConfig, MaskConfig
-from ifnormal.explainers.diffusion.cost import cost_of, work_of
+from ifnormal.explainers.diffusion.cost import cost_sentences
+from ifnormal.explainers.diffusion.diffedit_editor import DiffEditEditor
+from ifnormal.explainers.diffusion.inversion_editor import InversionEditor
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
-from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
+from ifnormal.explainers.diffusion.latent_editor import LatentEditor
 from ifnormal.explainers.diffusion.memory import MemoryEstimate, peak_bytes, weight_bytes
 from ifnormal.explainers.diffusion.memory_plan import ROUND, Room, Work, make_do, place
 from ifnormal.explainers.diffusion.noise_schedule import NoiseSchedule
@@ -111,16 +113,16 @@ class TestEstimate:
         assert 0.03 * GIGABYTE < MemoryEstimate(made).unet_bytes() < 0.3 * GIGABYTE
         assert 0.4 * GIGABYTE < MemoryEstimate(made).decoder_bytes() < 2 * GIGABYTE
         config = InversionConfig()
-        plan = make_do(made, work_of(config), Room(14 * GIGABYTE, True))
+        plan = make_do(made, InversionEditor.work_of(config), Room(14 * GIGABYTE, True))
         assert plan.images == ROUND
         assert 2 * GIGABYTE < plan.working < 14 * GIGABYTE
-        assert "The diffusion model takes 2.1 GB" in str(cost_of(made, config, plan))
+        assert "The diffusion model takes 2.1 GB" in cost_sentences(made, 1, plan, 1)
 
 
 class TestPlan:
     def test_where_there_is_room_nothing_is_spared(self) -> None:
         made = backbone()
-        plan = make_do(made, work_of(InversionConfig()), EVERYTHING)
+        plan = make_do(made, InversionEditor.work_of(InversionConfig()), EVERYTHING)
         assert plan.spared == ()
         assert plan.images == ROUND
         assert made.bounds is plan.bounds
@@ -173,10 +175,10 @@ class TestPlan:
         assert guided.working > 2 * plain.working
 
     def test_methods_need_what_they_do(self) -> None:
-        assert work_of(InversionConfig(concepts=3, guidance=1)) == Work(3)
-        assert work_of(InversionConfig(detector_guidance=0.1)) == Work(4, True, 4)
-        assert work_of(DiffEditConfig()) == Work(1, True)
-        assert work_of(LatentConfig(batch_size=5)) == Work(4, True, 20)
+        assert InversionEditor.work_of(InversionConfig(concepts=3, guidance=1)) == Work(3)
+        assert InversionEditor.work_of(InversionConfig(detector_guidance=0.1)) == Work(4, True, 4)
+        assert DiffEditEditor.work_of(DiffEditConfig()) == Work(1, True)
+        assert LatentEditor.work_of(LatentConfig(batch_size=5)) == Work(4, True, 20)
 
 
 class TestAttention:
@@ -242,8 +244,9 @@ class TestGpu:
     ) -> None:
         monkeypatch.setattr(Room, "on", lambda _: Room(GIGABYTE, True))
         config = InversionConfig(concepts=2, steps=4, mask=MaskConfig(maps=1))
-        explainer = LatentExplainer(None, backbone(), config, ["a sign"])
-        cost = explainer.cost()
-        assert explainer.cost().plan is cost.plan
+        editor = InversionEditor(backbone(), config, ["a sign"])
+        plan = editor.settled()
+        assert editor.settled() is plan
         assert moved == ["cuda"]
-        assert str(cost).startswith(f"Each image takes {cost.calls} calls of the U-net, once")
+        begins = f"Each image takes {editor.unet_calls} calls of the U-net, once"
+        assert editor.cost.startswith(begins)

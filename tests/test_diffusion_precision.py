@@ -10,7 +10,7 @@ pytest.importorskip("diffusers")
 
 from ifnormal.config.diffusion import InversionConfig, MaskConfig
 from ifnormal.explainers.diffusion.canvas import Canvas
-from ifnormal.explainers.diffusion.inversion_editor import inversion_edit
+from ifnormal.explainers.diffusion.inversion import inversion_edit
 from ifnormal.explainers.diffusion.latent_backbone import Precision
 from ifnormal.explainers.diffusion.loading import load_backbone, save_backbone, usable_precision
 from ifnormal.explainers.diffusion.noise_schedule import NoiseSchedule

@@ -10,11 +10,12 @@ import torch
 pytest.importorskip("diffusers")
 
 from ifnormal.common.errors import UserError
-from ifnormal.config.diffusion import DiffEditConfig, InversionConfig, MaskConfig
-from ifnormal.explainers.diffusion import latent_explainer
+from ifnormal.config.diffusion import InversionConfig, MaskConfig
+from ifnormal.explainers.diffusion import editor
 from ifnormal.explainers.diffusion.canvas import Canvas
 from ifnormal.explainers.diffusion.diffedit import LatentEdit
-from ifnormal.explainers.diffusion.inversion_editor import inversion_edit
+from ifnormal.explainers.diffusion.inversion import inversion_edit
+from ifnormal.explainers.diffusion.inversion_editor import InversionEditor
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
 from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
 from ifnormal.explainers.diffusion.memory_plan import MemoryPlan
@@ -40,18 +41,18 @@ def signs() -> LatentBackbone:
 
 def test_names_of_normal_classes_serve_as_concepts_and_come_again(signs: LatentBackbone) -> None:
     assert class_names(signs) == NAMES
-    assert prompts_of(InversionConfig(concepts=2), [], signs) == NAMES[:2]
-    assert prompts_of(InversionConfig(concepts=4), [], signs) == [*NAMES, NAMES[0]]
+    assert prompts_of(2, [], signs, True) == NAMES[:2]
+    assert prompts_of(4, [], signs, True) == [*NAMES, NAMES[0]]
 
 
 def test_one_edit_is_asked_for_what_is_normal_in_general(signs: LatentBackbone) -> None:
-    assert prompts_of(InversionConfig(concepts=1), [], signs) == ["limits"]
-    assert prompts_of(DiffEditConfig(), [], signs) == ["limits"]
+    assert prompts_of(1, [], signs, True) == ["limits"]
+    assert prompts_of(1, [], signs, False) == ["limits"]
 
 
 def test_what_the_user_says_counts(signs: LatentBackbone) -> None:
-    assert prompts_of(InversionConfig(concepts=3), ["a sign"], signs) == ["a sign"] * 3
-    assert prompts_of(InversionConfig(concepts=2), ["a", "b"], signs) == ["a", "b"]
+    assert prompts_of(3, ["a sign"], signs, True) == ["a sign"] * 3
+    assert prompts_of(2, ["a", "b"], signs, True) == ["a", "b"]
     assert source_of("stop", signs) == "stop"
     assert source_of("", signs) == ""
 
@@ -64,11 +65,11 @@ def test_what_is_not_normal_has_a_word_where_the_backbone_has_one(signs: LatentB
 
 def test_too_many_or_too_few_prompts_are_refused(signs: LatentBackbone) -> None:
     with pytest.raises(UserError, match="2 prompts for 3 concepts"):
-        prompts_of(InversionConfig(concepts=3), ["a", "b"], signs)
+        prompts_of(3, ["a", "b"], signs, True)
     with pytest.raises(UserError, match="Only the method inversion"):
-        prompts_of(DiffEditConfig(), ["a", "b"], signs)
+        prompts_of(1, ["a", "b"], signs, False)
     with pytest.raises(UserError, match="--prompt"):
-        prompts_of(InversionConfig(), [], knowing())
+        prompts_of(4, [], knowing(), True)
 
 
 def test_the_most_accepted_names_are_kept_in_their_order() -> None:
@@ -103,25 +104,25 @@ def test_names_are_tried_on_as_many_outliers_at_once_as_memory_allows(
     def chosen(images: int) -> tuple[list[str], list[int], list[torch.Tensor]]:
         tried: list[int] = []
         accepted: list[torch.Tensor] = []
-        edit, flags = LatentExplainer.edit, LatentExplainer._flags
+        edit, flags = InversionEditor.latent_edits, InversionEditor.flags
 
-        def watched(self: LatentExplainer, part: torch.Tensor) -> tuple[Canvas, LatentEdit]:
+        def watched(self: InversionEditor, part: torch.Tensor) -> tuple[Canvas, LatentEdit]:
             tried.append(len(part))
             return edit(self, part)
 
-        def told(self: LatentExplainer, canvas: Canvas, made: LatentEdit) -> torch.Tensor:
+        def told(self: InversionEditor, canvas: Canvas, made: LatentEdit) -> torch.Tensor:
             accepted.append(flags(self, canvas, made))
             return accepted[-1]
 
-        make_do = latent_explainer.make_do
+        make_do = editor.make_do
 
         def plan(*given: Any) -> MemoryPlan:
             return replace(make_do(*given), images=images)
 
         with monkeypatch.context() as patched:
-            patched.setattr(latent_explainer, "make_do", plan)
-            patched.setattr(LatentExplainer, "edit", watched)
-            patched.setattr(LatentExplainer, "_flags", told)
+            patched.setattr(editor, "make_do", plan)
+            patched.setattr(InversionEditor, "latent_edits", watched)
+            patched.setattr(InversionEditor, "flags", told)
             config = InversionConfig(concepts=2, steps=4, mask=MaskConfig(maps=1))
             explainer = LatentExplainer(Brightness(), signs, config)
             explainer.fit(pictures(8, False), pictures(8, True))

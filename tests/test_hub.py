@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +13,9 @@ import pytest
 import torch
 
 from ifnormal.common.errors import UserError
-from ifnormal.common.hub import FILES, load_from_hub, push_to_hub
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.explainers.explainer import Explainer
-from ifnormal.explainers.model_card import model_card
+from ifnormal.explainers.sharing import FILES
 from known_detectors import mean_color, red, tiny
 from known_explainers import built_in_explainer, color_explainer
 
@@ -84,7 +82,7 @@ class TestThereAndBack:
         )
 
     def test_what_is_sent(self, one_hub: Hub) -> None:
-        push_to_hub(built_in_explainer(), "me/colors", private=True, revision="b", token="secret")
+        built_in_explainer().push_to_hub("me/colors", private=True, revision="b", token="secret")
         weights = [name for name in contents(one_hub.folder) if name.endswith(".safetensors")]
         facts = ["README.md", "detector/detector.json", "explainer.json"]
         assert sorted([*weights, *facts]) == contents(one_hub.folder)
@@ -102,7 +100,7 @@ class TestThereAndBack:
 
     def test_what_is_fetched(self, one_hub: Hub) -> None:
         built_in_explainer().save(one_hub.folder)
-        load_from_hub("me/colors", revision="v2", token="secret")
+        Explainer.from_pretrained("me/colors", revision="v2", token="secret")
         ((name, arguments, options),) = one_hub.asked
         assert (name, arguments) == ("download", ("me/colors",))
         assert (options["revision"], options["token"]) == ("v2", "secret")
@@ -115,7 +113,7 @@ class TestThereAndBack:
         assert options["allow_patterns"] == FILES
 
     def test_a_detector_of_ones_own(self, one_hub: Hub) -> None:
-        push_to_hub(color_explainer(), "colors")
+        color_explainer().push_to_hub("colors")
         assert one_hub.asked[1][2]["repo_id"] == "me/colors", "as the hub completed it"
         detector = mean_color()
         assert Explainer.from_pretrained("me/colors", detector).detector is detector
@@ -134,13 +132,13 @@ class TestThereAndBack:
             write_json(folder / "detector.json", {**facts, **where})
 
         explainer.detector.save = save_with_a_file  # type: ignore[attr-defined]
-        push_to_hub(explainer, "me/explainer")
+        explainer.push_to_hub("me/explainer")
         sent = "".join(path.read_text() for path in one_hub.folder.rglob("*.json"))
         assert "model.onnx" in sent
         assert "private" not in sent
 
     def test_a_tampered_weight_is_noticed(self, one_hub: Hub) -> None:
-        push_to_hub(built_in_explainer(), "me/colors")
+        built_in_explainer().push_to_hub("me/colors")
         weights = next(one_hub.folder.glob("explainer-*.safetensors"))
         weights.write_bytes(weights.read_bytes()[:-1] + b"?")
         with pytest.raises(UserError, match="damaged"):
@@ -159,16 +157,16 @@ class TestFolders:
 
     def test_have_no_revision(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="no revision main"):
-            load_from_hub(tmp_path, revision="main")
+            Explainer.from_pretrained(tmp_path, revision="main")
 
     def test_that_hold_nothing(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"explainer\.json"):
-            load_from_hub(tmp_path)
+            Explainer.from_pretrained(tmp_path)
 
 
 class TestModelCard:
     def test_holds_facts(self) -> None:
-        card = model_card(built_in_explainer(), "me/colors")
+        card = built_in_explainer().model_card("me/colors")
         metadata = hub.ModelCard(card).data.to_dict()
         assert metadata["library_name"] == "ifnormal"
         assert "anomaly-detection" in metadata["tags"]
@@ -186,13 +184,10 @@ class TestModelCard:
 
     def test_a_detectors_name_stays_a_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         explainer = Explainer(mean_color(), tiny())
-        explainer._generator, explainer._classifier = (
-            color_explainer().generator,
-            color_explainer()._classifier,
-        )
+        explainer.editor = color_explainer().editor
         name = "a|b\n# <script>alert(1)</script> [x](y)"
         monkeypatch.setattr(explainer.detector, "facts", {"name": name}, raising=False)
-        card = model_card(explainer, "me/colors")
+        card = explainer.model_card("me/colors")
         assert "<script>" not in card
         assert "\n# <" not in card
         assert r"a\|b # \<script\>" in card
@@ -228,7 +223,7 @@ FAILURES = {
 def test_failures_are_one_sentence(one_hub: Hub, case: str, direction: str) -> None:
     make, sentence = FAILURES[case]
     one_hub.error = make()
-    calls = {"from": load_from_hub, "to": partial(push_to_hub, color_explainer())}
+    calls = {"from": Explainer.from_pretrained, "to": color_explainer().push_to_hub}
     with pytest.raises(UserError, match=sentence) as caught:
         calls[direction]("me/colors", revision="v9")
     text = str(caught.value)
@@ -241,12 +236,12 @@ def test_failures_are_one_sentence(one_hub: Hub, case: str, direction: str) -> N
 def test_a_bug_is_not_taken_for_a_bad_network(one_hub: Hub) -> None:
     one_hub.error = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
-        load_from_hub("me/colors")
+        Explainer.from_pretrained("me/colors")
 
 
 def test_what_is_not_fitted_is_not_published(one_hub: Hub) -> None:
     with pytest.raises(UserError, match="not fitted"):
-        push_to_hub(Explainer(mean_color(), tiny()), "me/colors")
+        Explainer(mean_color(), tiny()).push_to_hub("me/colors")
     assert one_hub.asked == []
 
 
@@ -255,6 +250,6 @@ def test_no_network_is_a_sentence_for_real(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError, match="cannot be reached"):
-        load_from_hub("nobody/nothing-of-this-name")
+        Explainer.from_pretrained("nobody/nothing-of-this-name")
     with pytest.raises(UserError, match="nor a name on the hub"):
-        load_from_hub("a/b/c")
+        Explainer.from_pretrained("a/b/c")

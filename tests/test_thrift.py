@@ -9,20 +9,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ifnormal.common.errors import UserError
-from ifnormal.config import GeneratorConfig, ThriftConfig
+from ifnormal.config import ThriftConfig
 from ifnormal.detectors.detector import in_batches
 from ifnormal.explainers.thrift import connected, region_masks, revert, thrift
-from ifnormal.training.networks.generator import Generator
 from known_detectors import COLOR, GREY, PATCH, KnownDetector, bright_patch, mean_color
 
 CORNER = (slice(11, 15), slice(1, 5))
 
 
-def idle(channels: int = 1) -> Generator:
-    """A generator that leaves every image alone, and so holds no edit to be needed."""
-    generator = Generator(channels, 2, GeneratorConfig(width=4)).requires_grad_(False)
-    generator.last.weight.zero_()
-    return generator.eval()
+def idle(images: Tensor, concepts: Tensor) -> Tensor:
+    """Leaves every image alone, and so holds no edit to be needed."""
+    return images
 
 
 def bright(count: int = 2) -> Tensor:
@@ -40,7 +37,7 @@ def two_edits(anomalies: Tensor) -> Tensor:
 def test_exactly_the_needless_region_is_reverted() -> None:
     anomalies = bright()
     edits = two_edits(anomalies)
-    result = thrift(idle(), bright_patch(), anomalies, edits)
+    result = thrift(idle, bright_patch(), anomalies, edits)
     expected = anomalies.clone()
     expected[:, :, PATCH[0], PATCH[1]] = 20
     assert torch.equal(result.images[:, 0], expected)
@@ -52,7 +49,7 @@ def test_the_input_stays_as_it_was() -> None:
     anomalies = bright()
     edits = two_edits(anomalies)
     copy = edits.clone()
-    thrift(idle(), bright_patch(), anomalies, edits)
+    thrift(idle, bright_patch(), anomalies, edits)
     assert torch.equal(edits, copy)
 
 
@@ -60,23 +57,20 @@ def test_invalid_counterfactuals_are_left_alone() -> None:
     anomalies = bright()
     edits = two_edits(anomalies)
     edits[1, :, :, PATCH[0], PATCH[1]] = 200
-    result = thrift(idle(), bright_patch(), anomalies, edits)
+    result = thrift(idle, bright_patch(), anomalies, edits)
     assert result.changed[:, 0].tolist() == [True, False]
     assert torch.equal(result.images[1], edits[1])
 
 
 def test_an_edit_that_the_generator_would_make_again_stays() -> None:
-    class Insists(Generator):
+    def insists(images: Tensor, concepts: Tensor) -> Tensor:
         """Makes the corner dark, whatever it is shown."""
-
-        def forward(self, images: Tensor, target: Tensor, concept: Tensor) -> tuple[Tensor, Tensor]:
-            edited = images.clone()
-            edited[:, :, CORNER[0], CORNER[1]] = 10 / 255
-            return edited, edited - edited
+        edited = images.clone()
+        edited[:, :, CORNER[0], CORNER[1]] = 10 / 255
+        return edited
 
     anomalies = bright()
     edits = two_edits(anomalies)
-    insists = Insists(1, 2, GeneratorConfig(width=4))
     result = thrift(insists, bright_patch(), anomalies, edits)
     assert torch.equal(result.images, edits)
     assert not result.changed.any()
@@ -96,7 +90,7 @@ def test_spend_bounds_the_score() -> None:
     edits[:, :, CORNER[0], CORNER[1]] = 0
     # Log-odds −4; the corner is worth 1, so reverting it spends a quarter of the way to 0.
     for spend, reverted in ((0.2, False), (0.3, True), (1.0, True)):
-        result = thrift(idle(), detector, anomalies, edits[:, None], ThriftConfig(spend=spend))
+        result = thrift(idle, detector, anomalies, edits[:, None], ThriftConfig(spend=spend))
         assert bool(result.changed.all()) is reverted
     expected = torch.sigmoid(torch.tensor(-3.0))
     assert torch.allclose(result.scores, expected)
@@ -113,7 +107,7 @@ def test_the_cheapest_regions_go_first() -> None:
     edits[:, :, PATCH[0], PATCH[1]] = 0
     edits[:, :, CORNER[0], CORNER[1]] = 0
     # Log-odds −2.5, of which 2.5 may be spent: the corner (1) and then no longer the patch (2).
-    result = thrift(idle(), detector, anomalies, edits[:, None], ThriftConfig(spend=1.0))
+    result = thrift(idle, detector, anomalies, edits[:, None], ThriftConfig(spend=1.0))
     assert (result.images[0, 0, :, CORNER[0], CORNER[1]] == 255).all()
     assert (result.images[0, 0, :, PATCH[0], PATCH[1]] == 0).all()
 
@@ -122,7 +116,7 @@ def test_faint_haze_goes_all_at_once() -> None:
     anomalies = bright()
     edits = (anomalies.int() - 9).to(torch.uint8)
     edits[:, :, PATCH[0], PATCH[1]] = 20
-    result = thrift(idle(), bright_patch(), anomalies, edits[:, None])
+    result = thrift(idle, bright_patch(), anomalies, edits[:, None])
     away = torch.ones(GREY, dtype=torch.bool)
     away[:, PATCH[0].start - 2 : PATCH[0].stop + 2, PATCH[1].start - 2 : PATCH[1].stop + 2] = False
     assert torch.equal(result.images[:, 0][:, away], anomalies[:, away])
@@ -194,7 +188,7 @@ def test_queries_are_counted_and_bounded() -> None:
 
     detector = Counting(bright_patch().weights, offset=bright_patch().offset)
     anomalies = bright(3)
-    result = thrift(idle(), detector, anomalies, two_edits(anomalies))
+    result = thrift(idle, detector, anomalies, two_edits(anomalies))
     # One each at first; three regions each (faint has nothing); the corner reverted; the outcome.
     assert result.queries == asked == 3 * (1 + 2 + 1 + 1)
     assert asked <= 3 * (2 + 2 * (ThriftConfig().regions + 1))
@@ -210,14 +204,14 @@ def test_a_black_box_will_do() -> None:
 
     anomalies = bright()
     box = BlackBox(bright_patch().weights, offset=bright_patch().offset)
-    assert thrift(idle(), box, anomalies, two_edits(anomalies)).changed.all()
+    assert thrift(idle, box, anomalies, two_edits(anomalies)).changed.all()
 
 
 @pytest.mark.parametrize(("count", "concepts"), [(0, 2), (3, 0)])
 def test_nothing_to_spare(count: int, concepts: int) -> None:
     anomalies = torch.zeros(count, *GREY, dtype=torch.uint8)
     nothing = torch.zeros(count, concepts, *GREY, dtype=torch.uint8)
-    result = thrift(idle(), bright_patch(), anomalies, nothing)
+    result = thrift(idle, bright_patch(), anomalies, nothing)
     assert result.images.shape == nothing.shape
     assert result.changed.shape == result.scores.shape == (count, concepts)
     assert result.queries == 0
@@ -225,7 +219,7 @@ def test_nothing_to_spare(count: int, concepts: int) -> None:
 
 def test_no_edit_at_all_asks_once() -> None:
     dark = torch.zeros(2, *GREY, dtype=torch.uint8)
-    result = thrift(idle(), bright_patch(), dark, dark[:, None])
+    result = thrift(idle, bright_patch(), dark, dark[:, None])
     assert result.queries == 2
     assert not result.changed.any()
 
@@ -233,7 +227,7 @@ def test_no_edit_at_all_asks_once() -> None:
 def test_images_that_do_not_fit_together_are_refused() -> None:
     anomalies = bright()
     with pytest.raises(ValueError, match="anomalies"):
-        thrift(idle(), bright_patch(), anomalies, anomalies[:, None, :, :8])
+        thrift(idle, bright_patch(), anomalies, anomalies[:, None, :, :8])
 
 
 @pytest.mark.parametrize(
@@ -263,7 +257,7 @@ def test_never_invalid_and_always_between(
     anomalies, edits = images[:, 0], images[:, 1:]
     before = in_batches(detector, edits.flatten(0, 1)).view(3, 2)
     config = ThriftConfig(spend=spend, regions=regions, faint=faint)
-    result = thrift(idle(3), detector, anomalies, edits, config)
+    result = thrift(idle, detector, anomalies, edits, config)
     after = in_batches(detector, result.images.flatten(0, 1)).view(3, 2)
     valid = before <= detector.threshold
     assert (after <= detector.threshold)[valid].all()

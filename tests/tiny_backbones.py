@@ -66,5 +66,5 @@ def planned_once() -> Iterator[None]:
         return plans[work, room]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ifnormal.explainers.diffusion.latent_explainer.make_do", plan)
+        patch.setattr("ifnormal.explainers.diffusion.editor.make_do", plan)
         yield

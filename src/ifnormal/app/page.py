@@ -27,7 +27,7 @@ def make_page(explainer: Explainer, uploads: Path) -> gr.Blocks:
         explainer: a fitted explainer.
         uploads: the only folder that files are read from; they are removed at once.
     """
-    detector, concepts = explainer.detector, explainer.config.concepts
+    detector, concepts = explainer.detector, explainer.concepts
     says = units(detector)
 
     def take(path: str | None) -> tuple[Any, ...]:

@@ -66,9 +66,9 @@ def edit(explainer: Explainer, image: Tensor, target: float, concept: int) -> Sc
     """
     if not 0 <= target <= 1:
         raise UserError(f"The target score must lie between 0 and 1, not {target}.")
-    if concept not in range(explainer.config.concepts):
+    if concept not in range(explainer.concepts):
         raise UserError(
-            f"There is no concept {concept}; choose one of 0 to {explainer.config.concepts - 1}."
+            f"There is no concept {concept}; choose one of 0 to {explainer.concepts - 1}."
         )
     edited = quantize(explainer.edit(to_float(image[None]), target, concept))
     return scored(explainer.detector, edited)[0]
@@ -77,5 +77,5 @@ def edit(explainer: Explainer, image: Tensor, target: float, concept: int) -> Sc
 def edit_in_all_concepts(explainer: Explainer, image: Tensor) -> list[Scored]:
     """Make and score G(x, 0, k) of one (C, H, W) uint8 image for every concept k."""
     floats = to_float(image[None])
-    edits = [quantize(explainer.edit(floats, 0.0, k)) for k in range(explainer.config.concepts)]
-    return scored(explainer.detector, torch.cat(edits))
+    edits, _ = explainer.editor.counterfactuals(floats, torch.zeros(0), torch.zeros(0))
+    return scored(explainer.detector, edits[0])

@@ -13,10 +13,10 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import quantize, to_float
 from ifnormal.config.diffusion import DiffEditConfig
 from ifnormal.detectors.detector import Detector
-from ifnormal.explainers.base import ScoredEdits, explanation_of
 from ifnormal.explainers.diffusion.canvas import Canvas
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
 from ifnormal.explainers.diffusion.small_backbone import NOISE
+from ifnormal.explainers.scored_edits import ScoredEdits, explanation_of
 from ifnormal.explanation.explanation import Explanation
 
 _BATCH = 32

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 from ifnormal.cli.verb import RUN, Options
-from ifnormal.common.errors import UserError
 
 if TYPE_CHECKING:
     from ifnormal.explainers.explainer import Explainer
@@ -38,13 +37,5 @@ def add_explainer(parser: ArgumentParser) -> None:
 def load_explainer(options: Options) -> Explainer:
     """The explainer that the options name."""
     from ifnormal.explainers import loading
-    from ifnormal.explainers.explainer import Explainer
 
-    folder = options["explainer"]
-    explainer = loading.load_explainer(folder, options["detector"], options["trust"])
-    if not isinstance(explainer, Explainer):
-        raise UserError(
-            f"The explainer in {folder} uses a diffusion model, which this verb cannot; name one "
-            "with a pixel generator, or give images to ifnormal explain."
-        )
-    return explainer
+    return loading.load_explainer(options["explainer"], options["detector"], options["trust"])

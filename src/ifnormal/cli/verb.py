@@ -51,7 +51,11 @@ def add_config(parser: ArgumentParser, config: type) -> None:
     flags = [field.name for field in fields(config) if field.default is False]
     lists = [field.name for field in fields(config) if field.default == ()]
     parser.add_class_arguments(config, skip={*flags, *lists})
-    said = {param.arg_name: param.description for param in parse(config.__doc__ or "").params}
+    said = {
+        param.arg_name: param.description
+        for part in reversed(config.__mro__)
+        for param in parse(part.__doc__ or "").params
+    }
     for name in flags:
         parser.add_argument(f"--{name}", action="store_true", help=said[name])
     for name in lists:

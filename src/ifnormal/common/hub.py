@@ -1,121 +1,32 @@
-"""Explainers on the Hugging Face hub: read from there, publish there, with a model card of facts.
+"""The Hugging Face hub: folders fetched and published, its errors as one sentence each.
 
-Only safetensors, JSON and Markdown travel, so nothing is unpickled and no code arrives. The package
-huggingface_hub (the extra `hub`) is loaded when it is first needed.
+The package huggingface_hub (the extra `hub`) is loaded when it is first needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ifnormal.common.errors import UserError, one_line
-from ifnormal.common.storage import read_json, write_atomic, write_json
-from ifnormal.explainers.model_card import model_card
 from ifnormal.version import __version__
 
-if TYPE_CHECKING:
-    from ifnormal.explainers.explainer import Explainer
 
-# What an explainer's folder consists of; nothing else is fetched or sent.
-_WEIGHTS = ["explainer-*.safetensors", "detector/*.safetensors"]
-FILES = ["README.md", "explainer.json", "detector/*.json", *_WEIGHTS]
-CARD = "README.md"
-
-
-def load_from_hub(
-    name_or_folder: str | Path,
-    detector: Any = None,
-    *,
-    trust: bool = False,
-    revision: str | None = None,
-    token: str | None = None,
-) -> Explainer:
-    """Load an explainer from a folder, or from the hub where there is no such folder.
+def fetch(repo_id: str, files: Sequence[str], revision: str | None, token: str | None) -> Path:
+    """A local copy of a model repository.
 
     Args:
-        name_or_folder: a folder that `Explainer.save` wrote, or `owner/name` on the hub.
-        detector: the one it was fitted to, or the model or SPEC behind it; by default the one that
-            is saved with it.
-        trust: whether the saved detector may run code of its own when it is loaded.
-        revision: a branch, tag or commit on the hub.
-        token: for private models; by default the one of `hf auth login`.
+        repo_id: `owner/name`.
+        files: patterns of the files to fetch.
+        revision: a branch, tag or commit; None is the main branch.
+        token: for private models; None is the one of `hf auth login`.
 
     Raises:
         UserError: it is not there, may not be read, or cannot be reached.
     """
-    from ifnormal.explainers.explainer import Explainer
-
-    folder = Path(name_or_folder)
-    if folder.is_dir():
-        if revision is not None:
-            raise UserError(
-                f"{folder} is a folder, which has no revision {revision}; leave the revision out."
-            )
-    else:
-        folder = _fetch(str(name_or_folder), revision, token)
-    return Explainer.load(folder, detector, trust=trust)
-
-
-def push_to_hub(
-    explainer: Explainer,
-    repo_id: str,
-    *,
-    private: bool | None = None,
-    revision: str | None = None,
-    message: str = "Upload an explainer",
-    token: str | None = None,
-) -> str:
-    """Publish an explainer with a model card; returns the address of the commit.
-
-    Args:
-        explainer: a fitted one.
-        repo_id: `owner/name`; made if it is not there yet.
-        private: whether a repository that is made now can be seen by its owner alone.
-        revision: the branch to commit to; by default the main one.
-        message: of the commit.
-        token: by default the one of `hf auth login`.
-
-    Raises:
-        UserError: the explainer is not fitted, or the hub cannot be reached or refuses.
-    """
-    hub = _package()
-    with TemporaryDirectory() as temporary, understood(hub, repo_id, revision):
-        folder = Path(temporary)
-        explainer.save(folder)
-        _without_local_paths(folder)
-        write_atomic(folder / CARD, model_card(explainer, repo_id))
-        api = hub.HfApi(token=token)
-        repo = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        commit = api.upload_folder(
-            repo_id=repo,
-            folder_path=folder,
-            revision=revision,
-            commit_message=message,
-            allow_patterns=FILES,
-            delete_patterns=_WEIGHTS,  # weights carry their digest in their name: the old ones
-        )
-        return str(getattr(commit, "commit_url", commit))
-
-
-def _without_local_paths(folder: Path) -> None:
-    """Names of files only: where they lie on this machine is nobody's business."""
-    path = folder / "detector" / "detector.json"
-    facts = read_json(path) if path.exists() else {}
-    if facts.get("file"):
-        name = Path(facts["file"]).name
-        write_json(path, {**facts, "file": name, "spec": name})
-    path = folder / "explainer.json"
-    facts = read_json(path)
-    if facts.get("facts", {}).pop("skipped_training_images", None) is not None:
-        write_json(path, facts)
-
-
-def _fetch(repo_id: str, revision: str | None, token: str | None) -> Path:
     hub = _package()
     with understood(hub, repo_id, revision):
         return Path(
@@ -123,11 +34,51 @@ def _fetch(repo_id: str, revision: str | None, token: str | None) -> Path:
                 repo_id,
                 revision=revision,
                 token=token,
-                allow_patterns=FILES,
+                allow_patterns=list(files),
                 library_name="ifnormal",
                 library_version=__version__,
             )
         )
+
+
+def publish(
+    folder: Path,
+    repo_id: str,
+    files: Sequence[str],
+    replaced: Sequence[str],
+    private: bool | None,
+    revision: str | None,
+    message: str,
+    token: str | None,
+) -> str:
+    """Upload a folder in one commit; returns the address of the commit.
+
+    Args:
+        folder: what to upload.
+        repo_id: `owner/name`; made if it is not there yet.
+        files: patterns of the files to upload.
+        replaced: patterns of the files of earlier commits to delete.
+        private: whether a repository that is made now can be seen by its owner alone.
+        revision: the branch to commit to; None is the main one.
+        message: of the commit.
+        token: None is the one of `hf auth login`.
+
+    Raises:
+        UserError: the hub cannot be reached or refuses.
+    """
+    hub = _package()
+    with understood(hub, repo_id, revision):
+        api = hub.HfApi(token=token)
+        repo = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        commit = api.upload_folder(
+            repo_id=repo,
+            folder_path=folder,
+            revision=revision,
+            commit_message=message,
+            allow_patterns=list(files),
+            delete_patterns=list(replaced),
+        )
+        return str(getattr(commit, "commit_url", commit))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from math import inf
 from typing import Any
@@ -207,6 +207,12 @@ class DiffusionConfig:
     inversion: InversionConfig = field(default_factory=InversionConfig)
     diffedit: DiffEditConfig = field(default_factory=DiffEditConfig)
     latent: LatentConfig = field(default_factory=LatentConfig)
+
+    def for_prompts(self, prompts: Sequence[str]) -> DiffusionConfig:
+        """With as many concepts of "inversion" as there are prompts, unless chosen otherwise."""
+        if len(prompts) < 2 or self.inversion.concepts != InversionConfig().concepts:
+            return self
+        return replace(self, inversion=replace(self.inversion, concepts=len(prompts)))
 
 
 MethodConfig = InversionConfig | DiffEditConfig | LatentConfig

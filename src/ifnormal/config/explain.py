@@ -8,26 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 from ifnormal.config.checks import require, require_choices, require_seed
+from ifnormal.config.editors import EditorConfig, require_refinement
 
 
 @dataclass(frozen=True)
-class ExplainConfig:
+class ExplainConfig(EditorConfig):
     """How the images of a user are explained.
 
     Attributes:
         detector: the detector: model.onnx, model.pt2, model.pt (TorchScript),
             package.module:attribute, or a folder written by train-detector; `ifnormal detectors`
             lists all kinds. The default is the detector that the explainer was fitted to.
-        generator: what makes the edits: "pixel" is trained for the detector, "inversion" and
-            "diffedit" use a diffusion model as it is, "latent" is trained on top of it.
-        backbone: of the last three, the diffusion model: a folder in diffusers' format, such as
-            `ifnormal train-backbone` writes, or owner/name on the hub.
-        prompt: of these, what normal images are called; given several times, it names the concepts
-            of "inversion", as many as there shall be.
-        source_prompt: of these, what the images to explain are called, if they have a name; without
-            it, the diffusion model's own word for what is not normal, unless "" is given.
-        tiny_decoder: of these, an AutoencoderTiny that the detector's gradients go through: a
-            folder or owner/name on the hub. Pictures are still decoded by the diffusion model.
         explainer: folder of a fitted explainer; by default a new explainer is fitted to the images
             of --normal.
         normal: folder of normal images, which a new explainer is fitted to.
@@ -63,11 +54,6 @@ class ExplainConfig:
     """
 
     detector: str | None = None
-    generator: Literal["pixel", "inversion", "diffedit", "latent"] = "pixel"
-    backbone: str | None = None
-    prompt: tuple[str, ...] = ()
-    source_prompt: str | None = None
-    tiny_decoder: str | None = None
     explainer: Path | None = None
     normal: Path | None = None
     outliers: Path | None = None
@@ -91,28 +77,17 @@ class ExplainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_choices(self)
         require_seed(self.seed)
         for side in self.size if isinstance(self.size, tuple) else (self.size,):
             require(
                 side >= 0 and side % 4 == 0, "size must be a multiple of 4, or 0 for the default."
             )
-        latent = self.generator != "pixel"
-        require(
-            not latent or self.backbone is not None or self.explainer is not None,
-            f"The generator {self.generator} needs a diffusion model; name it with --backbone, or "
-            "train one with ifnormal train-backbone.",
-        )
-        for name in ("backbone", "prompt", "source_prompt", "tiny_decoder"):
-            option = name.replace("_", "-")
-            require(
-                latent or getattr(self, name) in (None, ()),
-                f"--{option} is of a diffusion model; name a --generator that uses one.",
-            )
-        require(
-            not (latent and (self.refine or self.thrift)),
-            "refine and thrift work through the pixel generator; leave them out.",
-        )
+        if self.explainer is None:
+            self.require_backbone()
+        if self.refine:
+            require_refinement(self.generator)
         rate = self.false_alarm_rate
         require(rate is None or 0 < rate < 1, "false_alarm_rate must lie between 0 and 1.")
         for name in ("threshold", "min_score"):

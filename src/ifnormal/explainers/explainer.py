@@ -3,43 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
-from ifnormal.common.compute import channels_last, has_fast_bfloat16, make_fabric
 from ifnormal.common.errors import UserError, one_line
-from ifnormal.common.pixels import quantize, to_float
+from ifnormal.common.pixels import to_float
 from ifnormal.common.storage import load_tensors, save_tensors
-from ifnormal.config import FitConfig, adapted_to, fit_config
+from ifnormal.config import FitConfig
+from ifnormal.config.editors import EDITORS
 from ifnormal.data.files.image_input import ImageInput
 from ifnormal.detectors.black_box.surrogate import Surrogate
 from ifnormal.detectors.detector import (
     Detector,
     batch_size_for,
     device_of,
-    move_to,
 )
 from ifnormal.detectors.duck_typed import checked_detector
 from ifnormal.detectors.loading import saved_detector
-from ifnormal.explainers.base import ScoredEdits, anomalies_of, explanation_of
+from ifnormal.explainers.editor import Editor, saved_class
+from ifnormal.explainers.model_card import model_card
+from ifnormal.explainers.pixel_editor import PixelEditor
 from ifnormal.explainers.preparation import prepare_given
+from ifnormal.explainers.scored_edits import ScoredEdits, anomalies_of, explanation_of
+from ifnormal.explainers.sharing import fetch_explainer, publish_explainer
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.training.fit import fit
-from ifnormal.training.networks.concept_classifier import (
-    ConceptClassifier,
-    FeatureConceptClassifier,
-    PixelConceptClassifier,
-)
 from ifnormal.training.networks.generator import Generator
-from ifnormal.training.state import unwrapped
 
-_BATCH = 128
-_FORMAT, _VERSION = "ifnormal.explainer", 1
+_VERSION = 1
 
 
 class Explainer:
@@ -49,31 +43,27 @@ class Explainer:
         detector: what is to be explained: a `Detector`, or a torch module, a function from image
             tensors to scores, an estimator of scikit-learn or PyOD, or the SPEC of a model file;
             `ifnormal.adapt` gives more say over the last ones.
-        config: how the generator is trained; by default the one the project recommends.
+        config: how the generator of the paper is trained; by default the recommended settings.
+        editor: another way of making counterfactuals, in place of that generator.
 
     Attributes:
+        editor: what makes the edits.
         facts: what came of the fit: seed, configuration, numbers; JSON-compatible.
-        surrogate: of a black box, from which its features come; `facts` says how faithful it is.
-        images_per_second: input images a second of the last fit, each edited in every concept.
+        seed: of the fit.
     """
 
-    def __init__(self, detector: Any, config: FitConfig | None = None) -> None:
+    def __init__(
+        self, detector: Any, config: FitConfig | None = None, *, editor: Editor | None = None
+    ) -> None:
+        if config is not None and editor is not None:
+            raise UserError("A FitConfig trains the pixel generator; leave it out for an editor.")
+        self.editor = editor or PixelEditor(config)
         self._model = detector
         self._detector: Detector | None = checked_detector(detector)
-        self._asked = config or FitConfig()
-        self.config = self._asked
-        self.seed, self.images_per_second = 0, 0.0
+        if self._detector is not None:
+            self.editor.use(self._detector)
+        self.seed = 0
         self.facts: dict[str, Any] = {}
-        self.surrogate: Surrogate | None = None
-        self._generator: Generator | None = None
-        self._fast: Generator | None = None
-        self._classifier: ConceptClassifier | None = None
-        self._fabric = make_fabric(self.config.precision)
-
-    @property
-    def concepts(self) -> int:
-        """K, in how many ways each anomaly is edited."""
-        return self.config.concepts
 
     @property
     def detector(self) -> Detector:
@@ -86,6 +76,44 @@ class Explainer:
             raise UserError("The explainer is not fitted; call fit or load one first.")
         return self._detector
 
+    @property
+    def concepts(self) -> int:
+        """K, in how many different ways each anomaly is edited."""
+        return self.editor.concepts
+
+    @property
+    def config(self) -> Any:
+        """How the editor edits: a `FitConfig`, or the configuration of another editor."""
+        return self.editor.config
+
+    @property
+    def images_per_second(self) -> float:
+        """Input images a second of the last fit, each edited in every concept."""
+        return self.editor.images_per_second
+
+    @property
+    def surrogate(self) -> Surrogate | None:
+        """The network that stands in for a black box, if there is one."""
+        return self.editor.surrogate
+
+    @property
+    def generator(self) -> Generator:
+        """The trained generator G of the pixel editor.
+
+        Raises:
+            UserError: nothing is fitted, or another editor makes the edits.
+        """
+        if not isinstance(self.editor, PixelEditor):
+            raise UserError(
+                f"The explainer edits by {self.editor.name} and has no generator of its own; fit "
+                "one with the generator pixel."
+            )
+        return self.editor.generator
+
+    def cost(self) -> str:
+        """What an image costs, in a few sentences; "" where it is next to nothing."""
+        return self.editor.cost
+
     def fit(
         self,
         normal: ImageInput,
@@ -94,10 +122,10 @@ class Explainer:
         folder: Path | None = None,
         resume: bool = False,
         false_alarm_rate: float | None = None,
-    ) -> Explainer:
-        """Train the generator; see `ifnormal.fit.fit`.
+    ) -> Self:
+        """Prepare the detector, then fit the editor to it; see `Editor.fit`.
 
-        A detector of the user's own is checked and calibrated first; see `ifnormal.preparation`.
+        A detector of the user's own is checked and calibrated first; see `explainers.preparation`.
 
         Args:
             normal: normal images: a folder, files, arrays or tensors; see `as_images`.
@@ -117,28 +145,9 @@ class Explainer:
                 the outliers.
         """
         prepared = prepare_given(self._model, normal, outliers, seed, false_alarm_rate)
-        self._detector = prepared.detector
-        self.config = adapted_to(self._asked, max(self.detector.shape[1:]))
-        device = device_of(self.detector)
-        state = fit(
-            self.detector,
-            prepared.normal,
-            prepared.outliers,
-            self.config,
-            seed,
-            folder,
-            resume,
-            sources=prepared.sources,
-        )
-        move_to(self.detector, device)
-        self.seed, self.images_per_second = seed, state.images_per_second
-        self.facts = {"seed": seed, "fit": asdict(self.config), **prepared.facts}
-        self.surrogate = None if state.surrogate is None else state.surrogate.cpu()
-        if state.surrogate_report is not None:
-            self.facts["surrogate"] = state.surrogate_report
-        self._generator, self._fast = state.averaged.eval(), None
-        # The generator stays where it is fast; the classifier reads what is on the CPU.
-        self._classifier = unwrapped(state.classifier).cpu().eval().requires_grad_(False)
+        self._detector, self.seed = prepared.detector, seed
+        self.editor.fit(prepared, seed, folder, resume)
+        self.facts = {"seed": seed, **self.editor.facts, **prepared.facts}
         return self
 
     @torch.inference_mode()
@@ -153,16 +162,7 @@ class Explainer:
         Returns:
             (N, C, H, W) float32 in [0, 1], on the device of `images`.
         """
-        generator, device = self._editor(), self._fabric.device
-        if len(images) == 0:
-            return images.clone()
-        wanted = torch.as_tensor(target, dtype=torch.float32).expand(len(images))
-        parts = []
-        for part, targets in zip(images.split(_BATCH), wanted.split(_BATCH), strict=True):
-            concepts = torch.full((len(part),), concept, device=device)
-            edited, _ = generator(channels_last(part.to(device)), targets.to(device), concepts)
-            parts.append(edited.float().to(images.device))
-        return torch.cat(parts)
+        return self.editor.edit(images, target, concept)
 
     def explain(
         self,
@@ -177,69 +177,60 @@ class Explainer:
             anomalies: N images: files, arrays or tensors; see `as_images`.
             names: N names; by default their paths or numbers.
             traversals: for how many anomalies to follow α from their score down to 0.
-            traversal_steps: images on such a way.
+            traversal_steps: frames of a traversal.
 
         Raises:
             UserError: there are no images, or not of the detector's shape.
         """
-        self._trained()
         images, names = anomalies_of(anomalies, names, self.detector.shape)
-        floats, concepts = to_float(images), range(self.config.concepts)
-        edits = torch.stack([quantize(self.edit(floats, 0.0, k)) for k in concepts], 1)
-        before, features = self._inspect(images)
-        after, features_after = self._inspect(edits)
+        self.editor.require_fitted()
         shares = torch.linspace(1, 0, traversal_steps)
-        few, own = floats[:traversals], before[:traversals].sigmoid()
-        ways = [
-            torch.stack([quantize(self.edit(few, share * own, k)) for share in shares], 1)
-            for k in concepts
-        ]
-        followed = torch.stack(ways, 1)
-        along, _ = self._inspect(followed)
-        probabilities = self._concept_probabilities(images, edits, features, features_after)
+        before, features = self._inspect(images)
+        edits, frames = self.editor.counterfactuals(
+            to_float(images), before[:traversals].sigmoid(), shares
+        )
+        after, features_after = self._inspect(edits)
+        along, _ = self._inspect(frames)
+        probabilities = self.editor.concept_probabilities(images, edits, features, features_after)
         return explanation_of(
             self.detector,
-            ScoredEdits(images, edits, followed, shares, before, after, along, probabilities),
+            ScoredEdits(images, edits, frames, shares, before, after, along, probabilities),
             names,
             self.facts,
             self.surrogate,
         )
 
     def assess(self, anomalies: Tensor, edits: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-odds (N, K) of uint8 counterfactuals (N, K, C, H, W), and R's (N, K, K) words."""
+        """Log-odds (N, K) of uint8 edits (N, K, C, H, W), and concept probabilities (N, K, K)."""
         features, (odds, after) = self._inspect(anomalies)[1], self._inspect(edits)
-        return odds, self._concept_probabilities(anomalies, edits, features, after)
+        return odds, self.editor.concept_probabilities(anomalies, edits, features, after)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All weights that were trained for the explanations, by name."""
+        return self.editor.tensors()
 
     def save(self, folder: Path | str) -> None:
-        """Write `explainer.json`, the weights of generator and concept classifier, `detector/`.
+        """Write `explainer.json`, the weights of the editor, and `detector/`.
 
         The detector is saved as far as it can be: a built-in one whole, a model file by its path
         and checksum, an object of yours only by its calibration.
         """
         folder = Path(folder)
-        # The explainer last: where it is, everything is.
-        self.detector.save(folder / "detector")
         facts = {
-            "format": _FORMAT,
+            "format": EDITORS[self.editor.name].format,
             "version": _VERSION,
             "shape": self.detector.shape,
             "seed": self.seed,
-            "config": asdict(self.config),
+            **self.editor.settings(),
             "facts": self.facts,
         }
-        save_tensors(folder, "explainer", self.tensors(), facts)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All trained weights, by name."""
-        generator, classifier = self._trained()
-        tensors = {f"generator/{k}": v for k, v in generator.state_dict().items()}
-        tensors |= {f"classifier/{k}": v for k, v in classifier.state_dict().items()}
-        if self.surrogate is not None:
-            tensors |= {f"surrogate/{k}": v for k, v in self.surrogate.state_dict().items()}
-        return tensors
+        tensors = self.tensors()
+        # The explainer last: where it is, everything is.
+        self.detector.save(folder / "detector")
+        save_tensors(folder, "explainer", tensors, facts)
 
     @classmethod
-    def load(cls, folder: Path | str, detector: Any = None, trust: bool = False) -> Explainer:
+    def load(cls, folder: Path | str, detector: Any = None, trust: bool = False) -> Self:
         """Read what `save` wrote.
 
         Args:
@@ -252,23 +243,24 @@ class Explainer:
             UserError: a file is missing or damaged, or the detector takes other images.
         """
         folder = Path(folder)
-        tensors, facts = load_tensors(folder, "explainer")
+        tensors, saved = load_tensors(folder, "explainer")
         path = folder / "explainer.json"
-        if facts.get("format") != _FORMAT or facts.get("version") != _VERSION:
+        kind = saved_class(saved)
+        if kind is None or saved.get("version") != _VERSION:
             raise UserError(
                 f"{path} is not an explainer of format {_VERSION}; fit it again with this version "
                 "of ifnormal."
             )
-        detector = saved_detector(folder / "detector", detector, trust)
+        found = saved_detector(folder / "detector", detector, trust)
         try:
-            if tuple(facts["shape"]) != tuple(detector.shape):
+            if tuple(saved["shape"]) != tuple(found.shape):
                 raise UserError(
-                    f"The explainer in {folder} edits {facts['shape']} images, the detector takes "
-                    f"{list(detector.shape)}; load the detector it was fitted to."
+                    f"The explainer in {folder} edits {saved['shape']} images, the detector takes "
+                    f"{list(found.shape)}; load the detector it was fitted to."
                 )
-            explainer = cls(detector, fit_config(facts["config"]))
-            explainer.seed, explainer.facts = facts["seed"], facts.get("facts", {})
-            explainer._restore(tensors)
+            explainer = cls.__new__(cls)
+            Explainer.__init__(explainer, found, editor=kind.load(saved, tensors, found))
+            explainer.seed, explainer.facts = saved["seed"], saved.get("facts", {})
         except (KeyError, TypeError, RuntimeError) as error:
             raise UserError(
                 f"{path} and its weights do not fit together ({one_line(error)}); restore the "
@@ -276,61 +268,68 @@ class Explainer:
             ) from None
         return explainer
 
-    def _restore(self, tensors: dict[str, Tensor]) -> None:
-        """Generator and concept classifier from their saved weights."""
-        channels, config = self.detector.shape[0], self.config
-        side = max(self.detector.shape[1:])
-        size = self.detector.shape[1:]
-        generator = Generator(channels, config.concepts, config.generator, side, size)
-        generator.load_state_dict(_part(tensors, "generator/"))
-        weights = _part(tensors, "classifier/")
-        classifier: ConceptClassifier
-        if config.concept_space == "pixels":
-            classifier = PixelConceptClassifier(channels, config.concepts, config.concept_noise)
-        else:
-            classifier = FeatureConceptClassifier(
-                weights["mean"], weights["deviation"], config.concepts, config.concept_noise
-            )
-        classifier.load_state_dict(weights)
-        if surrogate := _part(tensors, "surrogate/"):
-            width, threshold = config.surrogate.width, float(self.detector.threshold)
-            self.surrogate = Surrogate.create(self.detector.shape, width, threshold)
-            self.surrogate.load_state_dict(surrogate)
-        device = self._fabric.device
-        self._generator = generator.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self._classifier = classifier.eval().requires_grad_(False)
-
     @classmethod
-    def from_pretrained(cls, name: str | Path, *arguments: Any, **options: Any) -> Explainer:
-        """Load from a folder or the Hugging Face hub; see `ifnormal.hub.load_from_hub`."""
-        from ifnormal.common.hub import load_from_hub
+    def from_pretrained(
+        cls,
+        name_or_folder: str | Path,
+        detector: Any = None,
+        *,
+        trust: bool = False,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> Self:
+        """Load an explainer from a folder, or from the hub where there is no such folder.
 
-        return load_from_hub(name, *arguments, **options)
+        Args:
+            name_or_folder: a folder that `save` wrote, or `owner/name` on the Hugging Face hub.
+            detector: see `load`.
+            trust: see `load`.
+            revision: a branch, tag or commit on the hub.
+            token: for private models; by default the one of `hf auth login`.
 
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Publish on the Hugging Face hub; see `ifnormal.hub.push_to_hub`."""
-        from ifnormal.common.hub import push_to_hub
+        Raises:
+            UserError: it is not there, may not be read, or cannot be reached.
+        """
+        return cls.load(fetch_explainer(name_or_folder, revision, token), detector, trust=trust)
 
-        return push_to_hub(self, repo_id, **options)
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        message: str = "Upload an explainer",
+        token: str | None = None,
+    ) -> str:
+        """Publish on the Hugging Face hub, with a model card; returns the address of the commit.
 
-    @property
-    def generator(self) -> Generator:
-        """The trained generator G; it raises a UserError where nothing is fitted."""
-        return self._trained()[0]
+        Args:
+            repo_id: `owner/name`; made if it is not there yet.
+            private: whether a repository that is made now can be seen by its owner alone.
+            revision: the branch to commit to; by default the main one.
+            message: of the commit.
+            token: by default the one of `hf auth login`.
 
-    def _trained(self) -> tuple[Generator, ConceptClassifier]:
-        if self._generator is None or self._classifier is None:
-            raise UserError("The explainer is not fitted; call fit or load one first.")
-        return self._generator, self._classifier
+        Raises:
+            UserError: the explainer is not fitted, or the hub cannot be reached or refuses.
+        """
+        self.editor.require_fitted()
+        self.editor.require_shareable()
+        return publish_explainer(
+            self.save, self.model_card(repo_id), repo_id, private, revision, message, token
+        )
 
-    def _editor(self) -> Generator:
-        """The generator as it edits: in bfloat16 where that is fast, converted once."""
-        generator = self._trained()[0]
-        if self._fast is None:
-            precision = self.config.precision
-            half = has_fast_bfloat16() if precision == "auto" else precision == "bf16-mixed"
-            self._fast = deepcopy(generator).bfloat16() if half else generator
-        return self._fast
+    def model_card(self, repo_id: str) -> str:
+        """What the hub shows of it as `repo_id`: Markdown with a table of facts."""
+        detector = self.detector
+        channels, height, width = detector.shape
+        known = {
+            "Images": f"{height} x {width} pixels, {channels} channel{'s' if channels > 1 else ''}",
+            "Detector": detector.facts.get("name", type(detector).__name__),
+            "Decision threshold": f"{detector.own_threshold:.6g}, higher is {detector.higher_is}",
+            "Concepts (ways of editing)": self.concepts,
+        }
+        return model_card(repo_id, {**known, **self.editor.card})
 
     @torch.inference_mode()
     def _inspect(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -347,19 +346,3 @@ class Explainer:
         outer = images.shape[:-3]
         read = torch.cat(features[1:]) if len(flat) else features[0]
         return torch.cat(odds).view(outer), read.view(*outer, read.shape[1])
-
-    @torch.inference_mode()
-    def _concept_probabilities(
-        self, anomalies: Tensor, edits: Tensor, features: Tensor, features_after: Tensor
-    ) -> Tensor:
-        """What R says of every pair (anomaly, counterfactual): (N, K, K)."""
-        classifier = self._trained()[1]
-        in_pixels = not isinstance(classifier, FeatureConceptClassifier)
-        before = to_float(anomalies) if in_pixels else features
-        after = to_float(edits) if in_pixels else features_after
-        logits = [classifier(before, after[:, k]) for k in range(edits.shape[1])]
-        return torch.stack(logits, 1).float().softmax(2)
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

@@ -12,7 +12,6 @@ from ifnormal.config import RefineConfig, ThriftConfig
 from ifnormal.evaluation.distance import mse
 from ifnormal.evaluation.validity import validity
 from ifnormal.explainers.explainer import Explainer
-from ifnormal.explainers.refine import refine
 from ifnormal.explainers.thrift import thrift
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.explanation.totals import REFINED, THRIFTY
@@ -36,15 +35,14 @@ def improve(
         The explanation with other counterfactuals. Its `refined` says what was done to each of
         them, and `facts["improvement"]` what that gave. Traversals end at the new counterfactuals.
     """
-    generator, detector = explainer.generator, explainer.detector
+    editor, detector = explainer.editor, explainer.detector
     anomalies, first = explanation.anomalies, explanation.counterfactuals
     edits, done, queries = first, {}, 0
     if refine_config is not None:
-        guide = explainer.surrogate if detector.is_black_box else None
-        refined = refine(generator, detector, anomalies, edits, refine_config, guide)
+        refined = editor.refine(anomalies, edits, refine_config)
         edits, done[REFINED], queries = refined.images, refined.changed, refined.queries
     if thrift_config is not None:
-        spared = thrift(generator, detector, anomalies, edits, thrift_config)
+        spared = thrift(editor.edit_each, detector, anomalies, edits, thrift_config)
         edits, done[THRIFTY] = spared.images, spared.changed
         queries += spared.queries
     improved, changed = _with_counterfactuals(explainer, explanation, edits)

@@ -1,21 +1,13 @@
-"""load_explainer: an explainer of any kind, told by the format in `explainer.json`."""
+"""load_explainer: an explainer by its folder, or by that of a run that holds one."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeAlias
 
-from ifnormal.common.storage import read_json
-from ifnormal.explainers.diffusion.latent_explainer import FORMAT as LATENT_FORMAT
-from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
 from ifnormal.explainers.explainer import Explainer
 
-TrainedExplainer: TypeAlias = Explainer | LatentExplainer
 
-
-def load_explainer(
-    folder: Path, detector: str | None = None, trust: bool = False
-) -> TrainedExplainer:
+def load_explainer(folder: Path, detector: str | None = None, trust: bool = False) -> Explainer:
     """An explainer by its folder, or that of a run or an explanation with one in it.
 
     Args:
@@ -31,6 +23,4 @@ def load_explainer(
     given: str | Path | None = detector
     if given is None and not (folder / "detector").exists():
         given = folder.parent / "detector"  # of a run
-    if read_json(folder / "explainer.json").get("format") == LATENT_FORMAT:
-        return LatentExplainer.load(folder, given, trust=trust)
     return Explainer.load(folder, given, trust=trust)

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from ifnormal.version import __version__
 
-if TYPE_CHECKING:
-    from ifnormal.explainers.explainer import Explainer
 
+def model_card(repo_id: str, known: Mapping[str, Any]) -> str:
+    """What is known about an explainer, as Markdown with the hub's metadata.
 
-def model_card(explainer: Explainer, repo_id: str) -> str:
-    """What is known about an explainer, as Markdown with the hub's metadata."""
-    detector, config = explainer.detector, explainer.config
-    channels, height, width = detector.shape
-    known = {
-        "Images": f"{height} x {width} pixels, {channels} channel{'s' if channels > 1 else ''}",
-        "Detector": detector.facts.get("name", type(detector).__name__),
-        "Decision threshold": f"{detector.own_threshold:.6g}, higher is {detector.higher_is}",
-        "Concepts (ways of editing)": config.concepts,
-        "Training": f"{config.steps} steps of {config.batch_size} images, seed {explainer.seed}",
-        "Generator": ", ".join(f"{k} {v}" for k, v in asdict(config.generator).items()),
-        "Parameters": f"{sum(p.numel() for p in explainer.generator.parameters()):,}",
-        "Made with": f"ifnormal {__version__}",
-    }
-    rows = "\n".join(f"| {_cell(key)} | {_cell(value)} |" for key, value in known.items())
+    Args:
+        repo_id: `owner/name` on the hub.
+        known: a row of the table for each: its heading and its value.
+    """
+    facts = {**known, "Made with": f"ifnormal {__version__}"}
+    rows = "\n".join(f"| {_cell(key)} | {_cell(value)} |" for key, value in facts.items())
     return f"""---
 library_name: ifnormal
 tags:

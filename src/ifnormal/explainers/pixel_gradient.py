@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ifnormal.common.pixels import quantize, to_float
 from ifnormal.detectors.detector import Detector
-from ifnormal.explainers.base import ScoredEdits, explanation_of
+from ifnormal.explainers.scored_edits import ScoredEdits, explanation_of
 from ifnormal.explanation.explanation import Explanation
 
 

@@ -4,23 +4,26 @@ An edit falls into regions: connected places of one kind of edit (say, where str
 drawn, or tinted), and everything faint around them. Region by region, the least needed first, the
 anomaly's own pixels come back as long as the score stays well below the threshold.
 The score alone would not do: half-undone edits pass the detector and look like nothing. So a region
-comes back whole or not at all, and only if the generator, shown the outcome, would leave it alone.
+comes back whole or not at all, and only if the editor, shown the outcome, would leave it alone.
 Of the detector only scores are asked for, so that it works on black boxes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ifnormal.common.compute import channels_last
 from ifnormal.common.pixels import to_float
 from ifnormal.config import ThriftConfig
 from ifnormal.detectors.detector import Detector, batch_size_for, device_of, in_batches
-from ifnormal.training.networks.generator import Generator
+
+# Images (N, C, H, W) in [0, 1] and their concepts (N,) to the images edited for α = 0.
+Edit: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Thrifty:
 
 
 def thrift(
-    generator: Generator,
+    edit: Edit,
     detector: Detector,
     anomalies: Tensor,
     counterfactuals: Tensor,
@@ -54,7 +57,8 @@ def thrift(
     for at most 2 + 2 · (regions + 1) scores a counterfactual.
 
     Args:
-        generator: the trained G; tells which edits it would make again.
+        edit: what made them: G(x, 0, k) of images (N, C, H, W) in [0, 1], each of its own concept
+            (N,), as `Editor.edit_each` gives it; tells which edits it would make again.
         detector: only its scores are used.
         anomalies: (N, C, H, W) uint8.
         counterfactuals: (N, K, C, H, W) uint8.
@@ -80,7 +84,7 @@ def thrift(
     for part, concept in zip(numbers.split(size), concepts.split(size), strict=True):
         if not len(part):  # the detector accepts none
             break
-        pairs = _Pairs(generator, anomalies[part], images[part, concept], concept)
+        pairs = _Pairs(edit, anomalies[part], images[part, concept], concept)
         found = _thrift_batch(pairs, log_odds[part, concept], phi, config)
         differs = (found != pairs.after).flatten(1).any(1)
         part, concept, found = part[differs], concept[differs], found[differs]
@@ -146,7 +150,7 @@ def _thrift_batch(pairs: _Pairs, log_odds: Tensor, phi: _Counted, config: Thrift
 class _Pairs:
     """N anomalies and accepted counterfactuals, (N, C, H, W) uint8, each of a concept (N,)."""
 
-    generator: Generator
+    edit: Edit
     before: Tensor
     after: Tensor
     concepts: Tensor
@@ -155,7 +159,7 @@ class _Pairs:
     def revert(self, rows: Tensor, mask: Tensor, again: float) -> tuple[Tensor, Tensor]:
         """The pairs `rows` with their edits reverted under the mask, and where that was idle.
 
-        It was idle, (N,) bool on the CPU, where the generator, asked to edit the outcome, leaves it
+        It was idle, (N,) bool on the CPU, where the editor, asked to edit the outcome, leaves it
         alone: makes at most a share `again` of the reverted edits anew. Half an edit that merely
         passes the detector is completed.
         """
@@ -163,10 +167,8 @@ class _Pairs:
         reverted = revert(before, after, mask)
         if not len(rows):
             return reverted, torch.zeros(0, dtype=torch.bool)
-        device = next(self.generator.parameters()).device
-        images = channels_last(to_float(reverted).to(device))
-        target = torch.zeros(len(rows), device=device)
-        edited, _ = self.generator(images, target, self.concepts[rows].to(device))
+        images = to_float(reverted)
+        edited = self.edit(images, self.concepts[rows])
         anew = 255 * (edited - images).abs().amax(1).to(mask.device)
         undone = (mask * _change(before, after)).sum((1, 2))
         return reverted, ((mask * anew).sum((1, 2)) <= again * undone).cpu()

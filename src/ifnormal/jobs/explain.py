@@ -23,8 +23,8 @@ from ifnormal.config import (
     RefineConfig,
     ThriftConfig,
 )
+from ifnormal.config.editors import require_refinement
 from ifnormal.data.files.finding import find_images
-from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.improve import improve
 from ifnormal.jobs.fitted_explainer import explainer_for
 from ifnormal.jobs.stream import Streaming, Summary, explain_images
@@ -58,11 +58,8 @@ def explain_own_images(
     explainer = explainer_for(config, preprocessing, fit, out, files, diffusion)
     improvement = None
     if config.refine or config.thrift:
-        if not isinstance(explainer, Explainer):
-            raise UserError(
-                "refine and thrift work through the pixel generator, and this explainer has a "
-                "diffusion model; leave them out."
-            )
+        if config.refine:
+            require_refinement(explainer.editor.name)
         improvement = partial(
             improve,
             explainer,

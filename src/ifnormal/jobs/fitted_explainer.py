@@ -18,17 +18,16 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json
 from ifnormal.config import DiffusionConfig, ExplainConfig, FitConfig, Preprocessing
+from ifnormal.config.editors import EDITORS
 from ifnormal.data.files.finding import find_images
 from ifnormal.data.files.image_input import Shape, default_shape
 from ifnormal.data.files.reading import BadImage, read_good_images
 from ifnormal.detectors.adapted.detector import AdaptedDetector
 from ifnormal.detectors.adapted.expected import compare_with_expected
-from ifnormal.detectors.detector import Detector
 from ifnormal.detectors.loading import load_detector
-from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
-from ifnormal.explainers.diffusion.loading import load_backbone, suited_precision
+from ifnormal.explainers.editor import editor_class, make_editor
 from ifnormal.explainers.explainer import Explainer
-from ifnormal.explainers.loading import TrainedExplainer, load_explainer
+from ifnormal.explainers.loading import load_explainer
 from ifnormal.jobs.run_folder import (
     CONFIG,
     begin,
@@ -39,8 +38,6 @@ from ifnormal.jobs.run_folder import (
 )
 from ifnormal.report.surrogate import surrogate_sentences
 
-_CHECKPOINTS = ("checkpoint", "latent generator")  # of the pixel generator, and of G′
-_UNTRAINED = ("inversion", "diffedit")  # generators
 _OF_GENERATOR = ("generator", "backbone", "prompt", "source_prompt", "tiny_decoder")
 # What decides on the explainer; the other options may change from one call to the next.
 _DECISIVE = (
@@ -57,7 +54,7 @@ def explainer_for(
     out: Path,
     files: Sequence[Path] = (),
     diffusion: DiffusionConfig | None = None,
-) -> TrainedExplainer:
+) -> Explainer:
     """The explainer that the options name, or one fitted to the normal images that they name.
 
     A fit that was broken off goes on from its last checkpoint in `out`; one that is finished is not
@@ -93,27 +90,19 @@ def explainer_for(
         if training is not None and not training.exists():
             raise UserError(f"{training} does not exist; correct the folder of --{name}.")
     folder = out / "explainer"
-    diffusion = _counted(diffusion, config)
+    diffusion = diffusion.for_prompts(config.prompt)
     _begin(config, preprocessing, fit, diffusion, out)
     if (folder / "explainer.json").exists():
         return _loaded(folder, config)
     return _fit(config, preprocessing, fit, diffusion, folder, files)
 
 
-def _loaded(folder: Path, config: ExplainConfig) -> TrainedExplainer:
+def _loaded(folder: Path, config: ExplainConfig) -> Explainer:
     """An explainer that was fitted before; tells again what its images cost."""
     explainer = load_explainer(folder, config.detector, config.trust)
-    if not isinstance(explainer, Explainer):
+    if explainer.cost():
         print(explainer.cost())
     return explainer
-
-
-def _counted(diffusion: DiffusionConfig, config: ExplainConfig) -> DiffusionConfig:
-    """With as many concepts of the method inversion as the prompts name, unless told otherwise."""
-    method, named = diffusion.inversion, len(config.prompt)
-    if named < 2 or method.concepts != DiffusionConfig().inversion.concepts:
-        return diffusion
-    return replace(diffusion, inversion=replace(method, concepts=named))
 
 
 def _of_a_fit(config: ExplainConfig, preprocessing: Preprocessing, fit: FitConfig) -> list[str]:
@@ -170,7 +159,8 @@ def _begin(
 
 def _is_broken_off(folder: Path) -> bool:
     """Whether there is a checkpoint that a fit can go on from."""
-    return any((folder / f"{name}.json").exists() for name in _CHECKPOINTS)
+    names = (name for kind in EDITORS for name in editor_class(kind).checkpoints)
+    return any((folder / f"{name}.json").exists() for name in names)
 
 
 def _fit(
@@ -180,7 +170,7 @@ def _fit(
     diffusion: DiffusionConfig,
     folder: Path,
     files: Sequence[Path],
-) -> TrainedExplainer:
+) -> Explainer:
     assert config.detector is not None
     assert config.normal is not None
     normal_files = find_images([config.normal])
@@ -209,7 +199,9 @@ def _fit(
     if config.outliers is not None:
         outliers, more = _read(find_images([config.outliers]), detector.shape, config)
         skipped += more
-    explainer = _unfitted(detector, config, fit, diffusion)
+    explainer = Explainer(detector, editor=make_editor(config, fit, diffusion))
+    if explainer.cost():
+        print(explainer.cost())
     explainer.fit(
         normal,
         outliers,
@@ -226,21 +218,6 @@ def _fit(
     return explainer
 
 
-def _unfitted(
-    detector: Detector, config: ExplainConfig, fit: FitConfig, diffusion: DiffusionConfig
-) -> TrainedExplainer:
-    """The explainer that `generator` names."""
-    if config.generator == "pixel":
-        return Explainer(detector, fit)
-    assert config.backbone is not None
-    backbone = load_backbone(config.backbone, suited_precision(), tiny_decoder=config.tiny_decoder)
-    method = getattr(diffusion, config.generator)
-    words = config.prompt, config.source_prompt
-    explainer = LatentExplainer(detector, backbone, method, *words)
-    print(explainer.cost())
-    return explainer
-
-
 def _notes(facts: Mapping[str, Any]) -> list[str]:
     """What a user should know of a fit, a sentence each."""
     notes = list(facts.get("contract", {}).get("notes", []))
@@ -251,7 +228,7 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
             "whole images; a larger --size brings them nearer."
         )
     if synthetic := facts.get("synthetic_outliers"):
-        learned = facts.get("generator") not in _UNTRAINED
+        learned = editor_class(facts.get("generator", "pixel")).learns
         notes.append(
             f"The detector flags {synthetic['flagged']:,} of {synthetic['made']:,} synthetic "
             + ("outliers; the explainer learned from these." if learned else "outliers.")

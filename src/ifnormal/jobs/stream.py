@@ -21,7 +21,7 @@ from ifnormal.detectors.detector import (
     in_batches,
 )
 from ifnormal.detectors.fingerprint import detector_fingerprint, digest, probe_scores
-from ifnormal.explainers.base import AnyExplainer
+from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.document import write_document
 from ifnormal.explanation.entries import ExplainedImage, Head, SkippedImage
 from ifnormal.explanation.explanation import Explanation
@@ -97,7 +97,7 @@ class Summary:
 
 
 def explain_images(
-    explainer: AnyExplainer,
+    explainer: Explainer,
     files: Sequence[Path],
     folder: Path,
     how: Streaming | None = None,
@@ -183,7 +183,7 @@ class _Parts:
 
 
 def _explain_part(
-    explainer: AnyExplainer,
+    explainer: Explainer,
     files: Sequence[Path],
     number: int,
     folder: Path,
@@ -279,7 +279,7 @@ def _rows(files: Sequence[Path], number: int) -> range:
     return range(number * PART_SIZE, min((number + 1) * PART_SIZE, len(files)))
 
 
-def _head(explainer: AnyExplainer, how: Streaming) -> Head:
+def _head(explainer: Explainer, how: Streaming) -> Head:
     detector = explainer.detector
     return Head(
         concepts=explainer.concepts,
@@ -298,7 +298,7 @@ def _head(explainer: AnyExplainer, how: Streaming) -> Head:
     )
 
 
-def _job(explainer: AnyExplainer, files: Sequence[Path], how: Streaming) -> Job:
+def _job(explainer: Explainer, files: Sequence[Path], how: Streaming) -> Job:
     return Job(
         options=_options(how),
         files=digest_files(files),

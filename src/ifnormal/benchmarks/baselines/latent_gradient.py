@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ifnormal.benchmarks.heatmaps.autoencoder import Autoencoder, train_autoencoder
 from ifnormal.common.pixels import quantize, to_float
 from ifnormal.detectors.detector import Detector, batch_size_for, in_batches
-from ifnormal.explainers.base import answer
+from ifnormal.explainers.scored_edits import answer
 from ifnormal.explanation.explanation import Explanation
 
 _RATE = 0.1

@@ -10,7 +10,7 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.detectors.detector import Detector, batch_size_for, device_of
-from ifnormal.explainers.base import answer
+from ifnormal.explainers.scored_edits import answer
 from ifnormal.explanation.explanation import Explanation
 
 _AT_ONCE = 256

@@ -211,6 +211,7 @@ def _explained(made: Materials) -> tuple[Explanation, dict[str, Any]]:
 def _latent_explainer(made: Materials) -> tuple[Any, int]:
     """The explainer of a method with a diffusion model, and its calls of the U-net an image."""
     from ifnormal.benchmarks.diffusers_pipeline import PipelineExplainer
+    from ifnormal.explainers.diffusion.editor import DiffusionEditor
     from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
     from ifnormal.explainers.diffusion.prompts import source_of
 
@@ -226,7 +227,8 @@ def _latent_explainer(made: Materials) -> tuple[Any, int]:
     explainer = LatentExplainer(made.detector, backbone, config, [] if named else [setup.normal])
     folder = made.folder / "explainer"
     explainer.fit(setup.train_normal, setup.outliers, run.seed, folder, resume=True)
-    return explainer, explainer.cost().calls
+    assert isinstance(explainer.editor, DiffusionEditor)
+    return explainer, explainer.editor.unet_calls
 
 
 def _backbone(made: Materials) -> LatentBackbone:

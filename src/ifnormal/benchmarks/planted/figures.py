@@ -35,7 +35,7 @@ def edit_figures(
     normal, anomalous = (
         in_batches(detector, images) for images in (setup.test_normal, setup.test_anomalies)
     )
-    thrifty = thrift(explainer.generator, detector, setup.test_anomalies, edits).images
+    thrifty = thrift(explainer.editor.edit_each, detector, setup.test_anomalies, edits).images
     exposed, after_thrift = (
         _percents(_exposed(kind, planted, detector, images, judge)) for images in (edits, thrifty)
     )
@@ -89,7 +89,7 @@ def size_ratios(
     """
     before, edits = explanation.anomalies, explanation.counterfactuals
     smallest = detector.optimum(to_float(before), detector.level)
-    thrifty = thrift(explainer.generator, detector, before, edits).images
+    thrifty = thrift(explainer.editor.edit_each, detector, before, edits).images
     plain = least_edits(explainer, before, edits)
 
     def ratio(after: Tensor) -> Tensor:

@@ -1,118 +1,115 @@
-"""InversionEditor: K different edits of an image from one inversion. Our own.
-
-What DDIM inversion finds is denoised under the prompt of each concept and away from the word for
-what there is, within a soft mask. Concepts that share a prompt differ by fresh noise that is mixed
-in, and push each other apart on the way back. The predictions may follow the detector's gradient.
-Nothing is trained.
-"""
+"""InversionEditor: K different edits of an image from one inversion; nothing is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ifnormal.common.pixels import to_float
 from ifnormal.config.diffusion import InversionConfig
-from ifnormal.explainers.diffusion.diffedit import LatentEdit, denoise, edit_mask, invert, way
-from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
+from ifnormal.detectors.detector import device_of
+from ifnormal.explainers.diffusion.canvas import Canvas
+from ifnormal.explainers.diffusion.cost import edit_calls
+from ifnormal.explainers.diffusion.diffedit import LatentEdit
+from ifnormal.explainers.diffusion.editor import DiffusionEditor, require_gradient
+from ifnormal.explainers.diffusion.inversion import Score, inversion_edit
+from ifnormal.explainers.diffusion.memory_plan import Work
+from ifnormal.explainers.diffusion.prompts import class_names, most_accepted
+from ifnormal.explainers.preparation import Prepared
 
-Score = Callable[[Tensor, Tensor], Tensor]
+# Outliers that the names of concepts are chosen on.
+_TRIED = 32
 
 
-def inversion_edit(
-    backbone: LatentBackbone,
-    latents: Tensor,
-    prompts: Sequence[str],
-    source: str,
-    config: InversionConfig,
-    seed: int = 0,
-    log_odds: Score | None = None,
-) -> LatentEdit:
-    """Edit latents (N, L, h, w) in K ways so that they show what the K prompts say.
+class InversionEditor(DiffusionEditor):
+    """Inverts an image once and denoises it K times, each time under the prompt of a concept.
 
-    Args:
-        backbone: the diffusion model.
-        latents: of the images, by its `encode`.
-        prompts: of the K concepts; the same K times is fine.
-        source: what there is, to be led away from; "" if nobody knows.
-        config: how.
-        seed: of all noise, which is the same for all images.
-        log_odds: what the detector says of the images of latents (N, K, L, h, w) under a mask
-            (N, 1, h, w): (N, K), with a gradient. For a detector guidance above 0.
+    By default the prompts are names of the normal classes that the backbone was trained on; where
+    there are more classes than concepts, `fit` takes those whose edits of outliers the detector
+    accepts most often.
     """
-    count, concepts = len(latents), len(prompts)
-    random = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        words = torch.stack([backbone.embed([prompt])[0] for prompt in prompts])
-        there = backbone.embed([source])
-        mask = edit_mask(
-            backbone,
-            latents,
-            words.mean(0, keepdim=True).expand(count, -1, -1),
-            there.expand(count, -1, -1),
-            config.mask,
-            config.steps,
-            random,
-            there.expand(count, -1, -1),
-        )
-        times = way(backbone, config.steps, config.strength)
-        original = invert(backbone, latents, times, there.expand(count, -1, -1))
-        start = original[0][:, None].expand(-1, concepts, *latents.shape[1:]).clone()
-        same = torch.tensor([[a == b for b in prompts] for a in prompts], device=latents.device)
-        copies = same.tril(-1).sum(1)
-        keep, mix = (1 - config.mix) ** 0.5, config.mix**0.5
-        for copy in range(1, 1 + int(copies.max())):
-            fresh = torch.randn((1, *latents.shape[1:]), generator=random).to(latents)
-            mixed = backbone.schedule.remix(original[0], latents, fresh, times[0], keep, mix)
-            start[:, copies == copy] = mixed
 
-        def change(clean: Tensor, time: int) -> Tensor:
-            moved = clean.view(count, concepts, *clean.shape[1:])
-            if config.repulsion and bool(copies.any()):
-                moved = moved + config.repulsion * _repulsion(moved, same)
-            if config.detector_guidance and log_odds is not None:
-                moved = moved + config.detector_guidance * _descent(log_odds, moved, mask)
-            return moved.flatten(0, 1)
+    name = "inversion"
+    prompt_each = True
+    config: InversionConfig
 
-        edited = denoise(
-            backbone,
-            start.flatten(0, 1),
-            times,
-            words.repeat(count, 1, 1),
-            there.expand(count * concepts, -1, -1),
-            config.guidance,
-            [level.repeat_interleave(concepts, 0) for level in original],
-            mask.repeat_interleave(concepts, 0),
-            change,
-        )
-    return LatentEdit(latents, edited.view(count, concepts, *latents.shape[1:]), mask)
+    @property
+    def concepts(self) -> int:
+        """K."""
+        return self.config.concepts
 
+    @property
+    def concept_names(self) -> tuple[str, ...]:
+        """The prompts, where each concept has one of its own."""
+        return tuple(self.prompts) if len(set(self.prompts)) == self.concepts > 1 else ()
 
-def _repulsion(clean: Tensor, same: Tensor) -> Tensor:
-    """Directions (N, K, ...) of unit deviation that lead latents away from those of their kind.
+    @property
+    def attempts(self) -> int:
+        """How often an image is edited as long as an edit of it is flagged."""
+        return self.config.attempts
 
-    The gradient of a sum of Gaussian kernels whose width is the mean distance, as in particle
-    guidance (Corso et al., ICLR 2024): the nearest count most. `same`, (K, K) bool, says which of
-    the K have the same prompt; those that are alone stay.
-    """
-    flat = clean.flatten(2)
-    apart = flat[:, :, None] - flat[:, None]  # (N, K, K, F)
-    square = apart.square().mean(3)
-    width = square.mean((1, 2), keepdim=True).clamp_min(1e-12)
-    away = (same * (-square / width).exp())[..., None] * apart
-    return _unit(away.sum(2)).view_as(clean)
+    @classmethod
+    def work_of(cls, config: InversionConfig) -> Work:
+        """K edits; with a gradient where the detector guides them."""
+        guided = config.concepts if config.detector_guidance else 0
+        return Work(config.concepts, config.guidance > 1, guided)
 
+    @property
+    def unet_calls(self) -> int:
+        """Mask, inversion, and K times the way back."""
+        return edit_calls(self.backbone, self.config, self.concepts)
 
-def _descent(log_odds: Score, clean: Tensor, mask: Tensor) -> Tensor:
-    """Directions (N, K, ...) of unit deviation that make the score of each image fall by itself."""
-    with torch.enable_grad():
-        given = clean.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(log_odds(given, mask).sum(), given)
-    return -_unit(slope.flatten(2)).view_as(clean)
+    def learn(self, prepared: Prepared, folder: Path | None, resume: bool) -> None:
+        """Choose the names of the concepts, where the user named none and there is a choice."""
+        names = class_names(self.backbone)
+        if self.concepts > 1 and not self._given_prompts and len(names) > self.concepts:
+            self.prompts = self._most_accepted(names, prepared.outliers)
 
+    def _most_accepted(self, names: list[str], outliers: Tensor) -> list[str]:
+        """Of the names of normal classes, those whose edits of outliers the detector accepts."""
+        some = to_float(outliers[:: -(-len(outliers) // _TRIED)])
+        every: Any = replace(self.config, concepts=len(names), attempts=1)
+        trial = InversionEditor(self.backbone, every, names, self.source)
+        trial.use(self.detector)
+        parts = some.split(trial.settled().images)
+        accepted = torch.cat([~trial.flags(*trial.latent_edits(part)) for part in parts])
+        return most_accepted(names, accepted.float().mean(0).tolist(), self.concepts)
 
-def _unit(directions: Tensor) -> Tensor:
-    """Each row with unit root mean square; rows of zeros stay."""
-    size = directions.square().mean(-1, keepdim=True).sqrt()
-    return torch.where(size > 1e-8, directions / size.clamp_min(1e-8), directions)
+    def latent_edit(self, canvas: Canvas) -> LatentEdit:
+        """K edits; images with an edit that is still flagged are edited again, more boldly."""
+        config = self.config
+        made = self._edit_once(canvas, config)
+        flagged = self.flags(canvas, made).sum(1)
+        for _ in range(config.attempts - 1):
+            rows = flagged.nonzero()[:, 0]
+            if len(rows) == 0:
+                break
+            config = config.bolder()
+            again = self._edit_once(canvas[rows], config)
+            left = self.flags(canvas[rows], again).sum(1)
+            better = left < flagged[rows]
+            made.edited[rows[better]] = again.edited[better]
+            made.mask[rows[better]] = again.mask[better]
+            flagged[rows] = torch.minimum(left, flagged[rows])
+        return made
+
+    def _edit_once(self, canvas: Canvas, config: InversionConfig) -> LatentEdit:
+        guide = self._log_odds(canvas) if config.detector_guidance else None
+        words = self.prompts, self.source
+        return inversion_edit(self.backbone, canvas.latents, *words, config, self.seed, guide)
+
+    def _log_odds(self, canvas: Canvas) -> Score:
+        """What the detector says of edits that are painted on a canvas, with a gradient."""
+        detector, device = self.detector, device_of(self.detector)
+        canvas = canvas.draft()
+        require_gradient(detector, "guide edits")
+
+        def log_odds(latents: Tensor, mask: Tensor) -> Tensor:
+            painted = canvas.paint(latents, mask)
+            return detector.inspect(painted.flatten(0, 1).to(device))[0].view(painted.shape[:2])
+
+        return log_odds

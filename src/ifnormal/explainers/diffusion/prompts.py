@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from itertools import cycle, islice
 
 from ifnormal.common.errors import UserError
-from ifnormal.config.diffusion import InversionConfig, MethodConfig
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
 from ifnormal.explainers.diffusion.training_material import UNKNOWN
 
@@ -28,41 +27,37 @@ def source_of(given: str | None, backbone: LatentBackbone) -> str:
     return UNKNOWN if UNKNOWN in backbone.facts.get("prompts", ()) else ""
 
 
-def prompts_of(config: MethodConfig, given: Sequence[str], backbone: LatentBackbone) -> list[str]:
-    """One prompt for each concept of the method inversion, one for all of the others.
+def prompts_of(
+    wanted: int, given: Sequence[str], backbone: LatentBackbone, several: bool
+) -> list[str]:
+    """As many prompts as are wanted.
 
     Args:
-        config: of the method.
+        wanted: one for each concept, or one for all of them.
         given: by the user; without any, the names of the normal classes serve, as far as they go,
             or the one word for what is normal.
         backbone: may know them.
+        several: whether each concept may have a prompt of its own.
 
     Raises:
         UserError: there are none, or not as many as concepts.
     """
     named = backbone.facts.get("normal")
-    ways = config.concepts if isinstance(config, InversionConfig) else 1
-    own = class_names(backbone) if ways > 1 else []
+    own = class_names(backbone) if wanted > 1 else []
     words = list(given) or own or ([str(named)] if named else [])
     if not words:
         raise UserError(
             "The backbone has no word for what is normal; name it with --prompt, such as "
             '--prompt "zebra".'
         )
-    if given and not isinstance(config, InversionConfig) and len(given) > 1:
+    if given and not several and len(given) > 1:
         raise UserError("Only the method inversion has a prompt for each concept; give one.")
-    if len(given) not in (0, 1, ways):
+    if len(given) not in (0, 1, wanted):
         raise UserError(
-            f"There are {len(given)} prompts for {ways} concepts; give one prompt, or one for "
+            f"There are {len(given)} prompts for {wanted} concepts; give one prompt, or one for "
             "each concept."
         )
-    return list(islice(cycle(words), ways))
-
-
-def are_to_choose(config: MethodConfig, given: Sequence[str], backbone: LatentBackbone) -> bool:
-    """Whether there are more names of classes than concepts, and nobody chose among them."""
-    ways = config.concepts if isinstance(config, InversionConfig) else 1
-    return ways > 1 and not given and len(class_names(backbone)) > ways
+    return list(islice(cycle(words), wanted))
 
 
 def most_accepted(names: Sequence[str], accepted: Sequence[float], count: int) -> list[str]:

@@ -27,7 +27,8 @@ def traversal(
         canvas: of M images.
         edited: (M, K, L, h, w) latents of their edits.
         mask: (M, 1, h, w), as the edits were painted with.
-        shares: (T,) targets as shares of each image's own score, falling from 1 to 0.
+        shares: (T,) for all or (M, T) for each: targets as shares of an image's own score, falling
+            from 1 to 0.
 
     Returns:
         (M, K, T, C, H, W) uint8; the first is the image, the last its edit.
@@ -43,7 +44,8 @@ def traversal(
     falling, where = scores.cummin(2)
     # Places that were better than the edit itself would let the score rise again at the end.
     usable = falling >= scores[:, :, -1:]
-    wanted = shares.view(1, 1, -1, 1) * scores[:, :, None, :1]
+    targets = shares.expand(len(scores), -1)[:, None, :, None]
+    wanted = targets * scores[:, :, None, :1]
     far = (falling[:, :, None] - wanted).abs().masked_fill(~usable[:, :, None], torch.inf)
     far[..., 0] = far[..., 0].clamp_max(2)  # the image itself is always there
     chosen = where.gather(2, far.argmin(3).cummax(2).values)

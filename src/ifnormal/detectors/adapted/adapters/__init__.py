@@ -1,19 +1,13 @@
-"""Adapters for users' models, one file each. A new one is a file and a line here.
+"""Adapters for users' models, one file each.
 
-They are tried in this order, the more special ones before the more general ones.
+A new one is a file and a line: here for files, in `python_object` for Python objects.
 """
-
-from typing import Any
 
 from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapted.adapters import (
-    anomalib_model,
-    estimator,
     exported_program,
     onnx_file,
-    python_function,
     python_object,
-    torch_module,
     torchscript,
 )
 from ifnormal.detectors.adapted.adapters.adapter import (
@@ -23,32 +17,15 @@ from ifnormal.detectors.adapted.adapters.adapter import (
     Features,
     features_name,
 )
+from ifnormal.detectors.adapted.adapters.python_object import OBJECT_ADAPTERS, adapter_of
 
 ADAPTERS: tuple[Adapter, ...] = (
     onnx_file.ADAPTER,
     exported_program.ADAPTER,
     torchscript.ADAPTER,
     python_object.ADAPTER,
-    anomalib_model.ADAPTER,
-    torch_module.ADAPTER,
-    estimator.ADAPTER,
-    python_function.ADAPTER,
+    *OBJECT_ADAPTERS,
 )
-
-
-def adapter_of(model: Any, name: str = "The detector") -> Adapter:
-    """The adapter of a Python object.
-
-    Raises:
-        UserError: there is none.
-    """
-    for adapter in ADAPTERS:
-        if adapter.takes(model):
-            return adapter
-    raise UserError(
-        f"{name} is a {type(model).__name__}, which no adapter takes; give a torch module, a "
-        "function of images, or an estimator with decision_function or score_samples."
-    )
 
 
 def adapter_of_spec(spec: str) -> Adapter:

@@ -10,9 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from ifnormal.common.errors import UserError
+from ifnormal.detectors.adapted.adapters import (
+    anomalib_model,
+    estimator,
+    python_function,
+    torch_module,
+)
 from ifnormal.detectors.adapted.adapters.adapter import Adapter, AdapterOptions
 from ifnormal.detectors.adapted.score_model import ScoreModel
 
+# Adapters that take Python objects, tried in this order: the more special ones first.
+OBJECT_ADAPTERS: tuple[Adapter, ...] = (
+    anomalib_model.ADAPTER,
+    torch_module.ADAPTER,
+    estimator.ADAPTER,
+    python_function.ADAPTER,
+)
 _FORM = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -65,9 +78,22 @@ def _is_factory(value: Any) -> bool:
     return False
 
 
-def _load(spec: str, options: AdapterOptions) -> ScoreModel:
-    from ifnormal.detectors.adapted.adapters import adapter_of
+def adapter_of(model: Any, name: str = "The detector") -> Adapter:
+    """The adapter of a Python object.
 
+    Raises:
+        UserError: there is none.
+    """
+    for adapter in OBJECT_ADAPTERS:
+        if adapter.takes(model):
+            return adapter
+    raise UserError(
+        f"{name} is a {type(model).__name__}, which no adapter takes; give a torch module, a "
+        "function of images, or an estimator with decision_function or score_samples."
+    )
+
+
+def _load(spec: str, options: AdapterOptions) -> ScoreModel:
     value = import_object(spec)
     if isinstance(value, str | Path):
         raise UserError(f"{spec} is text, not a detector; name the model or function itself.")

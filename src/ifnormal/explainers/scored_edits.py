@@ -1,10 +1,10 @@
-"""From edits, whoever made them, and what a detector says of them to an Explanation."""
+"""From edits and the scores that a detector gives them to an Explanation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,36 +17,6 @@ from ifnormal.detectors.detector import (
 )
 from ifnormal.explainers.heatmap import heatmap_source, heatmaps
 from ifnormal.explanation.explanation import Explanation
-
-
-class AnyExplainer(Protocol):
-    """What explains images, however it makes its edits."""
-
-    facts: dict[str, Any]
-
-    @property
-    def detector(self) -> Detector:
-        """What is explained."""
-        ...
-
-    @property
-    def concepts(self) -> int:
-        """K, in how many ways each anomaly is edited."""
-        ...
-
-    def explain(
-        self,
-        anomalies: ImageInput,
-        names: Sequence[str] | None = None,
-        traversals: int = 24,
-        traversal_steps: int = 9,
-    ) -> Explanation:
-        """Counterfactuals of N anomalies; see `Explainer.explain`."""
-        ...
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All weights that were trained for it, by name."""
-        ...
 
 
 def anomalies_of(
