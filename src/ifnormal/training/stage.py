@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ifnormal.common.checkpoint import optimizer_tensors, restore_optimizer
+from ifnormal.common.checkpoint import restore_training, training_tensors
 from ifnormal.common.errors import DivergenceError, UserError
 from ifnormal.common.progress import Progress
 from ifnormal.common.storage import load_tensors, save_tensors
@@ -159,15 +159,7 @@ def _save(
     step: int,
     folder: Path,
 ) -> None:
-    tensors = {
-        f"{kind}/{name}/{key}": value
-        for kind, networks in (("networks", stage.networks), ("averaged", averaged))
-        for name, net in networks.items()
-        for key, value in net.state_dict().items()
-    }
-    for number, optimizer in enumerate(optimizers):
-        tensors |= optimizer_tensors(optimizer, f"optimizer{number}/")
-    tensors["random"] = random.get_state()
+    tensors = training_tensors(*_by_name(stage, averaged, optimizers), random)
     save_tensors(folder, stage.name, tensors, {"step": step, "material": dict(stage.material)})
 
 
@@ -187,12 +179,14 @@ def _restore(
             f"The checkpoint of the {stage.name} in {folder} was made with another {changed[0]}; "
             "give the same as then, or begin anew."
         )
-    for kind, networks in (("networks", stage.networks), ("averaged", averaged)):
-        for name, net in networks.items():
-            prefix = f"{kind}/{name}/"
-            own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            net.load_state_dict(own)
-    for number, optimizer in enumerate(optimizers):
-        restore_optimizer(optimizer, f"optimizer{number}/", tensors)
-    random.set_state(tensors["random"])
+    restore_training(*_by_name(stage, averaged, optimizers), random, tensors)
     return int(facts["step"])
+
+
+def _by_name(
+    stage: Stage, averaged: Mapping[str, nn.Module], optimizers: Sequence[torch.optim.Optimizer]
+) -> tuple[dict[str, nn.Module], dict[str, torch.optim.Optimizer]]:
+    """Networks and optimizers as they are called in a checkpoint."""
+    networks = {f"networks/{name}": net for name, net in stage.networks.items()}
+    networks |= {f"averaged/{name}": net for name, net in averaged.items()}
+    return networks, {f"optimizer{number}": adam for number, adam in enumerate(optimizers)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ifnormal.common.checkpoint import optimizer_tensors, restore_optimizer
+from ifnormal.common.checkpoint import restore_training, training_tensors
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.common.storage import load_tensors, save_tensors
@@ -186,7 +186,7 @@ class TrainingState:
         config = self.config
         left = 1 - self.step / config.steps
         factor = min(1.0, left / config.decay) if config.decay else 1.0
-        for optimizer, rate in self._optimizers_with_rates():
+        for optimizer, rate in zip(self._optimizers().values(), _rates(config), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
 
@@ -213,14 +213,7 @@ class TrainingState:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take up a checkpoint."""
-        tensors = checkpoint.tensors
-        for name, module in self._modules().items():
-            prefix = f"{name}/"
-            values = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            module.load_state_dict(values)
-        for number, (optimizer, _) in enumerate(self._optimizers_with_rates()):
-            restore_optimizer(optimizer, f"optimizer{number}/", tensors)
-        self.random.set_state(tensors["random"])
+        restore_training(self._modules(), self._optimizers(), self.random, checkpoint.tensors)
         self.step = checkpoint.facts["step"]
 
     def broken_network(self) -> str | None:
@@ -251,25 +244,18 @@ class TrainingState:
             "modes": self.modes,
         }
 
-    def _optimizers_with_rates(self) -> list[tuple[torch.optim.Optimizer, float]]:
-        optimizers = (
-            self.generator_optimizer,
-            self.discriminator_optimizer,
-            self.classifier_optimizer,
-        )
-        return list(zip(optimizers, _rates(self.config), strict=True))
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {
+            "optimizer0": self.generator_optimizer,
+            "optimizer1": self.discriminator_optimizer,
+            "optimizer2": self.classifier_optimizer,
+        }
 
     def _tensors(self) -> dict[str, Tensor]:
-        tensors = {
-            f"{name}/{key}": value
-            for name, module in self._modules().items()
-            for key, value in module.state_dict().items()
-        }
-        for number, (optimizer, _) in enumerate(self._optimizers_with_rates()):
-            tensors |= optimizer_tensors(optimizer, f"optimizer{number}/")
+        tensors = training_tensors(self._modules(), self._optimizers(), self.random)
         if self.distillation is not None:
             tensors |= self.distillation.tensors()
-        return {**tensors, "random": self.random.get_state()}
+        return tensors
 
 
 def fit_material(detector: Detector, normal: Tensor, outliers: Tensor) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifnormal.common.checkpoint import optimizer_tensors, restore_optimizer
+from ifnormal.common.checkpoint import restore_training, tensors_below, training_tensors
 from ifnormal.common.compute import channels_last
 from ifnormal.common.errors import DivergenceError, UserError
 from ifnormal.common.pixels import to_float
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _PREFIX = "surrogate/"
+_ANSWERS = f"{_PREFIX}answers/"
 # The most answers in the buffer, which are those of several hundred refreshes.
 _LATEST = 20_000
 # Fewer queries at once do not make a refresh; they are saved for the next one.
@@ -205,12 +206,8 @@ class Distillation:
 
     def tensors(self) -> dict[str, Tensor]:
         """The state of the training except for the answer buffer, by name."""
-        tensors = {
-            f"{_PREFIX}net/{key}": value for key, value in self.surrogate.state_dict().items()
-        }
-        tensors |= {f"{_PREFIX}answers/{key}": known.log_odds for key, known in self._known.items()}
-        tensors |= optimizer_tensors(self._optimizer, f"{_PREFIX}optimizer/")
-        return {**tensors, f"{_PREFIX}random": self._random.get_state()}
+        answers = {f"{_ANSWERS}{key}": known.log_odds for key, known in self._known.items()}
+        return {**answers, **training_tensors(*self._training(), _PREFIX)}
 
     def save_answers(self, folder: Path) -> dict[str, Any]:
         """Write the answer buffer, and return the facts that `restore` needs beside `tensors`."""
@@ -231,12 +228,7 @@ class Distillation:
         Raises:
             UserError: a file is missing or damaged, or the training images differ.
         """
-
-        def part(name: str) -> dict[str, Tensor]:
-            prefix = f"{_PREFIX}{name}/"
-            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-
-        for name, log_odds in part("answers").items():
+        for name, log_odds in tensors_below(_ANSWERS, tensors).items():
             known = self._known[name]
             if len(known.rows) != len(log_odds):
                 raise UserError(
@@ -244,12 +236,16 @@ class Distillation:
                     "images or another folder."
                 )
             known.log_odds = log_odds
-        self.surrogate.load_state_dict(part("net"))
-        restore_optimizer(self._optimizer, f"{_PREFIX}optimizer/", tensors)
-        self._random.set_state(tensors[f"{_PREFIX}random"])
+        restore_training(*self._training(), tensors, _PREFIX)
         self._latest.restore(folder, facts["parts"])
         self.queries.used = facts["used"]
         self.refreshes, self.last_refresh = facts["refreshes"], facts["last_refresh"]
+
+    def _training(
+        self,
+    ) -> tuple[dict[str, nn.Module], dict[str, torch.optim.Optimizer], torch.Generator]:
+        """What the training changes, by its names in a checkpoint."""
+        return {"net": self.surrogate}, {"optimizer": self._optimizer}, self._random
 
     def _require_discrimination(self) -> None:
         normal, outliers = (self._known[name] for name in ("normal", "outliers"))
