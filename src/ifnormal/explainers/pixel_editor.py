@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ifnormal.common.checkpoint import module_tensors, restore_modules, tensors_below
 from ifnormal.common.compute import channels_last, has_fast_bfloat16, make_fabric
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
@@ -162,11 +163,10 @@ class PixelEditor(Editor):
     def tensors(self) -> dict[str, Tensor]:
         """Weights of the generator, of the concept classifier and of the surrogate."""
         generator, classifier = self._trained()
-        tensors = {f"generator/{k}": v for k, v in generator.state_dict().items()}
-        tensors |= {f"classifier/{k}": v for k, v in classifier.state_dict().items()}
+        networks: dict[str, nn.Module] = {"generator": generator, "classifier": classifier}
         if self.surrogate is not None:
-            tensors |= {f"surrogate/{k}": v for k, v in self.surrogate.state_dict().items()}
-        return tensors
+            networks["surrogate"] = self.surrogate
+        return module_tensors(networks)
 
     @classmethod
     def load(
@@ -180,8 +180,7 @@ class PixelEditor(Editor):
         channels, config = detector.shape[0], editor.config
         size = detector.shape[1:]
         generator = Generator(channels, config.concepts, config.generator, max(size), size)
-        generator.load_state_dict(_part(tensors, "generator/"))
-        weights = _part(tensors, "classifier/")
+        weights = tensors_below("classifier/", tensors)
         classifier: ConceptClassifier
         if config.concept_space == "pixels":
             classifier = PixelConceptClassifier(channels, config.concepts, config.concept_noise)
@@ -189,11 +188,12 @@ class PixelEditor(Editor):
             classifier = FeatureConceptClassifier(
                 weights["mean"], weights["deviation"], config.concepts, config.concept_noise
             )
-        classifier.load_state_dict(weights)
-        if surrogate := _part(tensors, "surrogate/"):
+        networks: dict[str, nn.Module] = {"generator": generator, "classifier": classifier}
+        if tensors_below("surrogate/", tensors):
             width, threshold = config.surrogate.width, float(detector.threshold)
             editor.surrogate = Surrogate.create(detector.shape, width, threshold)
-            editor.surrogate.load_state_dict(surrogate)
+            networks["surrogate"] = editor.surrogate
+        restore_modules(networks, tensors)
         device = editor._fabric.device
         editor._generator = generator.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         editor._classifier = classifier.eval().requires_grad_(False)
@@ -212,7 +212,3 @@ class PixelEditor(Editor):
             half = has_fast_bfloat16() if precision == "auto" else precision == "bf16-mixed"
             self._fast = deepcopy(generator).bfloat16() if half else generator
         return self._fast
-
-
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ifnormal.common.checkpoint import module_tensors, restore_modules
 from ifnormal.common.errors import UserError
 from ifnormal.config.diffusion import LatentConfig
 from ifnormal.explainers.diffusion.canvas import Canvas
@@ -81,14 +82,12 @@ class LatentEditor(DiffusionEditor):
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights of G′."""
-        if self._generator is None:
-            return {}
-        return {f"generator/{k}": v for k, v in self._generator.state_dict().items()}
+        return {} if self._generator is None else module_tensors({"generator": self._generator})
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up the weights of G′."""
         generator = latent_generator(self.backbone, self.config)
-        generator.load_state_dict({k.removeprefix("generator/"): v for k, v in tensors.items()})
+        restore_modules({"generator": generator}, tensors)
         self._generator = generator.eval()
 
     def _trained(self) -> LatentGenerator:
