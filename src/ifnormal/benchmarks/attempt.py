@@ -25,7 +25,8 @@ from ifnormal.benchmarks.sweep_folder import (
 )
 from ifnormal.common.errors import UserError, one_line
 from ifnormal.common.storage import read_json, write_json
-from ifnormal.jobs.run_folder import CONFIG, update_config
+from ifnormal.jobs.our_files import CONFIG
+from ifnormal.jobs.run_folder import update_config
 
 _KEPT: tuple[str, ...] = ("seconds", "images_per_s")
 _DATA = "IFNORMAL_DATA"

@@ -11,7 +11,8 @@ from typing import Any
 from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.materials import Materials
 from ifnormal.common.storage import read_json
-from ifnormal.jobs.run_folder import CONFIG, seconds, timed, update_config
+from ifnormal.jobs.our_files import CONFIG
+from ifnormal.jobs.run_folder import seconds, timed, update_config
 
 
 def full_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:

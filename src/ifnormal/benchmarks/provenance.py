@@ -11,7 +11,7 @@ from ifnormal.benchmarks.experiment import Experiment, Finished
 from ifnormal.benchmarks.sweep_folder import Plan, failures
 from ifnormal.benchmarks.tables import Origin
 from ifnormal.common.storage import read_json
-from ifnormal.jobs.run_folder import CONFIG
+from ifnormal.jobs.our_files import CONFIG
 
 _PACKAGES = ("ifnormal", "torch", "numpy", "python")
 

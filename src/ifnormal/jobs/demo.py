@@ -10,6 +10,7 @@ from typing import Any
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import write_json
 from ifnormal.config import Budget, DataConfig, DemoConfig, DetectorConfig, FitConfig
+from ifnormal.jobs.our_files import DETECTOR, METRICS
 from ifnormal.jobs.run_folder import difference, read_config
 from ifnormal.jobs.stages import (
     evaluate_stage,
@@ -48,7 +49,7 @@ def demo(config: DemoConfig) -> tuple[Path, dict[str, Any]]:
     """
     data, detector, fit = budgeted(config)
     run, begun = config.out, time.perf_counter()
-    if config.resume and (run / "detector" / "detector.json").exists():
+    if config.resume and (run / "detector" / DETECTOR).exists():
         _require_same(config, data, detector)
     else:
         facts = {"budget": config.budget}
@@ -60,7 +61,7 @@ def demo(config: DemoConfig) -> tuple[Path, dict[str, Any]]:
     metrics["total_s"] = round(time.perf_counter() - begun, 1)
     if not config.resume:  # all in, with reading the images again and the report
         metrics["wall_clock_s"] = metrics["total_s"]
-        write_json(run / "metrics.json", {k: v for k, v in metrics.items() if k != "total_s"})
+        write_json(run / METRICS, {k: v for k, v in metrics.items() if k != "total_s"})
     return report, metrics
 
 

@@ -18,7 +18,6 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json
 from ifnormal.config import DiffusionConfig, ExplainConfig, FitConfig, Preprocessing
-from ifnormal.config.editors import EDITORS
 from ifnormal.data.files.finding import find_images
 from ifnormal.data.files.image_input import Shape, default_shape
 from ifnormal.data.files.reading import BadImage, read_good_images
@@ -28,8 +27,8 @@ from ifnormal.detectors.loading import load_detector
 from ifnormal.explainers.editor import editor_class, make_editor
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.loading import load_explainer
+from ifnormal.jobs.our_files import CONFIG, EXPLAINER, has_checkpoint
 from ifnormal.jobs.run_folder import (
-    CONFIG,
     begin,
     clear,
     difference,
@@ -92,7 +91,7 @@ def explainer_for(
     folder = out / "explainer"
     diffusion = diffusion.for_prompts(config.prompt)
     _begin(config, preprocessing, fit, diffusion, out)
-    if (folder / "explainer.json").exists():
+    if (folder / EXPLAINER).exists():
         return _loaded(folder, config)
     return _fit(config, preprocessing, fit, diffusion, folder, files)
 
@@ -143,7 +142,7 @@ def _begin(
             f"{out} holds a run, which this would take the place of; name another folder."
         )
     folder = out / "explainer"
-    begun = (folder / "explainer.json").exists() or _is_broken_off(folder)
+    begun = (folder / EXPLAINER).exists() or has_checkpoint(folder)
     if begun and not config.fresh:
         changed = difference(read_json(out / CONFIG), options)
         if changed:
@@ -155,12 +154,6 @@ def _begin(
     require_writable(out)
     clear(out, "detector")
     update_config(out, options, fresh=True)
-
-
-def _is_broken_off(folder: Path) -> bool:
-    """Whether there is a checkpoint that a fit can go on from."""
-    names = (name for kind in EDITORS for name in editor_class(kind).checkpoints)
-    return any((folder / f"{name}.json").exists() for name in names)
 
 
 def _fit(
@@ -207,7 +200,7 @@ def _fit(
         outliers,
         config.seed,
         folder,
-        resume=_is_broken_off(folder),
+        resume=has_checkpoint(folder),
         false_alarm_rate=config.false_alarm_rate,
     )
     if skipped:

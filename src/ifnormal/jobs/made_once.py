@@ -22,12 +22,21 @@ from ifnormal.detectors.fingerprint import detector_fingerprint
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.evaluation.judge.training import train_judge
 from ifnormal.explainers.explainer import Explainer
+from ifnormal.jobs.our_files import (
+    DETECTOR,
+    EXPLAINER,
+    FITTED_TO,
+    JUDGE,
+    LOSSES,
+    checkpoint_files,
+    explainer_files,
+    has_checkpoint,
+    remove,
+)
 
 # Not the seed of a run: who trains a generator must not choose its judge.
 JUDGE_SEED = 1_234_567
-DETECTOR_DOCUMENT, JUDGE_DOCUMENT = "detector.json", "judge.json"
-BACKBONE_DOCUMENT = "model_index.json"
-_FITTED_TO = "fitted_to.json"
+_BACKBONE = "model_index.json"
 _T = TypeVar("_T")
 
 
@@ -37,11 +46,11 @@ def trained_detector(
     """The detector in `folder`, trained there with its losses if it does not exist yet."""
 
     def train() -> TrainedDetector:
-        detector = train_detector(setup, config, seed, folder / "losses.jsonl")
+        detector = train_detector(setup, config, seed, folder / LOSSES)
         detector.save(folder)
         return detector
 
-    return _made_once(folder / DETECTOR_DOCUMENT, train, TrainedDetector.load)
+    return _made_once(folder / DETECTOR, train, TrainedDetector.load)
 
 
 def trained_judge(
@@ -62,7 +71,7 @@ def trained_judge(
         judge.save(folder)
         return judge
 
-    return _made_once(folder / JUDGE_DOCUMENT, train, AttributeJudge.load)
+    return _made_once(folder / JUDGE, train, AttributeJudge.load)
 
 
 def has_labels(setup: AnomalySetup) -> bool:
@@ -75,7 +84,7 @@ def trained_backbone(folder: Path, setup: AnomalySetup, config: BackboneConfig, 
     from ifnormal.explainers.diffusion.backbone_training import train_backbone
     from ifnormal.explainers.diffusion.training_material import material_of
 
-    if not (folder / BACKBONE_DOCUMENT).exists():
+    if not (folder / _BACKBONE).exists():
         train_backbone(material_of(setup), config, seed, folder, resume=True)
     return folder
 
@@ -88,24 +97,23 @@ def fitted(
     A fit that was interrupted goes on from its checkpoint, if that is of these images.
     """
     identity = json.loads(json.dumps(detector_fingerprint(detector), default=str))
-    path = folder / _FITTED_TO
+    path = folder / FITTED_TO
     if path.exists() and read_json(path) != identity:
-        _remove_files(folder)
-    if (folder / "explainer.json").exists():
+        remove(folder, explainer_files())
+    if (folder / EXPLAINER).exists():
         return Explainer.load(folder, detector)
     write_json(path, identity)
-    explainer, resume = Explainer(detector, config), (folder / "checkpoint.json").exists()
+    explainer, resume = Explainer(detector, config), has_checkpoint(folder)
     try:
         fit_on(setup, explainer, seed, folder, resume)
     except UserError:
         if not resume:
             raise
-        _remove_files(folder)  # the checkpoint is of other images or of another version
+        remove(folder, explainer_files())  # the checkpoint is of other images or of another version
         write_json(path, identity)
         explainer = fit_on(setup, Explainer(detector, config), seed, folder)
     explainer.save(folder)
-    for path in folder.glob("checkpoint*"):  # as large as the explainer, and no longer of use
-        path.unlink()
+    remove(folder, checkpoint_files())  # as large as the explainer, and no longer of use
     return explainer
 
 
@@ -142,10 +150,3 @@ def _made_once(document: Path, make: Callable[[], _T], load: Callable[[Path], _T
         return make()
     with understood(document):
         return load(document.parent)
-
-
-def _remove_files(folder: Path) -> None:
-    """Remove an explainer and its checkpoint."""
-    for path in folder.glob("*"):
-        if path.is_file():
-            path.unlink()

@@ -14,8 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,10 @@ from ifnormal.explanation.document import (
 )
 from ifnormal.explanation.entries import ExplainedImage, Head, SkippedImage
 from ifnormal.explanation.parsing import parse_image, parse_skipped
-from ifnormal.explanation.pictures import PICTURE, pictures_of
+from ifnormal.explanation.pictures import pictures_of
+from ifnormal.jobs.our_files import JOB, PARTS, REPORT, REPORTED, find, remove
 
 PART_SIZE = 64
-REPORT = "report.html"
-
-_PARTS, _JOB = "parts", "job.json"
-_PART = re.compile(r"part-\d{6,}\.json")
 _VERSION = 1
 _IN_WORDS = {
     "files": "other images, or some that have changed since",
@@ -107,10 +103,10 @@ def begin(folder: Path, job: Job, fresh: bool, alone: bool) -> None:
         UserError: the folder holds another explanation, or somebody else's files of our names.
     """
     _require_ours(folder)
-    saved = folder / _PARTS / _JOB
+    saved = folder / PARTS / JOB
     if saved.exists() and not fresh:
         _require_same(folder, job)
-        for path in _files(folder) if alone else ():
+        for path in find(folder, REPORTED) if alone else ():
             if HALF_WRITTEN.fullmatch(path.name):
                 path.unlink(missing_ok=True)
         return
@@ -127,11 +123,7 @@ def begin(folder: Path, job: Job, fresh: bool, alone: bool) -> None:
 
 def clear(folder: Path) -> None:
     """Remove an explanation, finished or not, and nothing else."""
-    for path in _files(folder):
-        path.unlink(missing_ok=True)
-    for name in ("images", _PARTS):
-        with suppress(OSError):  # it is not there, or holds a file of the user's
-            (folder / name).rmdir()
+    remove(folder, REPORTED)
 
 
 def write_part(folder: Path, job: Job, number: int, part: Part) -> None:
@@ -179,7 +171,7 @@ def _read_part(folder: Path, job: Job, head: Head, number: int) -> tuple[Part, A
 
 
 def _part(folder: Path, number: int) -> Path:
-    return folder / _PARTS / f"part-{number:06d}.json"
+    return folder / PARTS / f"part-{number:06d}.json"
 
 
 def _digest_pictures(folder: Path, part: Part) -> str | None:
@@ -195,7 +187,7 @@ def _digest_pictures(folder: Path, part: Part) -> str | None:
 
 def _require_same(folder: Path, job: Job) -> None:
     """Raise a UserError that says what differs from the job that was begun in the folder."""
-    saved = read_json(folder / _PARTS / _JOB)
+    saved = read_json(folder / PARTS / JOB)
     now = json.loads(json.dumps(asdict(job)))
     changed = next((k for k in now if k not in ("probe", "options") and saved.get(k) != now[k]), "")
     words = _IN_WORDS.get(changed, "")
@@ -215,14 +207,14 @@ def _require_same(folder: Path, job: Job) -> None:
 
 def _require_ours(folder: Path) -> None:
     """Raise a UserError where files of our names are of no explanation."""
-    for name, form in ((f"{_PARTS}/{_JOB}", f"{FORMAT}-job"), (DOCUMENT, FORMAT)):
+    for name, form in ((f"{PARTS}/{JOB}", f"{FORMAT}-job"), (DOCUMENT, FORMAT)):
         path = folder / name
         if path.exists() and _format(path) != form:
             raise UserError(
                 f"{folder} already holds {name}, which ifnormal did not write; name another folder "
                 "with --out."
             )
-    ours = (folder / _PARTS / _JOB).exists() or (folder / DOCUMENT).exists()
+    ours = (folder / PARTS / JOB).exists() or (folder / DOCUMENT).exists()
     if not ours and (folder / REPORT).exists():
         raise UserError(
             f"{folder} already holds {REPORT}, which is of no explanation there; name another "
@@ -238,22 +230,3 @@ def _format(path: Path) -> str | None:
     except OSError:
         return None
     return found[1] if found else None
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Files of an explanation, the job last: while it is there, the rest is known to be ours."""
-    for name in ("images", ".", _PARTS):
-        place = folder / name
-        for path in sorted(place.iterdir()) if place.is_dir() else []:
-            half = HALF_WRITTEN.fullmatch(path.name)
-            whole = half[1] if half else path.name
-            if (
-                (name == "images" and PICTURE.fullmatch(whole))
-                or (name == "." and whole in (DOCUMENT, REPORT))
-                or (name == _PARTS and _PART.fullmatch(whole))
-            ) and not path.is_dir():
-                yield path
-    for path in folder.glob(f"{_PARTS}/.{_JOB}.*"):
-        if HALF_WRITTEN.fullmatch(path.name):
-            yield path
-    yield folder / _PARTS / _JOB

@@ -1,9 +1,8 @@
-"""The run folder: what in it is ours, what a stage outdates, and the record in `config.json`."""
+"""The folder of a run: beginning it, clearing what a stage outdates, its record `config.json`."""
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 import tempfile
 import time
@@ -14,35 +13,8 @@ from typing import Any
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.provenance import provenance
-from ifnormal.common.storage import HALF_WRITTEN, read_json, write_json
-from ifnormal.explanation.pictures import PICTURE
-
-CONFIG = "config.json"
-OWN_IMAGES = "own-images"
-SECOND = "second-detector"
-
-_TENSORS = r"(\.json|-[0-9a-f]{12}\.safetensors)"
-_EXPLANATION = rf"(explanation{_TENSORS}|images/{PICTURE.pattern}|parts/(job|part-\d{{6,}})\.json)"
-# What each stage makes. A stage done anew outdates its own files and those of all after it.
-# The judge depends on the images alone, so only a new detector, which may have others, outdates it;
-# and so does the second one, which has the first one's options.
-_MADE_BY = {
-    "detector": rf"(detector/detector|judge/judge|{SECOND}/detector){_TENSORS}"
-    r"|detector/losses\.jsonl",
-    "fit": rf"explainer/(explainer|checkpoint|latent generator|detector/detector){_TENSORS}"
-    r"|explainer/(losses|latent generator)\.jsonl"
-    rf"|{OWN_IMAGES}/((explanation/)?{_EXPLANATION}|report\.html)",
-    "explain": rf"explanation/{_EXPLANATION}",
-    "evaluate": rf"gradient/{_EXPLANATION}|truth\.json|metrics\.json",
-    "report": r"report\.html",
-}
-# Deepest first, so that each is empty when its turn comes.
-_FOLDERS = (
-    *(f"{OWN_IMAGES}/{name}" for name in ("explanation/images", "explanation", "images", "parts")),
-    OWN_IMAGES,
-    *("explanation/images", "explanation", "gradient/images", "gradient"),
-    *("explainer/detector", "explainer", "judge", SECOND, "detector", "."),
-)
+from ifnormal.common.storage import read_json, write_json
+from ifnormal.jobs.our_files import CONFIG, find, remove, run_files
 
 
 def begin(run: Path) -> None:
@@ -57,7 +29,8 @@ def begin(run: Path) -> None:
         foreign = not (isinstance(known, dict) and "ifnormal" in known)
         names = [CONFIG] if foreign else []
     else:
-        names = sorted(path.relative_to(run).as_posix() for path in _files(run, "detector"))
+        found = find(run, run_files("detector"))
+        names = sorted(path.relative_to(run).as_posix() for path in found)
     if names:
         raise UserError(
             f"{run} already holds {names[0]}, which is of no run of ifnormal; name another folder."
@@ -86,29 +59,7 @@ def clear(run: Path, stage: str) -> None:
 
     Without this, a new run in an old folder would be measured and shown with the old one's parts.
     """
-    emptied = set()
-    for path in _files(run, stage):
-        path.unlink(missing_ok=True)
-        emptied.add(path.parent)
-    for name in _FOLDERS[:-1]:
-        folder = run / name
-        if folder in emptied:
-            with suppress(OSError):  # it holds a file of the user's
-                folder.rmdir()
-                emptied.add(folder.parent)
-
-
-def _files(run: Path, stage: str) -> Iterator[Path]:
-    """Files that this stage or a later one wrote."""
-    stages = list(_MADE_BY)
-    pattern = re.compile("|".join(_MADE_BY[name] for name in stages[stages.index(stage) :]))
-    for name in _FOLDERS:
-        folder = run / name
-        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            half = HALF_WRITTEN.fullmatch(path.name)
-            whole = path.with_name(half[1]) if half else path
-            if pattern.fullmatch(whole.relative_to(run).as_posix()) and not path.is_dir():
-                yield path
+    remove(run, run_files(stage))
 
 
 def read_config(run: Path) -> dict[str, Any]:

@@ -56,8 +56,16 @@ from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.pixel_gradient import gradient_counterfactuals
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.jobs.made_once import fit_on, trained_detector, trained_judge, understood
-from ifnormal.jobs.run_folder import (
+from ifnormal.jobs.our_files import (
+    CONFIG,
+    DETECTOR,
+    EXPLAINER,
+    METRICS,
     SECOND,
+    TRUTH,
+    has_checkpoint,
+)
+from ifnormal.jobs.run_folder import (
     begin,
     clear,
     difference,
@@ -121,7 +129,7 @@ def fit_stage(
     seed = record["seed"] if seed is None else seed
     require_seed(seed)
     options = {"fit": asdict(config), "fit_seed": seed}
-    resume = resume and (run / "explainer" / "checkpoint.json").exists()
+    resume = resume and has_checkpoint(run / "explainer")
     if resume:
         _require_same_fit(run, record, options)
         begun -= seconds(run).get("fit", 0.0)
@@ -197,7 +205,7 @@ def evaluate_stage(
     metrics["wall_clock_s"] = round(sum(seconds(run).values()), 1)
     speed = config.get("images_per_s")
     metrics["images_per_s"] = None if speed is None else round(speed, 1)
-    write_json(run / "metrics.json", metrics)
+    write_json(run / METRICS, metrics)
     return metrics
 
 
@@ -231,7 +239,7 @@ def _contrast(
     true = {name: values[few] for name, values in setup.attributes["test_anomalies"].items()}
     judged = explanation_truth(explanation, setup, judge)
     write_json(
-        run / "truth.json",
+        run / TRUTH,
         {
             "is_normal": judged.is_normal.tolist(),
             "verdicts": judge_captions(judge.predict(explanation.counterfactuals), setup),
@@ -252,7 +260,7 @@ def _second(run: Path, setup: AnomalySetup, detector: TrainedDetector, seed: int
 def _setup(run: Path) -> AnomalySetup:
     """The images of the run: the same ones that its detector was trained with."""
     config = read_config(run)
-    with understood(run / "config.json"):
+    with understood(run / CONFIG):
         data = data_config(config["data"])
     moved = os.environ.get("IFNORMAL_DATA")
     if data.data_root is not None and moved and not data.data_root.is_dir():
@@ -262,18 +270,18 @@ def _setup(run: Path) -> AnomalySetup:
 
 def _detector(run: Path) -> TrainedDetector:
     read_config(run)
-    if not (run / "detector" / "detector.json").exists():
+    if not (run / "detector" / DETECTOR).exists():
         raise UserError(
             f"{run} has no detector; train one with ifnormal train-detector --run {run}."
         )
-    with understood(run / "detector" / "detector.json"):
+    with understood(run / "detector" / DETECTOR):
         return TrainedDetector.load(run / "detector")
 
 
 def _explainer(run: Path, detector: TrainedDetector) -> Explainer:
-    if not (run / "explainer" / "explainer.json").exists():
+    if not (run / "explainer" / EXPLAINER).exists():
         raise UserError(f"{run} has no explainer; train one with ifnormal fit --run {run}.")
-    with understood(run / "explainer" / "explainer.json"):
+    with understood(run / "explainer" / EXPLAINER):
         return Explainer.load(run / "explainer", detector)
 
 

@@ -43,7 +43,7 @@ def _explain(options: Options) -> None:
         return
     out = options["out"] or _OUT
     if config.detector is None and config.explainer is None:  # those of a run
-        from ifnormal.jobs.run_folder import OWN_IMAGES
+        from ifnormal.jobs.our_files import OWN_IMAGES
 
         config = replace(config, explainer=options["run"])
         out = options["out"] or options["run"] / OWN_IMAGES

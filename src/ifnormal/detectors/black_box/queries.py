@@ -14,7 +14,7 @@ from ifnormal.detectors.detector import Detector, log_odds_of
 
 # Scores of log-odds beyond these are 0 or 1 for all purposes.
 _EXTREME = 15.0
-_FOLDER = "queries"
+ANSWERS_FOLDER = "queries"
 
 
 class Queries:
@@ -95,7 +95,9 @@ class AnswerBuffer:
             places = torch.arange(first, self.count) % self.capacity
             tensors = {"images": self._images[places], "log_odds": self._log_odds[places]}
             part = (first, self.count)
-            save_tensors(folder / _FOLDER, _name(part), tensors, {"format": "ifnormal.queries"})
+            save_tensors(
+                folder / ANSWERS_FOLDER, _name(part), tensors, {"format": "ifnormal.queries"}
+            )
             self._parts.append(part)
             self._saved = self.count
         self._parts = [part for part in self._parts if part[1] > self.count - self.capacity]
@@ -108,7 +110,7 @@ class AnswerBuffer:
             UserError: one is missing or damaged.
         """
         for first, last in parts:
-            tensors, _ = load_tensors(folder / _FOLDER, _name((first, last)))
+            tensors, _ = load_tensors(folder / ANSWERS_FOLDER, _name((first, last)))
             self.count = first
             self.add(tensors["images"], tensors["log_odds"])
         self._saved, self._parts = self.count, [(first, last) for first, last in parts]
@@ -121,7 +123,7 @@ class AnswerBuffer:
 def delete_answers(folder: Path, kept: list[tuple[int, int]] | None = None) -> None:
     """Delete the files of answers in `folder` except those in `kept`."""
     names = tuple(_name(part) for part in kept or [])
-    for path in (folder / _FOLDER).glob("answers-*"):
+    for path in (folder / ANSWERS_FOLDER).glob("answers-*"):
         if not path.name.startswith(names or ("\0",)):
             path.unlink(missing_ok=True)
 
