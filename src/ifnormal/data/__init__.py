@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _later(module: str, name: str) -> Callable[..., AnomalySetup]:
-    """A function that is imported when it is called: to list the cards takes no torch."""
+    """Import a function only when it is called, so that listing the cards loads no torch."""
 
     def call(*given: object) -> AnomalySetup:
         made: AnomalySetup = getattr(import_module(f"ifnormal.data.setups.{module}"), name)(*given)
@@ -24,13 +24,13 @@ def _later(module: str, name: str) -> Callable[..., AnomalySetup]:
     return call
 
 
-# A new data set is one new file and one line here.
+# Setups by name. A new one is a file and a line here.
 SETUPS: dict[str, Callable[[DataConfig, int], AnomalySetup]] = {
     "colored-mnist": _later("colored_mnist", "colored_mnist"),
     "folder": _later("image_folder", "image_folder"),
 }
 
-# What makes a setup of a card, by the name that the card has for it.
+# Functions that build a setup from a card, by the `builder` of the card.
 BUILDERS: dict[str, Callable[[Card, DataConfig, int], AnomalySetup]] = {
     "classes": _later("labelled_classes", "labelled_classes"),
     "colored": _later("colored_mnist", "colored_card"),
@@ -42,8 +42,8 @@ def load_setup(config: DataConfig, seed: int) -> AnomalySetup:
     """Build the setup that the configuration names.
 
     Args:
-        config: which setup, from which images. A name with a slash is the id of a card.
-        seed: decides everything random about it; the same seed gives the same images.
+        config: names the setup and its images. A name with a slash is the id of a card.
+        seed: of all random choices; the same seed gives the same images.
 
     Raises:
         UserError: no such setup, or its images are missing or damaged.

@@ -1,3 +1,3 @@
-"""Another name of `ifnormal.data.sources.digits`, for what was written against it."""
+"""Alias of `ifnormal.data.sources.digits`, for code written against the old path."""
 
 from ifnormal.data.sources.digits import *  # noqa: F403

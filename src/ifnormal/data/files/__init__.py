@@ -1,1 +1,1 @@
-"""Reading of the files that users have: found, opened, decoded, checked."""
+"""Image files of users: finding, opening, decoding and checking them."""

@@ -1,4 +1,4 @@
-"""Safe reading: whatever file a user has, an 8-bit array or one sentence about what is wrong."""
+"""Decoding of one image file to an 8-bit array; what cannot be decoded is refused in a sentence."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from PIL import Image, ImageFile
 from ifnormal.common.errors import UserError, printable
 from ifnormal.data.files.headers import (
     count_pieces,
-    require_sound,
     sixteen_bits,
     stored_size,
     tile_pixels,
+    verify_checksums,
 )
 from ifnormal.data.files.opening import RefusedError, UnreadableImageError, open_file
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 
-# A photograph of 60 megapixels is read, a bomb of 100 is refused by its header.
+# Photographs of 60 megapixels are decoded; decompression bombs are refused by their header.
 MAX_PIXELS = 2**26
-# Scaling, and the rows of an image in memory, cost by the side as well as by the pixel.
+# Very long sides cost time and memory even if the image has few pixels.
 MAX_SIDE = 10**6
-# Strips or tiles of a TIFF, for each of which Pillow makes an object before anything else.
+# Strips or tiles of a TIFF. Pillow creates an object for each before it decodes anything.
 MAX_PIECES = 2**18
 
-# Only these are tried: some of Pillow's other readers start programs or read without bounds.
+# Some of Pillow's other readers start programs or read without limits.
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 _SIGNATURES = (
     (b"\x89PNG", "PNG"),
@@ -59,21 +59,21 @@ _TURNS = {
 }
 _LONGEST_REASON = 120
 
-# Filters of warnings belong to the whole process.
-_quiet = threading.Lock()
-# Pillow logs what is odd about a file, which Python prints where nobody listens.
+# Warning filters are global to the process.
+_warnings_lock = threading.Lock()
+# Without a handler Python prints what Pillow logs about odd files.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What an image file is like.
+    """Properties of an image file.
 
     Attributes:
         format: "PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF" or "PPM", by its content.
-        mode: Pillow's word for its pixels, such as "RGB", "L" or "I;16".
-        height: rows, once it is upright.
-        width: columns.
+        mode: Pillow's pixel mode, such as "RGB", "L" or "I;16".
+        height: rows of the upright image.
+        width: columns of the upright image.
     """
 
     format: str
@@ -88,20 +88,21 @@ def decode(
     name: str,
     size: tuple[int, int] | None = None,
 ) -> Array:
-    """Decode one image, the first frame of it, upright, whatever its mode.
+    """Decode the first frame of an image of any mode, turned upright.
 
     Args:
-        source: a file, or the bytes of one.
+        source: path or content of the file.
         channels: 1 for grey, 3 for RGB.
-        name: what an error message shall call it.
-        size: (height, width) to scale the whole frame to. The aspect ratio is not kept: a border
-            would be an anomaly of its own, a crop might cut the anomaly off.
+        name: how error messages call the image.
+        size: (height, width) to scale the whole frame to. The aspect ratio is not kept, because
+            a border would look anomalous and a crop might remove the anomaly.
 
     Returns:
         (channels, H, W) uint8.
 
     Raises:
-        UnreadableImageError: the image is missing, damaged, too large, or has no 8-bit reading.
+        UnreadableImageError: the image is missing, damaged, too large, or cannot be shown in 8
+            bits.
     """
     with _reading(source, name) as opened:
         return _pixels(opened, channels, size)
@@ -113,7 +114,7 @@ def decode_with_facts(
     name: str,
     size: tuple[int, int] | None = None,
 ) -> tuple[Array, ImageFacts]:
-    """Like `decode`, and tell what the file was like before."""
+    """Like `decode`, and return the properties of the file as well."""
     with _reading(source, name) as opened:
         facts = _facts(opened)
         return _pixels(opened, channels, size), facts
@@ -132,16 +133,15 @@ def _pixels(
 
 @contextmanager
 def _reading(source: Path | bytes, name: str) -> Iterator[ImageFile.ImageFile]:
-    """Open an image; whatever goes wrong with it becomes an `UnreadableImageError`."""
+    """Open an image; every error becomes an `UnreadableImageError`."""
     try:
-        with _quiet, warnings.catch_warnings():
-            # Pillow grumbles about odd metadata; what counts is whether there is an image.
-            warnings.simplefilter("ignore")
+        with _warnings_lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata
             with closing(_file(source)) as file, _opened(file) as opened:
                 yield opened
     except UserError:
         raise
-    except Exception as error:  # Pillow's decoders meet damage with any there is
+    except Exception as error:  # damage can raise any in Pillow's decoders
         raise UnreadableImageError(printable(name), _reason(error)) from None
 
 
@@ -161,25 +161,25 @@ def _opened(file: BinaryIO) -> ImageFile.ImageFile:
     except Image.DecompressionBombError:
         raise RefusedError(_too_many()) from None
     except (OSError, ValueError) as error:
-        # What Pillow says is worth telling, unless it is that it found nothing to read.
-        told = isinstance(error, ValueError) or error.errno is not None
-        if (told and not _is_ppm(file)) or "truncated" in str(error).lower():
+        # Pillow's own message helps, unless it only says that it identified no image.
+        helps = isinstance(error, ValueError) or error.errno is not None
+        if (helps and not _is_ppm(file)) or "truncated" in str(error).lower():
             raise
-        raise RefusedError(_what_it_seems(file)) from None
-    _require_bearable(opened)
+        raise RefusedError(_format_error(file)) from None
+    _require_bearable_size(opened)
     if opened.format == "PNG":
-        require_sound(file)
+        verify_checksums(file)
     return opened
 
 
 def _is_ppm(file: BinaryIO) -> bool:
-    """Of these, Pillow tells only which number it failed to understand."""
+    """Whether the file is a PPM, of which Pillow's messages do not even name the format."""
     file.seek(0)
     return file.read(2) in (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"Pf")
 
 
-def _what_it_seems(file: BinaryIO) -> str:
-    """The reason for not opening a file, by its first bytes."""
+def _format_error(file: BinaryIO) -> str:
+    """Why a file cannot be opened, judging by its first bytes."""
     size = file.seek(0, SEEK_END)
     file.seek(0)
     start = file.read(12)
@@ -195,8 +195,8 @@ def _what_it_seems(file: BinaryIO) -> str:
     return f"it is a {kind} that is damaged or of an unknown kind"
 
 
-def _require_bearable(opened: ImageFile.ImageFile) -> None:
-    """Refuse by the header what would take too much memory."""
+def _require_bearable_size(opened: ImageFile.ImageFile) -> None:
+    """Refuse images that would take too much memory, by their header."""
     width, height = opened.size
     if width * height > MAX_PIXELS:
         raise RefusedError(_too_many())
@@ -213,7 +213,7 @@ def _too_many() -> str:
 
 
 def _reason(error: Exception) -> str:
-    """One line about what Pillow or the system met."""
+    """An error of Pillow or the system as one line."""
     if isinstance(error, RefusedError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -229,7 +229,7 @@ def _reason(error: Exception) -> str:
 
 def _facts(opened: ImageFile.ImageFile) -> ImageFacts:
     tags = getattr(opened, "tag_v2", None)
-    # Some versions of Pillow turn the size of a TIFF before its pixels.
+    # Some versions of Pillow swap the size of a turned TIFF when they open it.
     width, height = opened.size if tags is None else stored_size(tags)
     if _orientation(opened) >= 5:
         width, height = height, width
@@ -240,7 +240,7 @@ def _facts(opened: ImageFile.ImageFile) -> ImageFacts:
 def _orientation(image: Image.Image) -> int:
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # damaged metadata take nothing from the pixels
+    except Exception:  # damaged metadata do not matter
         return 1
     return orientation if isinstance(orientation, int) and orientation in _TURNS else 1
 
@@ -256,7 +256,7 @@ def _eight_bit(opened: ImageFile.ImageFile, channels: Literal[1, 3]) -> Image.Im
     opened.load()
     image: Image.Image = opened
     if image.mode.startswith("I"):
-        # 16-bit grey; Pillow's own conversion would clip everything above 255 to white.
+        # 16-bit grey: Pillow's own conversion clips values above 255 to white.
         values = sixteen_bits(np.asarray(opened), getattr(opened, "tag_v2", {}))
         image = Image.fromarray((values >> 8).astype(np.uint8))
     if image.has_transparency_data:
@@ -267,7 +267,7 @@ def _eight_bit(opened: ImageFile.ImageFile, channels: Literal[1, 3]) -> Image.Im
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """What hides under full transparency is arbitrary; show it as a viewer would."""
+    """On a white ground, as viewers show it; colours of transparent pixels are arbitrary."""
     if image.mode == "La":
         image = image.convert("LA")
     image = image.convert("RGBA")

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from ifnormal.common.errors import UserError, printable
 
-# What is read, and what users take for an image and would miss. Other files in a folder are no
-# images to us.
+# Files with other suffixes are not images. Those of SUFFIXES that cannot be read are reported.
 READ = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm"),
@@ -21,18 +20,18 @@ SUFFIXES = frozenset((*READ, ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng"))
 def find_images(paths: Iterable[Path]) -> list[Path]:
     """Find image files: those given, and all below given folders.
 
-    Below a folder, what has the suffix of an image counts as one, readable or not, and so does a
-    folder that may not be listed; reading them tells what is wrong. Other suffixes and hidden
-    files are passed over. Links to folders are followed, each folder is read once.
+    Below a folder, every file with the suffix of an image counts, readable or not. So does a
+    folder without permission to list it, so that reading reports it. Hidden files are left out.
+    Links to folders are followed; each folder is searched once.
 
     Args:
-        paths: files, taken whatever they are, and folders.
+        paths: files of any kind, and folders.
 
     Returns:
-        Files in the order given, those of a folder sorted.
+        Files in the given order; those of a folder are sorted.
 
     Raises:
-        UserError: a folder holds no images, or nothing is given.
+        UserError: a folder holds no images, or `paths` is empty.
     """
     files: list[Path] = []
     for path in map(Path, paths):
@@ -43,10 +42,10 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    """All images below a folder, sorted, hidden ones left out."""
+    """All images below a folder, sorted, without hidden ones."""
     images: list[Path] = []
     seen: set[tuple[int, int]] = set()
-    # Links wait until all real folders are done, so that an image keeps its own name.
+    # Links are followed last, so that an image is found under its real path first.
     waiting = [folder]
     while waiting:
         links: list[Path] = []
@@ -62,7 +61,7 @@ def _images_below(folder: Path) -> list[Path]:
 
 
 def _collect(top: Path, images: list[Path], links: list[Path], seen: set[tuple[int, int]]) -> None:
-    """Add the images below a folder that was not `seen`, and the links to other folders."""
+    """Append the images below a folder that is not in `seen`, and links to other folders."""
     folders = [top]
     while folders:
         folder = folders.pop()
@@ -85,7 +84,7 @@ def _collect(top: Path, images: list[Path], links: list[Path], seen: set[tuple[i
 
 
 def _is_folder(path: Path) -> bool:
-    """Whether it is one, or leads to one; False for whatever cannot be asked."""
+    """Whether a path is a folder or a link to one; False if the system raises an error."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What the header of a TIFF says, where Pillow takes its word for it or stops half-way."""
+"""What Pillow does not check itself: the tags of a TIFF and the checksums of a PNG."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ import numpy as np
 
 from ifnormal.data.files.opening import RefusedError
 
+# Numbers of TIFF tags.
 _WIDTH, _LENGTH = 256, 257
 _BITS, _PHOTOMETRIC = 258, 262
 _STRIPS, _TILES = 273, 324
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _WHITE_IS_ZERO = 0
 
+_PNG_SIGNATURE = 8  # bytes
+_BLOCK = 2**20
+
 
 def count_pieces(file: BinaryIO) -> int:
-    """How many strips or tiles the first page is cut into; 0 if it is no TIFF or damaged."""
+    """Number of strips or tiles of the first page; 0 if the file is no TIFF or is damaged."""
     file.seek(0)
     start = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(start[:2])
     if order is None:
         return 0
-    # BigTIFF has wider numbers: where the entries begin, how many, and what is in each.
+    # Formats of the offset of the entries, their number and one entry; BigTIFF has wider ones.
     big = start[2:4] in (b"+\0", b"\0+")
     place, number, entry = ("8xQ", "Q", "HHQ8x") if big else ("4xI4x4x", "H", "HHI4x")
     pieces = 0
@@ -44,20 +48,20 @@ def count_pieces(file: BinaryIO) -> int:
 
 
 def stored_size(tags: Any) -> tuple[int, int]:
-    """(width, height) of the pixels as stored, before they are turned upright."""
+    """(width, height) as stored, before the image is turned upright."""
     return int(tags[_WIDTH]), int(tags[_LENGTH])
 
 
 def tile_pixels(tags: Any) -> int:
-    """Pixels of a tile, all of which are decoded however small the image; 0 without tiles."""
+    """Pixels of one tile, 0 without tiles. A tile is decoded whole, however small the image is."""
     width, length = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)
     return width * length if isinstance(width, int) and isinstance(length, int) else 0
 
 
 def sixteen_bits(values: np.ndarray[Any, Any], tags: Any) -> np.ndarray[Any, Any]:
-    """Bring grey values of more than 8 bits to 0..65535, where 0 is black.
+    """Convert grey values of more than 8 bits to 0..65535, where 0 is black.
 
-    Pillow leaves those of 12 bits in 0..4095, and inverts 8 bits but not 16 where white is zero.
+    Pillow does not scale 12-bit values, and where white is zero it inverts 8 bits but not 16.
     """
     values = values.clip(0, 65535)
     if tags.get(_BITS) == (12,):
@@ -65,20 +69,14 @@ def sixteen_bits(values: np.ndarray[Any, Any], tags: Any) -> np.ndarray[Any, Any
     return 65535 - values if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else values
 
 
-_BLOCK = 2**20
-_HEADER = 8
-
-
-def require_sound(file: BinaryIO) -> None:
-    """Compare the pixels of a PNG with their checksums, as every other reader does.
-
-    The place in the file is kept.
+def verify_checksums(file: BinaryIO) -> None:
+    """Verify the checksums of the pixels of a PNG. The position in the file does not change.
 
     Raises:
-        RefusedError: they are damaged or cut off.
+        RefusedError: the pixels are damaged or cut off.
     """
     before = file.tell()
-    file.seek(_HEADER)
+    file.seek(_PNG_SIGNATURE)
     while len(head := file.read(8)) == 8:
         left, kind = int.from_bytes(head[:4], "big"), head[4:]
         if kind == b"IEND":

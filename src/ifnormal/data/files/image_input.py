@@ -1,4 +1,4 @@
-"""Images as users have them: paths, arrays, tensors or Pillow images, as one uint8 tensor."""
+"""Image inputs of the Python API: paths, arrays, tensors or Pillow images, as one uint8 tensor."""
 
 from __future__ import annotations
 
@@ -35,21 +35,20 @@ _KINDS = (
 
 
 def as_images(images: ImageInput, shape: Shape | None) -> tuple[Tensor, tuple[str, ...]]:
-    """Bring images to (N, C, H, W) uint8.
+    """Convert images to (N, C, H, W) uint8.
 
-    Files and Pillow images are converted and scaled to `shape`. Arrays and tensors are taken as
-    they are, since whoever has them has decided on their size already.
+    Files and Pillow images are scaled to `shape`. Arrays and tensors keep their size.
 
     Args:
         images: paths of files and folders, one or many; Pillow images; a tensor (N, C, H, W) or an
             array (N, H, W, C) or (N, H, W), uint8 or float in [0, 1].
-        shape: (C, H, W) wanted; None takes that of the arrays or of the first file.
+        shape: (C, H, W) of the result; None takes that of the arrays or of the first file.
 
     Returns:
         The images and their N names: paths, or numbers.
 
     Raises:
-        UserError: it is none of these, of another shape, or outside its range.
+        UserError: the input is none of these, has another shape, or values out of range.
     """
     if isinstance(images, Tensor | np.ndarray):
         converted = _from_tensor(images) if isinstance(images, Tensor) else _from_array(images)
@@ -79,7 +78,7 @@ def as_images(images: ImageInput, shape: Shape | None) -> tuple[Tensor, tuple[st
 
 
 def _from_files(paths: list[Path], shape: Shape) -> tuple[Tensor, tuple[str, ...]]:
-    """Images of files; bad ones are left out with a warning."""
+    """Read files; unreadable ones are left out with a warning."""
     read = read_good_images(find_images(paths), shape)
     if not len(read):
         bad = read.skipped[0]
@@ -97,12 +96,11 @@ def _from_files(paths: list[Path], shape: Shape) -> tuple[Tensor, tuple[str, ...
 def default_shape(
     images: ImageInput, takes: tuple[int | None, int | None, int | None] = (None, None, None)
 ) -> Shape:
-    """The (C, H, W) at which such images are best edited.
+    """The default (C, H, W) at which images are edited.
 
-    Arrays and tensors keep their own. Files and Pillow images get the size of the first, or that
-    which the detector `takes` where this is smaller, and at most 128 pixels a side, since the time
-    of a training grows with the number of pixels. Sides are multiples of 4, which the generator
-    needs.
+    Arrays and tensors keep their shape. Files and Pillow images get the size of the first one, or
+    the size that the detector `takes` if that is smaller, but at most 128 pixels a side, because
+    training time grows with the number of pixels. The generator needs multiples of 4.
     """
     channels, height, width = natural_shape(images)
     if isinstance(images, Tensor | np.ndarray):
@@ -116,7 +114,7 @@ def default_shape(
 
 
 def natural_shape(images: ImageInput) -> Shape:
-    """(C, H, W) of the first image that can be read as it is, upright."""
+    """(C, H, W) of the first readable image, upright and not scaled."""
     if isinstance(images, Tensor | np.ndarray):
         channels, height, width = as_images(images[:1], None)[0].shape[1:]
         return channels, height, width
@@ -171,5 +169,5 @@ def _from_array(images: np.ndarray[Any, Any]) -> Tensor:
 
 def _from_pil(picture: Image.Image, number: int, shape: Shape) -> np.ndarray[Any, Any]:
     buffer = BytesIO()
-    picture.save(buffer, format="TIFF")  # takes every mode; read again like any file
+    picture.save(buffer, format="TIFF")  # a format for every mode, decoded like any file
     return decode(buffer.getvalue(), 1 if shape[0] == 1 else 3, f"image {number}", shape[1:])

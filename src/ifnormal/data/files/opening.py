@@ -1,4 +1,4 @@
-"""Opening whatever a name leads to: a regular file of bearable size, or the reason why not."""
+"""Opening of regular files of limited size; anything else is refused with a reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from ifnormal.common.errors import UserError
 
-# Enough for 8 bytes a pixel, uncompressed, of the largest image that is read.
+# The largest image that is decoded, uncompressed, with 8 bytes a pixel.
 MAX_BYTES = 2**29
 
 _KINDS = {
@@ -19,7 +19,7 @@ _KINDS = {
     stat.S_IFCHR: "it is a device, not a file",
     stat.S_IFBLK: "it is a device, not a file",
 }
-# Not to wait for the other end of a pipe; without meaning for files.
+# O_NONBLOCK: opening a pipe must not wait for its writer.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -38,19 +38,21 @@ class UnreadableImageError(UserError):
 
 
 class RefusedError(Exception):
-    """Why something is not read, as a clause of one line; the caller knows its name."""
+    """The reason why a file is refused, as a clause of one line. The caller adds the name."""
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a regular file, never waiting for a pipe or reading from a device.
+    """Open a regular file. Pipes are not waited for and devices are not read.
 
     Raises:
-        RefusedError: it is missing, no regular file, empty, too large or may not be read.
+        RefusedError: the path is missing, no regular file, empty, too large or not permitted.
     """
     try:
-        kind = stat.S_IFMT(path.stat().st_mode)  # before opening, which may act on a device
+        kind = stat.S_IFMT(
+            path.stat().st_mode
+        )  # opening a device may have effects
         if kind == stat.S_IFDIR:
-            os.scandir(path).close()  # one that may not be listed says so
+            os.scandir(path).close()  # raises PermissionError where that is the reason
             raise RefusedError("it is a folder")
         if kind in _KINDS:
             raise RefusedError(_KINDS[kind])
@@ -58,7 +60,7 @@ def open_file(path: Path) -> BinaryIO:
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         raise RefusedError(_reason(path, error)) from None
     try:
-        facts = os.fstat(file.fileno())  # what was opened may be another thing by now
+        facts = os.fstat(file.fileno())  # the path may have changed in between
         if not stat.S_ISREG(facts.st_mode):
             raise RefusedError(_KINDS.get(stat.S_IFMT(facts.st_mode), "it is not a file"))
         if facts.st_size == 0:

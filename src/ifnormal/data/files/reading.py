@@ -1,4 +1,4 @@
-"""Images from the wild: what can be read, and what cannot with its reason. Nothing good is lost."""
+"""Reading of many image files: the images, and why the others cannot be read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OnBadImage = Literal["skip", "error"]
 
 @dataclass(frozen=True)
 class BadImage:
-    """A file that is no image, or none that can be read.
+    """A file that cannot be read as an image.
 
     Attributes:
         path: as given, with forward slashes.
@@ -33,12 +33,12 @@ class BadImage:
 
 @dataclass(frozen=True)
 class ReadImages:
-    """Images that could be read, and the files that could not.
+    """The readable images of a list of files, and the unreadable files.
 
     Attributes:
         images: (N, C, H, W) uint8.
         names: N paths as given, with forward slashes.
-        skipped: the bad ones, in order.
+        skipped: the unreadable files, in order.
     """
 
     images: Tensor
@@ -52,18 +52,18 @@ class ReadImages:
 def read_good_images(
     paths: Sequence[Path], shape: tuple[int, int, int], on_bad: OnBadImage = "skip"
 ) -> ReadImages:
-    """Read image files, passing over those that cannot be read.
+    """Read image files and skip or refuse those that cannot be read.
 
     Args:
         paths: files, as `find_images` finds them.
-        shape: (C, H, W) to bring every image to, C of 1 or 3.
-        on_bad: "skip" notes a bad file and goes on, "error" stops at it.
+        shape: (C, H, W) to convert every image to, C of 1 or 3.
+        on_bad: "skip" records an unreadable file and goes on, "error" raises.
 
     Returns:
-        The good images in order, maybe none, and the bad files.
+        The readable images in order, possibly none, and the unreadable files.
 
     Raises:
-        UnreadableImageError: a file is bad and `on_bad` is "error".
+        UnreadableImageError: a file cannot be read and `on_bad` is "error".
         UserError: C is neither 1 nor 3.
     """
     channels = shape[0]
@@ -92,11 +92,11 @@ def read_good_images(
 def read_images(
     paths: Iterable[Path], shape: tuple[int, int, int]
 ) -> tuple[Tensor, tuple[str, ...]]:
-    """Read image files, and all images in folders and their subfolders, insisting on each.
+    """Read image files and all images below folders; every one of them must be readable.
 
     Args:
-        paths: files, read whatever their suffix, and folders, in sorted order of their images.
-        shape: (C, H, W) to bring every image to, C of 1 or 3.
+        paths: files of any suffix, and folders, whose images are read in sorted order.
+        shape: (C, H, W) to convert every image to, C of 1 or 3.
 
     Returns:
         (N, C, H, W) uint8 images and their N paths as given.

@@ -1,4 +1,4 @@
-"""What a folder of images is like, before anything is trained on it."""
+"""Statistics of image files: formats, sizes, unreadable files and duplicates."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from ifnormal.data.files.reading import BadImage
 SCHEMA_VERSION = 1
 
 _BLOCK = 2**20
-# Sides that differ by less than this are scaled alike, as far as one can see.
+# Factors of the two sides that differ by less are not visible as stretching.
 _STRETCHED = 1.1
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found in a list of image files.
+    """Statistics of a list of image files.
 
     Attributes:
-        good: how many can be read.
-        bad: those that cannot, with the reason, in order.
-        formats: how many good ones of each file format.
-        modes: how many of each of Pillow's kinds of pixels.
-        sizes: how many of each (height, width), upright.
-        same: paths of files with the same bytes, a group each.
+        good: number of readable files.
+        bad: unreadable files with the reason, in order.
+        formats: number of readable files of each format.
+        modes: number of readable files of each of Pillow's pixel modes.
+        sizes: number of readable files of each upright (height, width).
+        same: groups of paths with identical content.
     """
 
     good: int
@@ -41,10 +41,9 @@ class Survey:
     same: tuple[tuple[str, ...], ...]
 
     def scaling(self, size: tuple[int, int]) -> dict[str, int]:
-        """How many images are kept, enlarged or reduced to get (height, width).
+        """How many images are kept, enlarged or reduced when scaled to (height, width).
 
-        Of all three, those whose sides are scaled by clearly different factors are also counted as
-        stretched.
+        Those whose sides get clearly different factors are also counted as stretched.
         """
         counts = {"kept": 0, "reduced": 0, "enlarged": 0, "stretched": 0}
         for (height, width), images in self.sizes.items():
@@ -58,7 +57,7 @@ class Survey:
         return counts
 
     def to_json(self, size: tuple[int, int] | None = None) -> dict[str, Any]:
-        """All of it, JSON-compatible; with the scaling to a size (height, width) where given."""
+        """The statistics as JSON-compatible values, with the scaling to `size` if one is given."""
         return {
             "format": "ifnormal.data-check",
             "schema_version": SCHEMA_VERSION,
@@ -77,11 +76,11 @@ class Survey:
 
 
 def survey(files: Sequence[Path], report: Callable[[int, int], None] | None = None) -> Survey:
-    """Decode every file, one at a time, and count what there is.
+    """Decode every file, one at a time, and collect the statistics.
 
     Args:
         files: as `find_images` finds them.
-        report: is told after each file how many are done and how many of them are bad.
+        report: called after each file with the numbers of files done and of unreadable ones.
     """
     bad: list[BadImage] = []
     formats, modes = Counter[str](), Counter[str]()
