@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ifnormal.data.synthetic import changed_places
+from ifnormal.data.synthetic import changed_pixels
 from ifnormal.data.synthetic.confetti import throw_confetti
 
 
@@ -60,7 +60,7 @@ def test_places_of_what_synthetic_outliers_changed() -> None:
     made = normal[[1, 0, 0]].clone()
     made[0, 0, 2:4, 3] = 140
     made[1] += 50
-    places = changed_places(made, normal, torch.tensor([1, -1, 0]))
+    places = changed_pixels(made, normal, torch.tensor([1, -1, 0]))
     assert places[0].nonzero().tolist() == [[2, 3], [3, 3]]
     assert places[1].all()
     assert not places[2].any()

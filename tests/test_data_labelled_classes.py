@@ -11,7 +11,7 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
 from ifnormal.data import load_setup
-from ifnormal.data.sampling import evenly, generator, shuffled_share
+from ifnormal.data.sampling import balanced, generator, shuffled_share
 from ifnormal.data.setups.card_files import VARIABLE
 from ifnormal.data.setups.setup import AnomalySetup
 from test_data_parquet import png, write
@@ -268,8 +268,10 @@ def test_a_class_is_normal_or_an_anomaly(root: Path) -> None:
 def test_evenly_takes_as_many_of_each_as_there_are() -> None:
     labels = torch.tensor([0] * 50 + [1] * 3 + [2] * 20)
     rng = generator(0, "test")
-    assert labels[evenly(labels, 12, rng)].bincount().tolist() in ([5, 3, 4], [4, 3, 5])
-    assert evenly(labels, 0, rng).tolist() == evenly(labels, 99, rng).tolist() == list(range(73))
+    assert labels[balanced(labels, 12, rng)].bincount().tolist() in ([5, 3, 4], [4, 3, 5])
+    assert (
+        balanced(labels, 0, rng).tolist() == balanced(labels, 99, rng).tolist() == list(range(73))
+    )
     shuffled = shuffled_share(labels, 0, rng)
     assert sorted(shuffled.tolist()) == list(range(73))
     assert shuffled.tolist() != list(range(73))

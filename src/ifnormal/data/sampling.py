@@ -1,4 +1,4 @@
-"""Random choices that can be repeated: seeded by purpose, and stratified by label."""
+"""Repeatable random choices: one generator for each purpose, and sampling by label."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch import Tensor
 
 
 def generator(seed: int, purpose: str) -> torch.Generator:
-    """Make a random generator of its own for each purpose.
+    """A random generator for one purpose.
 
-    Choices for one purpose stay what they are when another one draws more or fewer numbers.
+    Its numbers do not depend on how many are drawn for other purposes.
     """
     digest = hashlib.sha256(f"{seed}:{purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def stratified(labels: Tensor, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Split indices into about `count` chosen ones and the rest, with each label in proportion.
+    """Split indices into about `count` chosen ones and the rest, each label in proportion.
 
     Args:
         labels: (N,) int64.
-        count: how many to choose, of N; rounded down within each label, but at least one of each.
-        rng: decides which.
+        count: how many of N to choose, rounded down within each label, but at least one of each.
+        rng: source of randomness.
 
     Returns:
         Indices of the chosen and of the others, both ascending.
@@ -36,16 +36,16 @@ def stratified(labels: Tensor, count: int, rng: torch.Generator) -> tuple[Tensor
     return chosen.nonzero().flatten(), (~chosen).nonzero().flatten()
 
 
-def evenly(labels: Tensor, count: int, rng: torch.Generator) -> Tensor:
-    """Choose at most `count` indices, as many of each label as possible.
+def balanced(labels: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    """Choose at most `count` indices, equally many of each label as far as possible.
 
     Args:
         labels: (N,) int64.
         count: how many; 0 and N or more mean all.
-        rng: decides which.
+        rng: source of randomness.
 
     Returns:
-        Indices, ascending. No label has more than one fewer than another, unless it has no more.
+        Indices, ascending.
     """
     if not 0 < count < len(labels):
         return torch.arange(len(labels))
@@ -60,12 +60,12 @@ def evenly(labels: Tensor, count: int, rng: torch.Generator) -> Tensor:
 
 
 def shuffled_share(labels: Tensor, count: int, rng: torch.Generator) -> Tensor:
-    """Choose at most `count` indices, each label in proportion, in an order without any.
+    """Choose at most `count` indices, each label in proportion, in random order.
 
     Args:
         labels: (N,) int64.
         count: how many; 0 and N or more mean all.
-        rng: decides which, and the order.
+        rng: source of randomness.
     """
     at = torch.arange(len(labels))
     if 0 < count < len(labels):

@@ -48,9 +48,7 @@ def open_file(path: Path) -> BinaryIO:
         RefusedError: the path is missing, no regular file, empty, too large or not permitted.
     """
     try:
-        kind = stat.S_IFMT(
-            path.stat().st_mode
-        )  # opening a device may have effects
+        kind = stat.S_IFMT(path.stat().st_mode)  # opening a device may have effects
         if kind == stat.S_IFDIR:
             os.scandir(path).close()  # raises PermissionError where that is the reason
             raise RefusedError("it is a folder")

@@ -1,1 +1,1 @@
-"""Setups: which images are normal, which are not, and what may be learned from."""
+"""Anomaly-detection setups: normal images, anomalies and outlier exposure."""

@@ -1,8 +1,8 @@
-"""Altered images: outliers with another content in the same frame, made of normal images.
+"""Altered images: outliers made of normal images, with other content in the same frame.
 
-Where normal and anomalous images are of one kind, as road signs are, photographs of other things
-only teach a detector what a sign is, and small damage only what a clean one is. These have other
-colours, another sign in the middle, their parts in disorder, or another outline.
+They are for sets whose normal and anomalous images are of one kind, such as road signs. There,
+photographs of other things only teach a detector what a sign is, and small damage only what a clean
+sign is.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from torch import Tensor
 from ifnormal.data.files.decoding import Array
 
 _INKS = ((0, 0, 0), (255, 255, 255), (200, 20, 30), (30, 60, 170), (250, 200, 0))
-# Every one of these moves red, the colour that signs have most of.
+# Each of these changes red, the most frequent colour of signs.
 _PERMUTED = ((1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
-_VISIBLE = 30  # of 255, mean over the pixels that changed most
+_VISIBLE = 30  # of 255, mean over the eighth of the pixels that changed most
 _ATTEMPTS = 8
-_FINER = 3  # drawn at so many times the size, for soft edges
+_FINER = 3  # scale at which shapes are drawn, for soft edges
 
 
 def altered_images(normal: Tensor, count: int, seed: int) -> Tensor:
-    """Make outliers out of normal images.
+    """Make outliers of normal images.
 
     Args:
         normal: (N, C, H, W) uint8, at least one, C of 1 or 3.
         count: how many to make.
-        seed: decides everything random.
+        seed: of all random choices.
 
     Returns:
-        (count, C, H, W) uint8. Each clearly differs from the image that it was made of, unless
-        that has no structure at all.
+        (count, C, H, W) uint8. Each differs visibly from the image it was made of, unless that
+        one has no structure at all.
     """
     rng = Random(f"{seed}:altered images")
     channels = normal.shape[1]
@@ -54,12 +54,12 @@ def altered_images(normal: Tensor, count: int, seed: int) -> Tensor:
 
 
 def recoloured(image: Array, rng: Random) -> Array:
-    """With the roles of red, green and blue exchanged: (H, W, 3) uint8, as all of these."""
+    """Permute red, green and blue: (H, W, 3) uint8, like all functions below."""
     return image[..., list(rng.choice(_PERMUTED))]
 
 
 def rewritten(image: Array, rng: Random) -> Array:
-    """With the middle painted over in its own ground, and something else drawn there."""
+    """Paint over the middle with its background colour and draw something else there."""
     side = min(image.shape[:2])
     radius = rng.uniform(0.22, 0.36) * side
     mask, _ = _outline(image, rng.choice(("disc", "square", "diamond")), radius)
@@ -70,7 +70,7 @@ def rewritten(image: Array, rng: Random) -> Array:
 
 
 def disordered(image: Array, rng: Random) -> Array:
-    """With its tiles, 2x2 to 4x4 of them, in another order."""
+    """Shuffle 2x2 to 4x4 tiles."""
     tiles = rng.choice((2, 3, 4))
     height, width = image.shape[0] // tiles, image.shape[1] // tiles
     places = [(y * height, x * width) for y in range(tiles) for x in range(tiles)]
@@ -84,7 +84,7 @@ def disordered(image: Array, rng: Random) -> Array:
 
 
 def outlined(image: Array, rng: Random) -> Array:
-    """A plate of another outline and colour over it, with or without a rim and a drawing."""
+    """Cover the image with a plate of another shape and colour, often with a drawing on it."""
     side = min(image.shape[:2])
     light = _light(image)
     shape = rng.choice(("triangle", "upturned", "diamond", "square", "disc", "octagon"))
@@ -111,7 +111,7 @@ _DRAWN = (rewritten, outlined)
 
 
 def _softly(kind: Callable[[Array, Random], Array], image: Array, rng: Random) -> Array:
-    """Drawn on the enlarged image and reduced again; what was not drawn on stays as it is."""
+    """Draw on the enlarged image and reduce the result; pixels that were not drawn on stay."""
     size = (image.shape[1], image.shape[0])
     large = np.asarray(Image.fromarray(image).resize((_FINER * size[0], _FINER * size[1])))
     made = kind(large, rng)
@@ -123,12 +123,12 @@ def _softly(kind: Callable[[Array, Random], Array], image: Array, rng: Random) -
 
 
 def _light(image: Array) -> float:
-    """How bright white would be here, in (0, 1]."""
+    """Brightness of white in this image, in (0, 1]."""
     return max(0.15, float(np.quantile(image, 0.9)) / 255)
 
 
 def _outline(image: Array, shape: str, radius: float) -> tuple[Array, Array]:
-    """(H, W) bool: where a shape in the middle is, and where it is without its rim."""
+    """(H, W) bool masks of a shape in the middle: with and without its rim."""
     height, width = image.shape[:2]
     y, x = np.mgrid[:height, :width].astype(float)
     y, x = y - (height - 1) / 2, x - (width - 1) / 2
@@ -144,7 +144,7 @@ def _outline(image: Array, shape: str, radius: float) -> tuple[Array, Array]:
 
 
 def _scribble(image: Array, radius: float, ground: float, rng: Random, light: float) -> Array:
-    """Strokes and spots in inks that can be seen on a ground of this brightness."""
+    """Draw strokes and spots in colours that are visible on a background of this brightness."""
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
     middle = ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2)

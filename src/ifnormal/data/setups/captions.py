@@ -1,4 +1,4 @@
-"""What images show, in words such as "cyan 7"."""
+"""Captions of images by their attributes, such as "cyan 7"."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ifnormal.data.setups.setup import AnomalySetup
 
 
 def anomaly_names(setup: AnomalySetup) -> list[str]:
-    """Names of the test anomalies by what they show, such as "red 4 (17)", with their number.
+    """Names of the test anomalies: attributes and number, such as "red 4 (17)".
 
-    They have no slash, after which a report would take the rest for the name of a file.
+    They contain no slash, because reports show only what follows the last one.
     """
     known = setup.attributes.get("test_anomalies", {})
     order = list(reversed(list(known)))
@@ -25,11 +25,11 @@ def anomaly_names(setup: AnomalySetup) -> list[str]:
 
 
 def judge_captions(predicted: Mapping[str, Tensor], setup: AnomalySetup) -> list[list[str]]:
-    """What a judge sees in N x K images, one text an image.
+    """Captions of N x K images by what a judge predicts.
 
     Args:
         predicted: attribute -> (N, K) int64 values; a negative one is junk.
-        setup: knows what the values are called.
+        setup: names the values.
     """
 
     def word(name: str, value: int) -> str:

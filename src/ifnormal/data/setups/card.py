@@ -1,7 +1,7 @@
-"""Cards: setups as data. A YAML file describes a family, and each of its setups has a card.
+"""Card: one setup as data. A YAML file describes a family of setups, each of which has a card.
 
-Every setup of the paper's evaluation is in `benchmarks/setups/`; a user adds more by writing a file
-like these into a folder of their own. Loads no torch.
+The cards of the paper's evaluation are in `benchmarks/setups/`; users can write files of their own
+and name their folder. Does not import torch.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class Exposure:
     """Outliers to train with.
 
     Attributes:
-        use: "first" takes the first of the sources that is there, "all" mixes those that are.
-        of: sources and their shares of a mix. Some need no set of their own: "letters" (EMNIST,
-            else Omniglot, else rendered ones), "synthetic" (normal training images, spoilt in one
-            place), "altered" (with other colours or other content), and "rest" (training images
-            of classes that are neither normal nor an anomaly).
-        avoid: normal class -> classes of the sources that look like it and are left out.
+        use: "first" takes the first available source, "all" mixes all available ones.
+        of: sources and their shares of a mix. These need no set of their own: "letters" (EMNIST,
+            else Omniglot, else rendered letters), "synthetic" (normal training images with small
+            damage), "altered" (normal training images with other colours or content) and "rest"
+            (training images of classes that are neither normal nor anomalous).
+        avoid: normal class -> similar classes of the sources, which are left out.
     """
 
     use: Literal["first", "all"]
@@ -37,29 +37,29 @@ class Exposure:
 
 @dataclass(frozen=True)
 class Card:
-    """One setup: which images, which of them are normal, and how long to train.
+    """One setup: its images, which of them are normal, and how long to train.
 
     Attributes:
         id: such as "mnist/one-vs-rest/7".
-        family: what is before the first slash.
-        title: of the setup, in a line.
+        family: the part of the id before the first slash.
+        title: one line about the setup.
         normal: what is normal, in words.
-        builder: what makes a setup of it: "classes" of labelled images, "colored" digits, or
+        builder: how the setup is built: from "classes" of labelled images, "colored" digits, or
             "mvtec", a category in the layout of MVTec-AD.
         source: the images.
         exposure: the outliers.
-        group: where the paper has it: "single" or "several" normal classes, or "industrial".
-        size: height and width that images are read with.
-        pad: black pixels around each after that.
+        group: table of the paper: "single" or "several" normal classes, or "industrial".
+        size: height and width to which images are scaled.
+        pad: black pixels added on each side after that.
         channels: 1 for grey, 3 for RGB.
         pictures: "drawings" or "photographs".
-        attribute: what the classes are, in a word, such as "digit".
-        normal_classes: names of classes, or their numbers.
-        anomaly_classes: likewise; () is every other class.
-        classes: key of a class -> its name. Only these are used, where there are any.
-        options: what the builder has to know beyond that.
+        attribute: a word for the classes, such as "digit".
+        normal_classes: names or numbers of classes.
+        anomaly_classes: names or numbers of classes; () is every other class.
+        classes: key of a class -> its name. If there are any, other classes are not used.
+        options: further options of the builder.
         budgets: "small" and "paper" -> options by dotted names, such as {"fit.steps": 800}.
-        file: where it is described.
+        file: the YAML file of its family.
     """
 
     id: str

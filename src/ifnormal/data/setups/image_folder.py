@@ -1,4 +1,4 @@
-"""A user's own folders as a setup: normal images, maybe outliers, maybe anomalies to test with."""
+"""A setup of a user's own folders: normal images, and optionally outliers and anomalies."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ifnormal.data.synthetic import synthetic_outliers
 _LEAST = 30
 _HELD_OUT = 0.15
 _LEAST_HELD_OUT = 8
-# Synthetic outliers stay in memory: at most these bytes of them, and a twelfth to hold out.
+# Synthetic outliers stay in memory, so their size is limited. A twelfth more is held out.
 _MOST_BYTES = 2**27
 _VALIDATION_SHARE = 12
 
 
 def image_folder(config: DataConfig, seed: int) -> AnomalySetup:
-    """Build the setup from `config.normal` and what else there is.
+    """Build the setup from `config.normal`, `config.outlier_images` and `config.anomalies`.
 
-    Of the normal images 15 % are held out for the threshold and 15 % for the figures, whatever the
-    seed; an image that occurs twice counts once. Without a folder of outliers these are synthetic,
-    made of training images to train with and of held-out ones for calibration. Without a folder of
-    anomalies the test anomalies are synthetic as well, and figures of them say only how well
-    synthetic ones are recognised.
+    15 % of the normal images are held out for the threshold and 15 % for the figures, the same
+    ones for every seed. Duplicates are dropped. Without a folder of outliers, synthetic ones are
+    made: of training images for training, of held-out images for calibration. Without a folder of
+    anomalies, the test anomalies are synthetic too, so that figures only tell how well synthetic
+    anomalies are recognised.
 
     Raises:
         UserError: no folder of normal images is named, it has too few, or an image is damaged.
@@ -86,7 +86,7 @@ def _read(folder: Path, shape: tuple[int, int, int]) -> Tensor:
 
 
 def _distinct(images: Tensor) -> Tensor:
-    """Without exact copies of an image, which might come to lie in two parts."""
+    """Drop exact duplicates, which could otherwise get into two parts."""
     first: dict[bytes, int] = {}
     for number, image in enumerate(images):
         first.setdefault(image.numpy().tobytes(), number)
@@ -94,7 +94,7 @@ def _distinct(images: Tensor) -> Tensor:
 
 
 def _split(outliers: Tensor, folder: Path) -> tuple[Tensor, Tensor]:
-    """Outliers to train with and a tenth, at least two, held out."""
+    """Split outliers into those to train with and a tenth, at least two, held out."""
     held_out = max(2, len(outliers) // 10)
     if len(outliers) < 2 * held_out:
         raise UserError(

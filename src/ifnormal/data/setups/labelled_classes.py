@@ -1,6 +1,4 @@
-"""Some classes of labelled images are normal, others are the anomalies: MNIST, CIFAR-10, GTSRB and
-ImageNet-Neighbors.
-"""
+"""Setups of labelled images: some classes are normal, others anomalous (MNIST, CIFAR-10, GTSRB)."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
-from ifnormal.data.sampling import evenly, generator, shuffled_share, stratified
+from ifnormal.data.sampling import balanced, generator, shuffled_share, stratified
 from ifnormal.data.setups.card import Card
 from ifnormal.data.setups.outlier_sources import Normal, card_outliers, padded
 from ifnormal.data.setups.setup import AnomalySetup
@@ -26,8 +24,8 @@ _JUDGE_BYTES = 2**29
 def labelled_classes(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
     """Build a setup from a card of the builder "classes".
 
-    A tenth of the training images of each class is held out for validation; which, depends on no
-    seed. The seed decides the choice of outliers.
+    A tenth of the training images of each class is held out for validation, the same ones for
+    every seed. The seed decides the choice of outliers.
 
     Raises:
         UserError: images are missing or damaged, or a class of the card is not among them.
@@ -108,7 +106,7 @@ def labelled_classes(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
         facts={
             "source": card.source.title or card.source.name,
             "outlier_source": outliers.source,
-            # A mirrored one is as good, to the judge as well; all setups of a family agree on it.
+            # Whether mirrored images are as good, also for the judge.
             "mirror": card.budgets.get("small", {}).get("detector.flip") == "horizontal",
             "images": {
                 "train": len(train_normal),
@@ -122,13 +120,13 @@ def labelled_classes(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
 
 
 def _scan(named: NamedImages, card: Card, split: Split) -> LazyImages:
-    """A split, of the card's own classes only where it lists some."""
+    """Scan a split; only the classes that the card lists, if it lists any."""
     if not card.classes:
         return named.scan(split)
     lazy = named.scan(split, frozenset(card.classes))
     at: list[int] = []
     for key, name in card.classes.items():
-        # Sets of one kind call a class by its key, others by its name.
+        # Some sets name a class by its key, others by its name.
         found = [n for n in (key, name) if n in lazy.class_names]
         if not found:
             raise UserError(
@@ -159,15 +157,15 @@ def _numbers(classes: tuple[str | int, ...], card: Card, names: tuple[str, ...])
 
 
 def _shuffled(at: Tensor, labels: Tensor, count: int) -> Tensor:
-    """At most `count` (0: all) of the positions, labels in proportion, in an order without any."""
+    """At most `count` (0: all) of the positions, labels in proportion, in random order."""
     return at[shuffled_share(labels[at], count, generator(0, "order of images"))]
 
 
 def _without(lazy: LazyImages, card: Card, at: Tensor, known: set[bytes]) -> tuple[Tensor, Tensor]:
-    """The images at these positions without exact copies of test images, which some sets have.
+    """Read the images at these positions without exact copies of test images.
 
     Returns:
-        The images, and the positions that are left.
+        The images and their positions.
     """
     images = _read(lazy, card, at)
     keep = torch.tensor([image.numpy().tobytes() not in known for image in images])
@@ -184,8 +182,8 @@ def _read(lazy: LazyImages, card: Card, at: Tensor) -> Tensor:
 
 
 def _judge(card: Card, train: LazyImages, rest: Tensor) -> tuple[Tensor, Tensor]:
-    """Training images of all classes, evenly, as many as are of use and as memory bears."""
+    """Training images of all classes, balanced, limited in number and memory."""
     side = card.size + 2 * card.pad
     most = min(_JUDGE_IMAGES, _JUDGE_BYTES // (card.channels * side * side))
-    at = rest[evenly(train.labels[rest], most, generator(0, "judge images"))]
+    at = rest[balanced(train.labels[rest], most, generator(0, "judge images"))]
     return padded(train.read(at).images, card.pad), train.labels[at]

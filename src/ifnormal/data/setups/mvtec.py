@@ -1,6 +1,6 @@
-"""MVTec-AD: good images to train with, defects with masks to test with. Bergmann et al., CVPR 2019.
+"""Setups of MVTec-AD (Bergmann et al., CVPR 2019): good images, and defects with masks.
 
-A category is found as in the official archive, `mvtec/<category>/train/good/*.png`,
+A category may lie as in the official archive, `mvtec/<category>/train/good/*.png`,
 `test/<defect>/*.png` and `ground_truth/<defect>/*_mask.png`, or as `<category>/...`, or as Parquet
 files in `mvtec_<category>/` with the columns `image`, `defect_type` and `mask`.
 """
@@ -18,13 +18,13 @@ from ifnormal.common.errors import UserError
 from ifnormal.config import DataConfig
 from ifnormal.data.files.decoding import decode
 from ifnormal.data.files.finding import find_images
-from ifnormal.data.sampling import evenly, generator, shuffled_share
+from ifnormal.data.sampling import balanced, generator, shuffled_share
 from ifnormal.data.setups.card import Card
 from ifnormal.data.setups.missing import GOOD, find_category, how_to_get_category
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.data.sources.locations import parquet_folder
 from ifnormal.data.sources.parquet import read_columns
-from ifnormal.data.synthetic import changed_places, synthetic_outliers, synthetic_pairs
+from ifnormal.data.synthetic import changed_pixels, synthetic_outliers, synthetic_pairs
 
 _HELD_OUT = 8  # one in so many normal images
 _LEAST_HELD_OUT = 20
@@ -34,7 +34,7 @@ _MASKED = 64  # of 255: a quarter of a reduced pixel is defective
 
 @dataclass(frozen=True)
 class _Picture:
-    """A test image, its defect and where that is: files, or the bytes of them."""
+    """An image, its defect and the mask of that: paths or contents of files."""
 
     image: Path | bytes
     defect: str
@@ -45,9 +45,9 @@ class _Picture:
 def mvtec(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
     """Build a setup from a card of the builder "mvtec".
 
-    Of the good training images one in eight is held out for validation, the same ones for every
-    seed. Outliers are those images, spoilt. With `config.labelled`, so many defects, evenly over
-    their kinds, are training images instead of test images, for every seed the same ones.
+    One in eight good training images is held out for validation, the same ones for every seed.
+    Outliers are synthetic, made of good images. `config.labelled` is the number of defects that
+    become training images instead of test images, balanced over kinds and the same for every seed.
 
     Raises:
         UserError: the category is missing or damaged, or has too few images.
@@ -111,7 +111,7 @@ def mvtec(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
         attributes={"test_anomalies": {"defect": kinds[at_bad]}},
         attribute_names={"defect": defects},
         pictures="photographs",
-        outlier_masks=changed_places(outliers, train, sources),
+        outlier_masks=changed_pixels(outliers, train, sources),
         test_masks=_masks(take(at_bad), card.size),
         labelled_anomalies=read(take(labelled)) if len(labelled) else None,
         labelled_masks=_masks(take(labelled), card.size) if len(labelled) else None,
@@ -129,13 +129,13 @@ def mvtec(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
 
 
 def evenly_exposed(images: Tensor, level: float) -> Tensor:
-    """(N, C, H, W) uint8 with the median of every image at `level`."""
+    """Shift the brightness of each of (N, C, H, W) uint8 images so that its median is `level`."""
     middle = images.flatten(1).float().median(1).values[:, None, None, None]
     return (images.float() + level - middle).clamp(0, 255).round().to(torch.uint8)
 
 
 def _labelled(kinds: Tensor, count: int, folder: Path) -> tuple[Tensor, Tensor]:
-    """Positions of the defects to train with and of those to test with."""
+    """Positions of the defects for training and of those for testing."""
     every = torch.arange(len(kinds))
     if not count:
         return every[:0], every
@@ -144,12 +144,12 @@ def _labelled(kinds: Tensor, count: int, folder: Path) -> tuple[Tensor, Tensor]:
             f"{folder} has {len(kinds)} defects, labelled is {count}, which leaves none to test "
             "with; ask for fewer."
         )
-    chosen = evenly(kinds, count, generator(0, "labelled defects"))
+    chosen = balanced(kinds, count, generator(0, "labelled defects"))
     return chosen, every[~torch.isin(every, chosen)]
 
 
 def _masks(pictures: Sequence[_Picture], size: int) -> Tensor | None:
-    """(N, size, size) bool; None where one of the images has no mask."""
+    """(N, size, size) bool masks, or None if one of the images has no mask."""
     masks = [p.mask for p in pictures]
     if any(mask is None for mask in masks):
         return None
@@ -162,7 +162,7 @@ def _masks(pictures: Sequence[_Picture], size: int) -> Tensor | None:
 
 
 def _in_folders(folder: Path) -> tuple[list[_Picture], list[_Picture]]:
-    """Training and test images of the official layout, in the order of their names."""
+    """Training and test images of the official layout, sorted by name."""
 
     def pictures(part: Path, defect: str) -> list[_Picture]:
         made: list[_Picture] = []
@@ -181,7 +181,7 @@ def _in_folders(folder: Path) -> tuple[list[_Picture], list[_Picture]]:
 
 
 def _in_parquet(folder: Path) -> tuple[list[_Picture], list[_Picture]]:
-    """Training and test images of Parquet files, in their order."""
+    """Training and test images of Parquet files, in the order of the rows."""
     place = parquet_folder(folder) or folder
 
     def pictures(split: str) -> list[_Picture]:

@@ -1,4 +1,4 @@
-"""Outlier exposure for digits: handwritten letters where there are some, else rendered ones."""
+"""Letters as outliers for digits: handwritten ones if available, else rendered ones."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ def outlier_letters(
 ) -> tuple[LabelledImages, LabelledImages, str]:
     """Find grey letters that do not look like the normal digits.
 
-    From EMNIST, or else Omniglot, come all the letters there are, whatever the counts, and every
-    tenth is held out: the same ones for every seed. Without either the letters are rendered, as
-    many as asked for. Of Omniglot's characters nobody knows which look like a digit; only plain
-    strokes are left out where a one is normal.
+    EMNIST, or else Omniglot, gives all its letters regardless of the counts; every tenth is held
+    out, the same ones for every seed. Without either, `count` and `held_out` letters are rendered.
+    It is not known which characters of Omniglot look like a digit: only plain strokes are left out
+    if digit one is normal.
 
     Args:
-        data_root: folder that may have a Parquet set `emnist_letters` or `omniglot_small`.
+        data_root: folder that may hold the Parquet set `emnist_letters` or `omniglot_small`.
         count: letters to train with.
         held_out: letters to hold out.
         unlike: the digits that no letter may look like.
-        seed: decides the rendered letters.
+        seed: of the rendered letters.
 
     Returns:
-        Letters to train with, letters held out, (N, 1, 28, 28) each, and where they are from.
+        Letters to train with, letters held out, (N, 1, 28, 28) each, and the name of their source.
 
     Raises:
-        UserError: the set of letters is damaged or has no letters to offer.
+        UserError: the set of letters is damaged or has no suitable letters.
     """
     folder = _letter_set(data_root)
     if folder is None:
@@ -68,10 +68,10 @@ def outlier_letters(
 
 
 def judge_letters(data_root: Path | None) -> Tensor:
-    """Letters unlike any digit, the same whatever the seed and whatever is normal.
+    """Letters unlike any digit. They depend neither on a seed nor on what is normal.
 
     Returns:
-        (N, 1, 28, 28) uint8; rendered ones where the set of letters has too few of them.
+        (N, 1, 28, 28) uint8; rendered ones if the set has too few.
 
     Raises:
         UserError: the set of letters is damaged.
@@ -88,14 +88,14 @@ def _rendered_for_judge() -> Tensor:
 
 
 def _letter_set(data_root: Path | None) -> Path | None:
-    """The folder of the best set of letters there is."""
+    """The folder of the best available set of letters."""
     if data_root is None:
         return None
     return next((data_root / name for name in _SETS if (data_root / name).is_dir()), None)
 
 
 def _unlike(folder: Path, digits: Collection[int]) -> LabelledImages:
-    """The letters of a set that look like none of the digits, as far as one knows."""
+    """The letters of a set that look like none of the digits, as far as is known."""
     letters = cached(ParquetImages(folder, channels=1).scan("train")).read()
     if folder.name == _EMNIST:
         alike = {letter.upper() for letter in letters_like(digits)}

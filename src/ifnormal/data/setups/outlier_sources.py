@@ -1,4 +1,4 @@
-"""The outliers of a card: the first of its sources that is there, or a mix of all of them."""
+"""The outliers of a card: of its first available source, or a mix of all available ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.data.sampling import generator, stratified
 from ifnormal.data.setups.altered import altered_images
 from ifnormal.data.setups.card import Card
-from ifnormal.data.setups.missing import ALTERED, LETTERS, REST, SYNTHETIC, is_there
+from ifnormal.data.setups.missing import ALTERED, LETTERS, REST, SYNTHETIC, is_available
 from ifnormal.data.setups.outlier_letters import judge_letters, outlier_letters
 from ifnormal.data.sources.labelled import LabelledImages
 from ifnormal.data.sources.locations import how_to_get
@@ -28,14 +28,14 @@ _JUDGE_OUTLIERS = 4000
 
 @dataclass(frozen=True)
 class Outliers:
-    """Outlier exposure, and where it is from.
+    """Outlier exposure, (N, C, H, W) uint8 each.
 
     Attributes:
-        train: (N, C, H, W) uint8 to train with.
-        validation: held out.
-        source: in words; "synthetic" where all of it is.
-        judge: junk for the judge that depends neither on the seed nor on what is normal; None
-            where there is none but spoilt normal images.
+        train: outliers to train with.
+        validation: outliers held out.
+        source: name of the source.
+        judge: junk that the judge must refuse, independent of the seed and of what is normal; None
+            if all outliers are made of normal images.
     """
 
     train: Tensor
@@ -46,13 +46,13 @@ class Outliers:
 
 @dataclass(frozen=True)
 class Normal:
-    """The normal images that outliers must be unlike, and may be made of.
+    """The normal images, which outliers must not resemble and may be made of.
 
     Attributes:
         train, validation: (N, C, H, W) uint8.
-        labels: the numbers of the normal classes.
-        names: their names.
-        rest: training and held-out images of classes that are neither normal nor anomalous.
+        labels: numbers of the normal classes.
+        names: names of the normal classes.
+        rest: count -> training, and held-out, images of neither normal nor anomalous classes.
     """
 
     train: Tensor
@@ -65,26 +65,26 @@ class Normal:
 def card_outliers(
     card: Card, data_root: Path | None, normal: Normal, count: int, seed: int
 ) -> Outliers:
-    """Gather the outliers of a card.
+    """Collect the outliers of a card.
 
-    Every tenth image of a source is held out, the same ones for every seed; the seed decides which
-    of the others are used where there are more than asked for, and what synthetic ones are like.
+    Every tenth image of a source is held out, the same ones for every seed. The seed decides which
+    of the others are used if there are too many, and what synthetic outliers look like.
 
     Args:
         card: names the sources.
-        data_root: where they are looked for.
-        normal: what the outliers must be unlike.
-        count: at most so many to train with, and a tenth of that held out.
+        data_root: folder of the sources.
+        normal: the normal images.
+        count: largest number of outliers to train with; a tenth of it is held out.
         seed: of the choice.
 
     Raises:
-        UserError: none of the sources is there, or one is damaged.
+        UserError: none of the sources is available, or one is damaged.
     """
     exposure = card.exposure
-    found = [(source, share) for source, share in exposure.of if is_there(source, data_root)]
+    found = [(source, share) for source, share in exposure.of if is_available(source, data_root)]
     if not found:
         source = exposure.of[0][0]
-        if source.hub:  # the last chance: the hub has it
+        if source.hub:  # fetches it, or tells why not
             open_source(source, data_root, card.channels, (card.size, card.size))
         names = " or ".join(source.name for source, _ in exposure.of)
         raise UserError(
@@ -108,7 +108,7 @@ def card_outliers(
 
 
 def padded(images: Tensor, pad: int) -> Tensor:
-    """(N, C, H, W) with `pad` black pixels all around."""
+    """Add `pad` black pixels on all sides of (N, C, H, W) images."""
     return functional.pad(images, (pad,) * 4) if pad else images
 
 
@@ -164,6 +164,6 @@ def _of_source(
 
 
 def _some(images: Tensor, count: int, seed: int) -> Tensor:
-    """At most `count` of the images, by the seed."""
+    """At most `count` random images."""
     order = torch.randperm(len(images), generator=generator(seed, "choice of outliers"))
     return images[order[:count]]

@@ -1,4 +1,4 @@
-"""AnomalySetup: which images are normal, which are not, and what a detector may learn from."""
+"""AnomalySetup: the images of one anomaly-detection experiment."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from torch import Tensor
 class AnomalySetup:
     """The images of one anomaly-detection experiment, (N, C, H, W) uint8 each.
 
-    The validation images are held out from training: thresholds and recipes are chosen on them.
-    Test images serve for the final figures only. No drawing is in more than one of the three.
+    Training, validation and test images do not overlap. Thresholds and options are chosen on
+    validation images; test images are used for the final figures only.
 
     Attributes:
-        name: the setup's registered name, or the id of its card.
+        name: registered name of the setup, or the id of its card.
         normal: what is normal, in words.
         train_normal: normal images to train with.
-        validation_normal, validation_anomalies: held out for thresholds and choices.
+        validation_normal, validation_anomalies: held out for thresholds and options.
         test_normal, test_anomalies: held out for the figures.
-        outliers: outlier exposure to train with, never a normal image.
+        outliers: outlier exposure to train with; contains no normal image.
         validation_outliers: outlier exposure held out.
-        outlier_masks: where the outliers are anomalous, (N, H, W) bool, all of an image of which no
-            more is known; None if nobody knows.
-        attributes: for "validation_anomalies" and "test_anomalies", what each image shows, as
-            name -> (N,) int64; empty where nobody knows.
-        attribute_names: for each attribute, what its values mean.
-        judge_images, judge_attributes: labelled training images for an independent judge: those of
-            the training part, in every combination of attributes, normal or not. They depend
-            neither on the seed nor on what is normal, so that one judge serves a whole family.
-        judge_outliers: junk that the judge must refuse to name, as independent; None where the
-            outliers have to do.
-        normal_attributes: attribute -> the values that by themselves make an image normal.
-        pictures: whether images are light drawings on a dark ground, or photographs; the judge's
-            training varies the two in different ways.
-        test_masks: where the test anomalies are anomalous, (N, H, W) bool; None if nobody knows.
-        labelled_anomalies: anomalies of known place to train with, none of them a test image;
-            None where there are none.
-        labelled_masks: where these are anomalous, (N, H, W) bool.
-        facts: numbers and sources worth saving beside a result; JSON-compatible.
+        outlier_masks: (N, H, W) bool, where the outliers are anomalous: the whole image if the
+            place is unknown. None if it is unknown for all of them.
+        attributes: for "validation_anomalies" and "test_anomalies", attribute -> (N,) int64 values
+            of the images; empty if they are unknown.
+        attribute_names: attribute -> names of its values.
+        judge_images, judge_attributes: labelled training images for an independent judge, normal or
+            not, in every combination of attributes. They depend neither on the seed nor on what is
+            normal, so that one judge serves a whole family.
+        judge_outliers: junk that the judge must refuse, equally independent; None if the outliers
+            serve for that.
+        normal_attributes: attribute -> the values each of which makes an image normal.
+        pictures: light drawings on a dark ground, or photographs. The training of the judge
+            augments the two differently.
+        test_masks: (N, H, W) bool, where the test anomalies are anomalous; None if unknown.
+        labelled_anomalies: anomalies to train with whose place is known, none of them a test image;
+            None if there are none.
+        labelled_masks: (N, H, W) bool, where these are anomalous.
+        facts: numbers and sources to be saved with a result; JSON-compatible.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""Named sets of images: where they are, and their labels."""
+"""Sources of images: named sets on disk or on the hub, embedded digits and rendered letters."""

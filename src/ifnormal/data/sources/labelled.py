@@ -1,4 +1,4 @@
-"""Labelled images in memory, and the one protocol by which any source provides them."""
+"""Labelled images: in memory, or on disk and decoded on demand; the protocol of their sources."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """N images of one size and what they show.
+    """N images of one size with their labels.
 
     Attributes:
         images: (N, C, H, W) uint8, C of 1 or 3.
         labels: (N,) int64, indices into `class_names`.
-        class_names: what the labels mean.
+        class_names: names of the labels.
     """
 
     images: Tensor
@@ -40,33 +40,21 @@ class LabelledImages:
         return len(self.images)
 
     def take(self, chosen: Tensor) -> LabelledImages:
-        """Take the images at (M,) int64 indices, or where an (N,) bool mask is set."""
+        """The images at (M,) int64 indices, or where an (N,) bool mask is set."""
         return LabelledImages(self.images[chosen], self.labels[chosen], self.class_names)
-
-
-class ImageSource(Protocol):
-    """Anything that can read a split of labelled images."""
-
-    def read(self, split: Split) -> LabelledImages:
-        """Read one split.
-
-        Raises:
-            UserError: the source is missing, damaged, or has no such split.
-        """
-        ...
 
 
 @dataclass(frozen=True)
 class LazyImages:
-    """N images that can be decoded, of one size.
+    """N labelled images of one size that are decoded on demand.
 
     Attributes:
         labels: (N,) int64, indices into `class_names`.
-        class_names: what the labels mean.
-        files: where the images are; their names, sizes and times say whether something changed.
-        reading: what else decides the pixels, such as channels and size, as text.
+        class_names: names of the labels.
+        files: the files of the images; their names, sizes and times identify the content.
+        reading: what else determines the pixels, such as channels and size, as text.
         decode: positions of images -> their (M, C, H, W) uint8 pixels. Raises UserError for a
-            damaged one.
+            damaged image.
     """
 
     labels: Tensor
@@ -79,13 +67,13 @@ class LazyImages:
         return len(self.labels)
 
     def read(self, chosen: Tensor | None = None) -> LabelledImages:
-        """Decode the images at (M,) int64 positions, in that order, or all."""
+        """Decode the images at (M,) int64 positions, in that order; None decodes all."""
         at = torch.arange(len(self)) if chosen is None else chosen
         images = torch.from_numpy(self.decode(at.tolist()))
         return LabelledImages(images, self.labels[at], self.class_names)
 
     def only(self, wanted: Sequence[int], names: Sequence[str]) -> LazyImages:
-        """The images of some classes only, the classes in this order and under other names."""
+        """Only the images of the classes `wanted`, which get the given names in this order."""
         new = torch.full((len(self.class_names),), -1)
         new[torch.tensor(list(wanted))] = torch.arange(len(wanted))
         at = (new[self.labels] >= 0).nonzero().flatten()
@@ -97,6 +85,18 @@ class LazyImages:
         return LazyImages(new[self.labels[at]], tuple(names), self.files, self.reading, decode)
 
 
+class ImageSource(Protocol):
+    """Whatever can read a split of labelled images."""
+
+    def read(self, split: Split) -> LabelledImages:
+        """Read one split.
+
+        Raises:
+            UserError: the source is missing, damaged, or has no such split.
+        """
+        ...
+
+
 def stacked(arrays: Sequence[Array], shape: tuple[int, ...]) -> Array:
-    """(M, C, H, W) of arrays of one shape, also of none."""
+    """Stack M arrays of one shape; M may be 0."""
     return np.stack(arrays) if arrays else np.empty((0, *shape), np.uint8)

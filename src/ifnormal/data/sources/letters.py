@@ -1,4 +1,4 @@
-"""Rendered letters: outlier exposure in the style of MNIST for whoever has no EMNIST at hand."""
+"""Rendered letters in the style of MNIST: outlier exposure without EMNIST."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ _BATCH = 1000
 def rendered_letters(
     count: int, seed: int, unlike: Collection[int] = (1,), purpose: str = "training"
 ) -> LabelledImages:
-    """Draw letters as MNIST has its digits: light on black, in a 20x20 box, centred by mass.
+    """Draw letters in the format of MNIST: light on black, in a 20x20 box, centred by mass.
 
     Every letter is the centre line of a random font's glyph, bent by a random affine map and a
     smooth random displacement, and drawn with a pen of random, slightly uneven width.
 
-    The detector learns that these are anomalies, so no letter may look like a digit that is
-    normal. For digit one that is any plain stroke: the letters that are one by design are left
-    out (I, l, i, j, J, t, f, F, r, L, T), and of the others each drawing whose ink is so elongated
-    that it could pass for a one (see `is_stroke`).
+    The detector is trained to call letters anomalous, so letters that look like a normal digit are
+    left out (`LOOKALIKES`). If digit one is normal, so is every drawing of another letter that is
+    as elongated as a one (`is_stroke`).
 
     Args:
         count: how many letters.
-        seed: decides everything about them.
-        unlike: digits that none may look like.
-        purpose: letters for one purpose are never the same drawings as those for another.
+        seed: of all random choices.
+        unlike: digits that no letter may look like.
+        purpose: other purposes get other drawings.
 
     Returns:
         (count, 1, 28, 28) images; labels index the letters in use.
@@ -77,8 +76,8 @@ def _draw(fields: Tensor, rng: torch.Generator) -> Tensor:
     width = uniform(1.3, 2.9, 1, 1, 1) + functional.interpolate(
         torch.randn(n, 1, 4, 4, generator=rng) * 0.25, _SIZE, mode="bicubic", align_corners=True
     )
-    # A first drawing, small and in the middle, finds the box of the bent letter; the second fills
-    # the box that MNIST's digits fill and sits where their centre of mass does.
+    # A first, small drawing yields the box and the centre of mass of the bent letter. The second
+    # fills MNIST's box and is centred.
     scale, shift = torch.full((n,), GLYPH / _BOX * 1.1), torch.zeros(n, 2)
     first = _pen(fields, bend, wobble, scale, shift, width * 0 + 1.5)
     x, y, _, _ = moments(first)
@@ -110,5 +109,5 @@ def _pen(
         fields, points / (GRID / 2), mode="bilinear", padding_mode="border", align_corners=False
     )
     distance = distance / scale[:, None, None, None]
-    # A soft edge, a pixel and a quarter wide, is what MNIST's scaling left behind.
+    # MNIST's digits have soft edges, 1.25 pixels wide, because they were scaled down.
     return ((width / 2 - distance) / 1.25 + 0.5).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Where sets of images are, and how to get them where they are not. Decodes nothing, no torch."""
+"""Locations of named sets on this machine, and how to get missing ones. Does not import torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PARQUET = ("*.parquet", "*/*.parquet", "*/*/*.parquet")
 
 
 def locate(source: Source, data_root: Path | None) -> Path | None:
-    """Where the set is on this machine, in the data root or the hub's cache; None if nowhere.
+    """Find a set in the data root or in the hub's cache; None if it is in neither.
 
     Returns:
         A folder that holds Parquet files, or a folder `train/` with one folder for each class.
@@ -25,7 +25,7 @@ def locate(source: Source, data_root: Path | None) -> Path | None:
 
 
 def how_to_get(source: Source, data_root: Path | None) -> str:
-    """What a person does to have the set in the data root, as a clause."""
+    """Instructions to get a set into the data root, as a clause."""
     target = (data_root or Path("DATA")) / source.name
     if source.hub:
         include = "" if source.include == "*.parquet" else f" --include '{source.include}'"
@@ -38,7 +38,7 @@ def how_to_get(source: Source, data_root: Path | None) -> str:
 
 
 def parquet_folder(folder: Path) -> Path | None:
-    """The folder with the Parquet files, which the hub may keep a level or two further down."""
+    """The folder with the Parquet files: `folder`, or one up to two levels below, as on the hub."""
     for pattern in _PARQUET:
         found = sorted(path for path in folder.glob(pattern) if path.name.startswith("train-"))
         if found:
@@ -47,12 +47,12 @@ def parquet_folder(folder: Path) -> Path | None:
 
 
 def offline() -> bool:
-    """Whether the user wants nothing fetched from the hub."""
+    """Whether the user has switched off access to the hub."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def fetched(source: Source, offline: bool) -> Path | None:
-    """The hub's copy on this machine; fetched first unless `offline`."""
+    """The copy in the hub's cache; it is downloaded first unless `offline`."""
     if source.hub is None or (offline and find_spec("huggingface_hub") is None):
         return None
     try:
@@ -70,7 +70,7 @@ def fetched(source: Source, offline: bool) -> Path | None:
                 local_files_only=offline,
             )
         )
-    except Exception:  # LocalEntryNotFoundError and its kin: it was never fetched
+    except Exception:  # such as LocalEntryNotFoundError: it was never downloaded
         if offline:
             return None
         raise

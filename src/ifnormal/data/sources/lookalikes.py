@@ -1,4 +1,4 @@
-"""Which letters could pass for which digit: no outlier may look like what is normal."""
+"""Letters that look like digits; they cannot be outliers where the digit is normal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-# Letters, either case, that a person may write like the digit.
+# Digit -> letters of either case that may be written like it.
 LOOKALIKES = {
     0: "OoQDUa",
     1: "IiJjLlTtfFr",
@@ -23,12 +23,12 @@ LOOKALIKES = {
 
 
 def letters_like(digits: Iterable[int]) -> frozenset[str]:
-    """All letters, as written in `LOOKALIKES`, that could pass for one of these digits."""
+    """All letters of `LOOKALIKES` that look like one of these digits."""
     return frozenset("".join(LOOKALIKES[digit] for digit in digits))
 
 
 def is_stroke(images: Tensor) -> Tensor:
-    """Tell which drawings are one elongated stroke, as most handwritten ones are.
+    """Which drawings are one elongated stroke, as most handwritten ones are.
 
     Args:
         images: (N, 1, H, W) uint8, light on black.
@@ -42,7 +42,7 @@ def is_stroke(images: Tensor) -> Tensor:
 
 
 def moments(ink: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(N, 1, H, W) ink: centre x and y, spread along and across the principal axis, (N,) each."""
+    """Moments of (N, 1, H, W) ink: centre x, y and spread along and across the principal axis."""
     mass = ink.sum((1, 2, 3)).clamp(min=1e-6)
     column = torch.arange(ink.shape[3], dtype=torch.float32)
     row = torch.arange(ink.shape[2], dtype=torch.float32)[:, None]

@@ -1,6 +1,4 @@
-"""A named set of images, wherever it is: Parquet files or plain folders below the data root, or
-the hub.
-"""
+"""Named sets of images: Parquet files or class folders, in the data root or from the hub."""
 
 from __future__ import annotations
 
@@ -28,10 +26,10 @@ def open_source(
     size: tuple[int, int] | None,
     fetch: bool = True,
 ) -> NamedImages:
-    """Find a set: below the data root, in the hub's cache, else on the hub.
+    """Open a set from the data root, the hub's cache or the hub.
 
     Raises:
-        UserError: it is nowhere; the sentence says how to get it.
+        UserError: the set is in none of these; the message says how to get it.
     """
     folder = locate(source, data_root)
     reason = ""
@@ -43,7 +41,7 @@ def open_source(
     if folder is None and fetch and source.hub and not offline():
         try:
             folder = fetched(source, offline=False)
-        except Exception as error:  # whatever the hub's client and its own make of no network
+        except Exception as error:  # any, if there is no network
             reason = f" and the hub did not give it ({one_line(error)})"
     if folder is None:
         root = data_root or "There is no data root (IFNORMAL_DATA, --data.data-root), and it"
@@ -54,13 +52,13 @@ def open_source(
 
 
 class NamedImages:
-    """A set that was found.
+    """A set that is on this machine.
 
     Attributes:
-        source: which.
-        folder: where.
-        channels: 1 reads every image as grey, 3 as RGB.
-        size: (height, width) that every image is brought to; None insists on images of one size.
+        source: the set.
+        folder: its folder.
+        channels: 1 decodes every image as grey, 3 as RGB.
+        size: (height, width) to scale every image to; None requires images of one size.
     """
 
     def __init__(
@@ -69,11 +67,11 @@ class NamedImages:
         self.source, self.folder, self.channels, self.size = source, folder, channels, size
 
     def scan(self, split: Split, wanted: frozenset[str] | None = None) -> LazyImages:
-        """List a split.
+        """Find the images of a split without decoding them.
 
         Args:
             split: "train" or "test".
-            wanted: of plain folders, the classes to list; None is all. Others have no images then.
+            wanted: of class folders, the classes whose images are needed; None is all.
 
         Raises:
             UserError: there is no such split, or it is damaged.
@@ -89,7 +87,7 @@ class NamedImages:
         )
 
     def _label(self, folder: Path) -> str:
-        """The column with the class: a set that was written anew may call it `label` again."""
+        """The column with the class; rewritten sets may call it `label` again."""
         if self.source.label == "label":
             return "label"
         import pyarrow.parquet as pq

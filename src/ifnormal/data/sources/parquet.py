@@ -1,4 +1,4 @@
-"""Image sets in Parquet files, laid out as Hugging Face lays them out."""
+"""Image sets in Parquet files with the columns of Hugging Face's image data sets."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ParquetImages:
 
     Attributes:
         folder: the folder.
-        channels: 1 reads every image as grey, 3 as RGB.
-        size: (height, width) to scale every image to; None insists on images of one size.
+        channels: 1 decodes every image as grey, 3 as RGB.
+        size: (height, width) to scale every image to; None requires images of one size.
         label: the column with the class.
     """
 
@@ -34,7 +34,7 @@ class ParquetImages:
     label: str = "label"
 
     def read(self, split: Split) -> LabelledImages:
-        """Read one split, all its files, in order.
+        """Decode one split, all its files in order.
 
         Raises:
             UserError: pyarrow or the split is missing, or a file, an image or a label is damaged.
@@ -42,7 +42,7 @@ class ParquetImages:
         return self.scan(split).read()
 
     def scan(self, split: str) -> LazyImages:
-        """List one split, all its files, in order, without decoding.
+        """Find the images of one split, all its files in order, without decoding them.
 
         Raises:
             UserError: pyarrow or the split is missing, or a file or a label is damaged.
@@ -81,7 +81,7 @@ class ParquetImages:
         return LazyImages(torch.tensor(labels), names, paths, reading, decode)
 
     def _decode(self, paths: Sequence[Path], counts: list[int], chosen: Sequence[int]) -> Array:
-        """(M, C, H, W) images of the rows `chosen`, counted over all files."""
+        """(M, C, H, W) images of the rows `chosen`, which are counted over all files."""
         arrays: dict[int, Array] = {}
         shape: tuple[int, ...] | None = None
         start = 0
@@ -106,7 +106,7 @@ class ParquetImages:
 
 
 def read_columns(path: Path, *names: str) -> Any:
-    """The first of the columns `names` that a file has, as a table.
+    """Read the first of the columns `names` that a file has, as a table.
 
     Raises:
         UserError: pyarrow is missing, the file is damaged or has no such column.

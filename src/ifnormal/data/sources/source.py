@@ -1,4 +1,4 @@
-"""Source: a named set of images, and where to get it."""
+"""Source: a named set of images and its place on the hub."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Source:
-    """A set of images by its name, and where to get it.
+    """A named set of images and how to get it.
 
     Attributes:
         name: its folder in the data root.
-        title: what people call it.
-        hub: id of the data set on the Hugging Face hub, None where it is not to be fetched.
-        include: which files of it, as a pattern.
-        label: the column with the class, of Parquet files.
-        test: what the set calls its test split.
-        note: where a person gets it.
+        title: its usual name.
+        hub: id of the data set on the Hugging Face hub, None if it is not there.
+        include: pattern of the files to download.
+        label: column of the class in Parquet files.
+        test: its name of the test split.
+        note: where to get it by hand.
     """
 
     name: str

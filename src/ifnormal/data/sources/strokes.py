@@ -17,8 +17,8 @@ from ifnormal.common.errors import UserError
 GRID, GLYPH = 80, 48
 REACH = 16
 
-# Few serifs, which no hand writes. Bold cuts have the same centre lines as these, and the
-# remaining files beside these are symbol fonts without letters.
+# Fonts of matplotlib with few serifs, which handwriting lacks. Bold fonts have the same centre
+# lines, and the others are symbol fonts.
 _FONTS = (
     "DejaVuSans",
     "DejaVuSans-Oblique",
@@ -32,11 +32,11 @@ _FONTS = (
 
 @cache
 def letter_fields(letters: str) -> tuple[Tensor, Tensor]:
-    """Draw each letter in each font and measure how far every point is from the pen's path.
+    """Distance of every point to the centre line of each letter in each font.
 
     Returns:
-        (M, 1, 80, 80) float32 distances to the centre line in grid pixels, cut off at 16, which is
-        also what they are along the edge. And (M,) int64 indices into `letters`.
+        (M, 1, 80, 80) float32 distances in grid pixels, at most 16, which is their value along the
+        edge; and (M,) int64 indices into `letters`.
     """
     fonts = _fonts()
     glyphs = torch.stack([_glyph(font, letter) for font in fonts for letter in letters])
@@ -44,7 +44,7 @@ def letter_fields(letters: str) -> tuple[Tensor, Tensor]:
 
 
 def font_names() -> tuple[str, ...]:
-    """Names of the fonts the letters are drawn with."""
+    """Names of the fonts of the letters."""
     return tuple(" ".join(part for part in font.getname() if part) for font in _fonts())
 
 
@@ -55,7 +55,7 @@ def _fonts() -> tuple[ImageFont.FreeTypeFont, ...]:
             "This build of Pillow cannot draw letters, for it lacks FreeType; "
             "run pip install --force-reinstall pillow."
         )
-    # Found without importing matplotlib, which takes a second and writes a cache.
+    # matplotlib itself is not imported, which takes a second and writes a cache.
     spec = find_spec("matplotlib")
     if spec is not None and spec.origin is not None:
         folder = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
@@ -85,7 +85,7 @@ def _glyph(font: ImageFont.FreeTypeFont, letter: str) -> Tensor:
 def _thin(ink: Tensor) -> Tensor:
     """Zhang and Suen's parallel thinning (CACM 1984) of (M, H, W) bool shapes, all at once.
 
-    A border pixel goes if it neither ends a line nor holds two parts of one together.
+    A border pixel is removed if it neither ends a line nor connects two parts of it.
     """
     ink = ink.clone()
     while True:
@@ -117,7 +117,7 @@ def _distance(lines: Tensor) -> Tensor:
     """(M, H, W) Euclidean distance to the nearest True pixel, at most REACH."""
     squared = torch.where(lines, 0.0, float(REACH**2))
     for axis in (1, 2):
-        # The distance separates into one pass along each axis.
+        # Squared distances can be minimised along one axis after the other.
         best = squared
         for step in range(1, REACH + 1):
             for shift in (-step, step):

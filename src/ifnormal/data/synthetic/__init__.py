@@ -1,7 +1,7 @@
-"""Outlier exposure that needs no download: a user's normal images, spoilt in many ways.
+"""Synthetic outliers: normal images with added defects of many kinds.
 
-One file a family; a new kind is one function `(image, donor, rng) -> image` on (C, H, W) floats in
-[0, 1] and one line in `KINDS`.
+Each file has a family of kinds. A new kind is a function `(image, donor, rng) -> image` of
+(C, H, W) floats in [0, 1] and a line in `KINDS`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from ifnormal.data.synthetic.patches import blob, cut_paste, scar, swap
 
 @dataclass(frozen=True)
 class Kind:
-    """One way to spoil a normal image.
+    """A kind of defect.
 
     Attributes:
         spoil: (image (C, H, W), donor (C, H, W), rng) -> (C, H, W), floats in [0, 1].
-        share: how often it is drawn, next to the others.
-        whole: it changes the image as a whole. Whether that is an anomaly depends on the user's
-            images, some of which may be turned or recoloured themselves: such an outlier is kept
-            only if it is farther from every normal image than these are from each other.
+        share: relative frequency.
+        whole: whether the whole image changes. Normal images may themselves be turned or
+            recoloured, so such an outlier is kept only if it is farther from every normal image
+            than these are from each other.
     """
 
     spoil: Callable[[Tensor, Tensor, torch.Generator], Tensor]
@@ -55,10 +55,10 @@ KINDS: dict[str, Kind] = {
     "turn": Kind(turn, 0.25, whole=True),
 }
 _ATTEMPTS = 8
-_VISIBLE = 0.12  # a pixel that changed by less is not seen to have changed
-_SEEN = 12  # of 255: the fading rim of a change is part of it
-_SMALLEST = 0.001  # share of the pixels that must have changed
-_COMPARED = 512  # normal images that a wholly changed one is compared with
+_VISIBLE = 0.12  # smaller changes of a pixel are not visible
+_SEEN = 12  # of 255; lower than _VISIBLE, so that masks contain the faint rim of a defect
+_SMALLEST = 0.001  # least share of changed pixels
+_COMPARED = 512  # normal images with which a wholly changed one is compared
 _FARTHER = 1.25
 _SIDE = 16
 
@@ -66,25 +66,22 @@ _SIDE = 16
 def synthetic_outliers(
     normal: Tensor, count: int, seed: int, kinds: tuple[str, ...] = tuple(KINDS)
 ) -> Tensor:
-    """Make anomalies out of normal images.
+    """Make outliers of normal images.
 
-    Most are spoilt in one place, as real defects are, so that an explainer learns to mend that
-    place and to keep the rest. Every outlier visibly differs from the image it was made of.
-
-    See `synthetic_pairs` for what each was made of.
+    Like real defects, most changes are local, so that an explainer learns to repair the place and
+    to keep the rest. Every outlier differs visibly from the image it was made of.
 
     Args:
         normal: (N, C, H, W) uint8, C of 1 or 3, H and W at least 4.
-        count: how many to make; more images from the same seed begin with the same ones.
-        seed: decides everything random.
-        kinds: which of `KINDS` to use.
+        count: how many to make; with the same seed, the first ones do not depend on it.
+        seed: of all random choices.
+        kinds: names of `KINDS`.
 
     Returns:
         (count, C, H, W) uint8.
 
     Raises:
-        UserError: there is no image to make them of, the images are too small, or a kind is
-            unknown.
+        UserError: there are no images, they are too small, or a kind is unknown.
     """
     return synthetic_pairs(normal, count, seed, kinds)[0]
 
@@ -92,9 +89,9 @@ def synthetic_outliers(
 def synthetic_pairs(
     normal: Tensor, count: int, seed: int, kinds: tuple[str, ...] = tuple(KINDS)
 ) -> tuple[Tensor, Tensor]:
-    """The same outliers, and for each the index (count,) of the image that it was made of.
+    """Outliers as in `synthetic_outliers`, and (count,) indices of the images they were made of.
 
-    The index is -1 where the image changed as a whole: how it was before, nobody could tell.
+    The index is -1 if the whole image changed, as the original cannot be recognised then.
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown or not kinds:
@@ -117,13 +114,13 @@ def synthetic_pairs(
     return made, sources
 
 
-def changed_places(made: Tensor, normal: Tensor, sources: Tensor) -> Tensor:
-    """Where each outlier differs from the image it was made of; see `synthetic_pairs`.
+def changed_pixels(made: Tensor, normal: Tensor, sources: Tensor) -> Tensor:
+    """Masks of the pixels in which each outlier differs from the image it was made of.
 
     Args:
         made: (count, C, H, W) uint8 outliers.
-        normal: the images that they were made of.
-        sources: (count,), for each outlier which; -1 where all of it changed.
+        normal: the images they were made of.
+        sources: (count,) indices of these as in `synthetic_pairs`.
 
     Returns:
         (count, H, W) bool.
@@ -144,7 +141,7 @@ def _outlier(
     distances: _Distances | None,
     rng: torch.Generator,
 ) -> tuple[Tensor, bool]:
-    """An outlier made of `normal`, and whether it changed as a whole."""
+    """An outlier made of `normal`, and whether the whole image changed."""
     image, donor = to_float(normal), to_float(other)
     for _ in range(_ATTEMPTS):
         kind = KINDS[kinds[int(torch.multinomial(shares, 1, generator=rng))]]
@@ -153,7 +150,7 @@ def _outlier(
             continue
         if _visible(image, to_float(spoilt)):
             return spoilt, kind.whole
-    # An image without any structure: what is moved or bent there looks as before.
+    # In an image without structure, moved or bent parts are not visible.
     top, left, h, w = shapes.box(rng, image, (0.02, 0.1), shapes.place(rng, image))
     top, left = min(top, image.shape[1] - 2), min(left, image.shape[2] - 2)
     h, w = max(2, h), max(2, w)
@@ -185,7 +182,7 @@ class _Distances:
         return cls(thumbnails, _FARTHER * float(apart.amin(1).quantile(0.95)))
 
     def is_far(self, image: Tensor) -> bool:
-        """Whether (C, H, W) uint8 is farther from all of them than they are from each other."""
+        """Whether (C, H, W) uint8 is farther from the normal images than these from each other."""
         return float(torch.cdist(_thumbnails(image[None]), self.thumbnails).min()) > self.usual
 
 

@@ -1,4 +1,4 @@
-"""Wrong colours: hue, saturation, brightness and contrast, of a part or of everything."""
+"""Defects of colour: hue, saturation, brightness and contrast of a part or the whole image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ifnormal.data.synthetic import shapes
 
 
 def jitter(image: Tensor, rng: torch.Generator, strength: float) -> Tensor:
-    """Other brightness, contrast and, of (3, H, W), saturation and hue; `strength` in [0, 1]."""
+    """Change brightness, contrast and, of RGB, saturation and hue; `strength` in [0, 1]."""
     brightness = shapes.uniform(rng, -strength, strength)
     contrast = math.exp(shapes.uniform(rng, -strength, strength))
     middle = image.mean()
@@ -25,7 +25,7 @@ def jitter(image: Tensor, rng: torch.Generator, strength: float) -> Tensor:
 
 
 def hue_turned(image: Tensor, angle: float) -> Tensor:
-    """(3, H, W) with every colour turned by `angle` (radians) about the axis of greys."""
+    """Rotate the colours of (3, H, W) by `angle` (radians) about the grey axis."""
     cosine, sine = math.cos(angle), math.sin(angle) / math.sqrt(3)
     turn = torch.full((3, 3), (1 - cosine) / 3) + cosine * torch.eye(3)
     turn += sine * torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]])
@@ -33,11 +33,11 @@ def hue_turned(image: Tensor, angle: float) -> Tensor:
 
 
 def stain(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
-    """A ragged part of the image in wrong colours, (C, H, W) in [0, 1]."""
+    """Change the colours of a ragged part of the image, (C, H, W) in [0, 1]."""
     mask = shapes.blob(rng, image, (0.03, 0.2))
     return image + mask * (jitter(image, rng, 0.8) - image)
 
 
 def recolour(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
-    """The whole image in wrong colours."""
+    """Change the colours of the whole image."""
     return jitter(image, rng, 0.8)

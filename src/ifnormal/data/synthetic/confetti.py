@@ -19,7 +19,7 @@ _VISIBLE = 0.05
 
 
 def confetti(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
-    """Small boxes of random colours, near each other or all over (FCDD, Liznerski et al. 2021)."""
+    """Small boxes of random colours, near each other or scattered."""
     _, height, width = image.shape
     edited, spread = image.clone(), shapes.uniform(rng, 0.05, 0.5)
     y, x = shapes.place(rng, image)
@@ -34,14 +34,13 @@ def confetti(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def throw_confetti(images: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Coloured, turned, soft-edged squares added to images at random places, as in the paper.
+    """Add coloured, turned, soft-edged squares at random places, as in the paper.
 
-    Online, for training: every call throws other confetti. Sizes are drawn evenly in their
-    logarithm, as real defects are more often small.
+    Every call adds other squares. Their sizes are log-uniform, as real defects are mostly small.
 
     Args:
         images: (N, C, H, W) float in [0, 1].
-        rng: decides everything.
+        rng: source of randomness.
 
     Returns:
         The images (N, C, H, W) in [0, 1], and where each visibly changed, (N, H, W) bool.

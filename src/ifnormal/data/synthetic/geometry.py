@@ -1,4 +1,4 @@
-"""Wrong shapes: local warps, erased parts, and the whole image turned, mirrored or resized."""
+"""Defects of shape: local warps, erased parts, and turned, mirrored or resized images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ifnormal.data.synthetic import shapes
 
 
 def turned(image: Tensor, degrees: float, scale: float = 1.0) -> Tensor:
-    """(C, H, W) turned about its centre and magnified by `scale`; the rim is continued outwards."""
+    """Turn (C, H, W) about its centre and magnify it; border pixels are repeated outwards."""
     _, height, width = image.shape
     angle = math.radians(degrees)
     cosine, sine = math.cos(angle) / scale, math.sin(angle) / scale
@@ -24,7 +24,7 @@ def turned(image: Tensor, degrees: float, scale: float = 1.0) -> Tensor:
 
 
 def turn(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
-    """The whole image turned by at least 20 degrees, or upside down, or too large or too small."""
+    """Turn the whole image by at least 20 degrees, resize it and sometimes mirror it."""
     if shapes.chance(rng, 0.3):
         image = image.flip(1)
     sign = 1 if shapes.chance(rng, 0.5) else -1
@@ -33,7 +33,7 @@ def turn(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def warp(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
-    """A part bent: pushed aside, bulged, pinched or twisted, (C, H, W) in [0, 1]."""
+    """Push, bulge, pinch or twist a part of (C, H, W) in [0, 1]."""
     _, height, width = image.shape
     distance, y, x = shapes.ellipse(rng, image, (0.06, 0.25), length=1.5)
     weight = (1 - distance.square()).clamp_min(0).square()
@@ -58,7 +58,7 @@ def warp(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def erase(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
-    """A part missing: what surrounds it closes over it, without detail."""
+    """Erase a part: fill it with the blurred surroundings."""
     _, height, width = image.shape
     mask = shapes.blob(rng, image, (0.04, 0.15))
     outside = 1 - mask.round()

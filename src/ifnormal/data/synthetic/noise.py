@@ -1,7 +1,7 @@
-"""Grain: noise and fine regular patterns, in a part of the image or all over it.
+"""Grain: noise and fine regular patterns in a part of the image or the whole of it.
 
-Real defects seldom look like that. But to a detector that never saw such patterns they may pass for
-anything, even for what makes an image normal, and a generator would find them first.
+Real defects seldom look like that. But a detector that was not trained on such patterns may call
+them normal, and a generator would exploit that.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from ifnormal.data.synthetic.geometry import turned
 
 
 def cut_paste(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
-    """A box of a normal image, recoloured and turned, pasted elsewhere: (C, H, W) in [0, 1]."""
+    """Paste a recoloured and turned box of a normal image elsewhere: (C, H, W) in [0, 1]."""
     top, left, h, w = shapes.box(rng, donor, (0.003, 0.1), shapes.place(rng, donor))
     donor = jitter(donor, rng, 0.4) if shapes.chance(rng, 0.7) else donor
     if shapes.chance(rng, 0.5):
@@ -35,7 +35,7 @@ def blob(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def swap(image: Tensor, donor: Tensor, rng: torch.Generator) -> Tensor:
-    """Two boxes of the image change places."""
+    """Exchange two boxes of the image."""
     top, left, h, w = shapes.box(rng, image, (0.005, 0.08), shapes.place(rng, image))
     y, x = shapes.corner(image, shapes.place(rng, image), h, w)
     edited = image.clone()

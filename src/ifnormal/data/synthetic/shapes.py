@@ -1,4 +1,4 @@
-"""Random shapes and smooth noise: where a synthetic anomaly is, and how it fades out."""
+"""Random places, shapes and smooth noise for synthetic defects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OCTAVES = 3
 
 
 def uniform(rng: torch.Generator, low: float, high: float) -> float:
-    """A number between `low` and `high`."""
+    """A random number between `low` and `high`."""
     return low + (high - low) * float(torch.rand((), generator=rng))
 
 
@@ -22,7 +22,7 @@ def chance(rng: torch.Generator, probability: float) -> bool:
 
 
 def colour(rng: torch.Generator, image: Tensor) -> Tensor:
-    """A colour (C, 1, 1) in [0, 1]: any, or one close to a pixel's of the image (C, H, W)."""
+    """A random colour (C, 1, 1) in [0, 1], often similar to a pixel of the image (C, H, W)."""
     channels, height, width = image.shape
     anything = torch.rand(channels, 1, 1, generator=rng)
     y, x = int(uniform(rng, 0, height)), int(uniform(rng, 0, width))
@@ -32,9 +32,9 @@ def colour(rng: torch.Generator, image: Tensor) -> Tensor:
 
 
 def place(rng: torch.Generator, image: Tensor) -> tuple[float, float]:
-    """A point (y, x) of the image (C, H, W): anywhere, or more likely where there is detail.
+    """A random point (y, x) of the image (C, H, W), more likely where there is detail.
 
-    Defects are on the thing, not on the empty background that may be most of a picture.
+    Defects are on objects, while most of an image may be empty background.
     """
     _, height, width = image.shape
     if chance(rng, 0.4):
@@ -73,7 +73,7 @@ def corner(image: Tensor, at: tuple[float, float], height: int, width: int) -> t
 
 
 def smooth_noise(rng: torch.Generator, height: int, width: int, cells: int) -> Tensor:
-    """Noise like Perlin's, (H, W), with zero mean: random grids, finer and fainter each octave."""
+    """Zero-mean noise (H, W) like Perlin's: a sum of ever finer and fainter random grids."""
     total = torch.zeros(1, 1, height, width)
     for octave in range(_OCTAVES):
         side = max(2, cells * 2**octave)
@@ -90,10 +90,10 @@ def ellipse(
     """Distance (H, W) from the centre of a turned ellipse, 1 on its rim, and the centre (y, x).
 
     Args:
-        rng: decides everything.
-        image: (C, H, W), whose details attract it; see `place`.
-        radius: shorter half-axis as a share of the shorter side of the image, from and to.
-        length: the longer half-axis is up to so many times the shorter one.
+        rng: source of randomness.
+        image: (C, H, W), in which the centre is a `place`.
+        radius: range of the shorter half-axis, as a share of the shorter side of the image.
+        length: largest ratio of the half-axes.
     """
     _, height, width = image.shape
     side = min(height, width)
@@ -108,7 +108,7 @@ def ellipse(
 
 
 def blob(rng: torch.Generator, image: Tensor, radius: tuple[float, float] = (0.03, 0.2)) -> Tensor:
-    """A ragged patch (H, W) in [0, 1], 1 inside, its rim hard or soft; see `ellipse`."""
+    """A ragged patch (H, W) in [0, 1], 1 inside, with a hard or soft rim; see `ellipse`."""
     distance, _, _ = ellipse(rng, image, radius)
     ragged = distance + uniform(rng, 0, 0.4) * smooth_noise(rng, *_size(distance), 4)
     softness = uniform(rng, 0.02, 0.4)
