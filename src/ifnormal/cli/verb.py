@@ -12,6 +12,7 @@ from docstring_parser import parse
 from jsonargparse import ArgumentParser
 
 from ifnormal.common.errors import UserError
+from ifnormal.config.editors import EditorConfig
 
 RUN = Path("runs/demo")
 _DATA = "IFNORMAL_DATA"
@@ -60,6 +61,12 @@ def add_config(parser: ArgumentParser, config: type) -> None:
         parser.add_argument(f"--{name}", action="store_true", help=said[name])
     for name in lists:
         parser.add_argument(f"--{name}", action="append", metavar="WORDS", help=said[name])
+
+
+def editor_config(options: Options) -> EditorConfig:
+    """The editor that the options of `EditorConfig` choose."""
+    given = {field.name: options[field.name] for field in fields(EditorConfig)}
+    return EditorConfig(**{**given, "prompt": tuple(given["prompt"] or ())})
 
 
 def add_images(parser: ArgumentParser, help: str) -> None:

@@ -8,12 +8,13 @@ from typing import Literal
 
 from ifnormal.config.checks import require, require_choices, require_seed
 from ifnormal.config.detector import Objective
+from ifnormal.config.editors import EditorConfig
 
 Budget = Literal["smoke", "small", "paper"]
 
 
 @dataclass(frozen=True)
-class DemoConfig:
+class DemoConfig(EditorConfig):
     """A whole run on Colored-MNIST, from the images to the report.
 
     Attributes:
@@ -40,6 +41,8 @@ class DemoConfig:
     resume: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_backbone()
         require_choices(self)
         require_seed(self.seed)
         require(self.concepts >= 1, "concepts must be at least 1.")

@@ -73,7 +73,7 @@ def evaluate(
         "detector_auroc": detector_auroc,
         "normality_auroc": _mean(aurocs),
         "normality_auroc_per_concept": aurocs,
-        "concept_accuracy": concept_accuracy(explanation.concept_probabilities),
+        "concept_accuracy": _concept_accuracy(explanation.concept_probabilities),
         "concept_accuracy_fresh": fresh_concept_accuracy(anomalies, edited, seed),
         "validity": validity(explanation.calibrated_scores_after, explanation.calibrated_threshold),
         "monotonicity": monotonicity(
@@ -85,6 +85,13 @@ def evaluate(
         **_of_second(second, edited, setup, part),
         **_of_substitutes(explanation, setup, seed, part),
     }
+
+
+def _concept_accuracy(probabilities: Tensor) -> float | None:
+    """None where nobody tells concepts apart: an editor without a concept classifier."""
+    concepts = probabilities.shape[-1]
+    is_uniform = concepts > 1 and bool((probabilities == 1 / concepts).all())
+    return None if is_uniform else concept_accuracy(probabilities)
 
 
 def _of_features(

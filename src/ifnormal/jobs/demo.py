@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import write_json
-from ifnormal.config import Budget, DataConfig, DemoConfig, DetectorConfig, FitConfig
+from ifnormal.config import (
+    Budget,
+    DataConfig,
+    DemoConfig,
+    DetectorConfig,
+    DiffusionConfig,
+    FitConfig,
+)
+from ifnormal.config.editors import EditorConfig
 from ifnormal.jobs.our_files import DETECTOR, METRICS
 from ifnormal.jobs.run_folder import difference, read_config
 from ifnormal.jobs.stages import (
@@ -48,13 +56,20 @@ def demo(config: DemoConfig) -> tuple[Path, dict[str, Any]]:
         UserError: `out` cannot be written, or what is to be resumed was made with other options.
     """
     data, detector, fit = budgeted(config)
+    editor = EditorConfig(**{f.name: getattr(config, f.name) for f in fields(EditorConfig)})
+    default = DiffusionConfig()
+    diffusion = replace(
+        default,
+        inversion=replace(default.inversion, concepts=config.concepts),
+        latent=replace(default.latent, concepts=config.concepts),
+    )
     run, begun = config.out, time.perf_counter()
     if config.resume and (run / "detector" / DETECTOR).exists():
         _require_same(config, data, detector)
     else:
         facts = {"budget": config.budget}
         train_detector_stage(run, data, detector, config.seed, facts)
-    fit_stage(run, fit, config.seed, resume=config.resume)
+    fit_stage(run, fit, config.seed, config.resume, editor, diffusion)
     explain_stage(run)
     metrics = evaluate_stage(run, _JUDGE_STEPS[config.budget])
     report = report_stage(run)

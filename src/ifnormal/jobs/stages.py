@@ -32,10 +32,12 @@ from ifnormal.config import (
     DATA_PATHS,
     DataConfig,
     DetectorConfig,
+    DiffusionConfig,
     FitConfig,
     data_config,
     require_seed,
 )
+from ifnormal.config.editors import EditorConfig
 from ifnormal.data import load_setup
 from ifnormal.data.setups.captions import anomaly_names, judge_captions
 from ifnormal.data.setups.setup import AnomalySetup
@@ -52,6 +54,7 @@ from ifnormal.evaluation.second_opinion import (
     second_opinion,
 )
 from ifnormal.evaluation.truth import truth
+from ifnormal.explainers.editor import editor_class, make_editor
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.pixel_gradient import gradient_counterfactuals
 from ifnormal.explanation.explanation import Explanation
@@ -115,20 +118,32 @@ def train_detector_stage(
 
 
 def fit_stage(
-    run: Path, config: FitConfig, seed: int | None = None, resume: bool = False
+    run: Path,
+    config: FitConfig,
+    seed: int | None = None,
+    resume: bool = False,
+    choice: EditorConfig | None = None,
+    diffusion: DiffusionConfig | None = None,
 ) -> Explainer:
-    """Train the generator against the run's detector: `explainer/`.
+    """Fit an editor to the run's detector: `explainer/`.
 
     Args:
         run: holds a detector.
-        config: the generator and its training.
+        config: the pixel generator and its training.
         seed: of the training; by default the run's.
         resume: go on from the checkpoint, if there is one.
+        choice: which editor; by default the pixel generator.
+        diffusion: the settings of the editors with a diffusion model.
+
+    Raises:
+        UserError: the editor lacks something, or the fit to resume was begun with other options.
     """
+    choice = choice or EditorConfig()
+    diffusion = (diffusion or DiffusionConfig()).for_prompts(choice.prompt)
     begun, record = time.perf_counter(), read_config(run)
     seed = record["seed"] if seed is None else seed
     require_seed(seed)
-    options = {"fit": asdict(config), "fit_seed": seed}
+    options = {"fit": asdict(config), "fit_seed": seed, **_editor_options(choice, diffusion)}
     resume = resume and has_checkpoint(run / "explainer")
     if resume:
         _require_same_fit(run, record, options)
@@ -137,7 +152,7 @@ def fit_stage(
     clear(run, "explain" if resume else "fit")
     update_config(run, options)
     with timed(run, "fit", begun):
-        explainer = Explainer(detector, config)
+        explainer = Explainer(detector, editor=make_editor(choice, config, diffusion))
         fit_on(setup, explainer, seed, run / "explainer", resume)
         explainer.save(run / "explainer")
         if explainer.images_per_second:  # 0 where a finished training was resumed
@@ -285,10 +300,19 @@ def _explainer(run: Path, detector: TrainedDetector) -> Explainer:
         return Explainer.load(run / "explainer", detector)
 
 
+def _editor_options(choice: EditorConfig, diffusion: DiffusionConfig) -> dict[str, Any]:
+    """What the record says of an editor; nothing of the pixel generator, which is the default."""
+    if choice == EditorConfig():
+        return {}
+    settings = {choice.generator: asdict(getattr(diffusion, choice.generator))}
+    return {"editor": asdict(choice), "diffusion": settings}
+
+
 def _require_same_fit(run: Path, record: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     def counted(facts: Mapping[str, Any]) -> dict[str, Any]:
         fit = {key: value for key, value in facts["fit"].items() if key != "checkpoint_every"}
-        return {"fit": fit, "fit_seed": facts["fit_seed"]}
+        editor = {key: facts[key] for key in ("editor", "diffusion") if key in facts}
+        return {"fit": fit, "fit_seed": facts["fit_seed"], **editor}
 
     if "fit" not in record or "fit_seed" not in record:
         return

@@ -6,14 +6,17 @@ from jsonargparse import ArgumentParser
 
 from ifnormal.cli.figures import show_figures
 from ifnormal.cli.help import arrange
-from ifnormal.cli.verb import Options, Verb, add_resume, default_data_root, require_data_root
+from ifnormal.cli.verb import Options, Verb, add_config, default_data_root, require_data_root
 from ifnormal.config import DemoConfig
 
-_SECTIONS = {"options": "out resume budget objective concepts seed data_root"}
+_SECTIONS = {
+    "options": "out resume budget objective generator concepts seed data_root",
+    "diffusion model": "backbone prompt source_prompt tiny_decoder",
+}
 
 
 def _demo(options: Options) -> None:
-    config = DemoConfig(**options)
+    config = DemoConfig(**{**options, "prompt": tuple(options["prompt"] or ())})
     require_data_root(config.data_root)
     from ifnormal.jobs.demo import demo
 
@@ -25,8 +28,7 @@ def _demo(options: Options) -> None:
 
 
 def _add_options(parser: ArgumentParser) -> None:
-    parser.add_class_arguments(DemoConfig, skip={"resume"})
-    add_resume(parser)
+    add_config(parser, DemoConfig)
     default_data_root(parser, "data_root")
     arrange(parser, _SECTIONS)
 
