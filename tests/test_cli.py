@@ -166,6 +166,7 @@ class TestOptions:
     def test_defaults_are_those_of_the_dataclasses(self, called: dict[str, Any]) -> None:
         for verb in VERBS:
             assert main([verb]) == 0
+        assert called["demo"].pop("prompt") is None, "can be given several times"
         assert DemoConfig(**called["demo"]) == DemoConfig()
         assert data_config(called["train-detector"]["data"]) == DataConfig()
         assert DetectorConfig(**called["train-detector"]["detector"]) == DetectorConfig()

@@ -143,7 +143,9 @@ def fit_stage(
     begun, record = time.perf_counter(), read_config(run)
     seed = record["seed"] if seed is None else seed
     require_seed(seed)
-    options = {"fit": asdict(config), "fit_seed": seed, **_editor_options(choice, diffusion)}
+    earlier: dict[str, None] = {name: None for name in ("editor", "diffusion") if name in record}
+    editor = _editor_options(choice, diffusion)
+    options = {"fit": asdict(config), "fit_seed": seed, **earlier, **editor}
     resume = resume and has_checkpoint(run / "explainer")
     if resume:
         _require_same_fit(run, record, options)
@@ -311,7 +313,7 @@ def _editor_options(choice: EditorConfig, diffusion: DiffusionConfig) -> dict[st
 def _require_same_fit(run: Path, record: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     def counted(facts: Mapping[str, Any]) -> dict[str, Any]:
         fit = {key: value for key, value in facts["fit"].items() if key != "checkpoint_every"}
-        editor = {key: facts[key] for key in ("editor", "diffusion") if key in facts}
+        editor = {key: facts[key] for key in ("editor", "diffusion") if facts.get(key)}
         return {"fit": fit, "fit_seed": facts["fit_seed"], **editor}
 
     if "fit" not in record or "fit_seed" not in record:
