@@ -54,7 +54,7 @@ from ifnormal.evaluation.second_opinion import (
     second_opinion,
 )
 from ifnormal.evaluation.truth import truth
-from ifnormal.explainers.editor import editor_class, make_editor
+from ifnormal.explainers.editor import make_editor
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.pixel_gradient import gradient_counterfactuals
 from ifnormal.explanation.explanation import Explanation
