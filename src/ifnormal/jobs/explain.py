@@ -1,7 +1,7 @@
 """A user's own images, explained by a detector of the user's own into a folder.
 
 ```
-OUT/config.json, OUT/explainer/   see `own_explainer`; not where an explainer is named
+OUT/config.json, OUT/explainer/   see `fitted_explainer`; not where an explainer is named
 OUT/explanation.json              the explanation, with images/ and, while it grows, parts/
 OUT/report.html                   the report
 ```
@@ -15,38 +15,28 @@ from functools import partial
 from pathlib import Path
 
 from ifnormal.common.errors import UserError
-from ifnormal.config import (
-    DiffusionConfig,
-    ExplainConfig,
-    FitConfig,
-    Preprocessing,
-    RefineConfig,
-    ThriftConfig,
-)
+from ifnormal.config import RefineConfig, ThriftConfig
 from ifnormal.config.editors import require_refinement
 from ifnormal.data.files.finding import find_images
 from ifnormal.explainers.improve import improve
-from ifnormal.jobs.fitted_explainer import explainer_for
+from ifnormal.jobs.explain_options import ExplainOptions
+from ifnormal.jobs.fitted_explainer import Tell, explainer_for
 from ifnormal.jobs.stream import Streaming, Summary, explain_images
 
 
 def explain_own_images(
     images: Sequence[Path],
-    config: ExplainConfig,
-    preprocessing: Preprocessing,
-    fit: FitConfig,
+    options: ExplainOptions,
     out: Path,
-    diffusion: DiffusionConfig | None = None,
+    tell: Tell = lambda sentence: None,
 ) -> Summary:
     """Explain image files by a detector of the user's own; the same call again goes on.
 
     Args:
         images: files and folders.
-        config: the detector, the explainer and what to explain.
-        preprocessing: what the detector does to images before it scores them.
-        fit: how an explainer is fitted, where none is named.
+        options: the detector, the explainer and what to explain.
         out: folder of the explanation, its report and the fitted explainer.
-        diffusion: how a diffusion model is used, where the generator is of one.
+        tell: takes what a user should know of the explainer, a sentence at a time.
 
     Raises:
         UserError: see `explainer_for` and `explain_images`.
@@ -55,7 +45,7 @@ def explain_own_images(
         if not os.path.lexists(path):
             raise UserError(f"{path} does not exist; correct the name of the image or folder.")
     files = find_images(images)
-    explainer = explainer_for(config, preprocessing, fit, out, files, diffusion)
+    config, explainer = options.explain, explainer_for(options, out, files, tell)
     improvement = None
     if config.refine or config.thrift:
         if config.refine:

@@ -31,8 +31,8 @@ _SECTIONS = {
 
 
 def _explain(options: Options) -> None:
-    given = {field.name: options[field.name] for field in fields(ExplainConfig)}
-    config = ExplainConfig(**{**given, "prompt": tuple(given["prompt"] or ())})
+    values = {field.name: options[field.name] for field in fields(ExplainConfig)}
+    config = ExplainConfig(**{**values, "prompt": tuple(values["prompt"] or ())})
     if not options["images"]:
         if config != ExplainConfig() or options["out"] is not None:
             raise UserError(
@@ -48,15 +48,15 @@ def _explain(options: Options) -> None:
         config = replace(config, explainer=options["run"])
         out = options["out"] or options["run"] / OWN_IMAGES
     from ifnormal.jobs.explain import explain_own_images
+    from ifnormal.jobs.explain_options import ExplainOptions
 
-    summary = explain_own_images(
-        options["images"],
+    given = ExplainOptions(
         config,
         preprocessing_config(options["preprocessing"]),
         fit_config(options["fit"]),
-        out,
         diffusion_config(options["diffusion"]),
     )
+    summary = explain_own_images(options["images"], given, out, tell=print)
     counts = summary.counts
     print(f"{counts.images:,} images read, {counts.flagged:,} flagged, {counts.skipped:,} skipped.")
     print(
