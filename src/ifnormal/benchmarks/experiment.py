@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 BenchBudget = Literal["small", "paper"]
 _HASHED = 8
+PIXEL = "pixel"  # the generator of the paper
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class BenchRun:
             different ones are shown in different tables.
         content: digest of everything else that the figures depend on: the setup's card, and the
             defaults of all other options.
+        generator: what makes the counterfactuals, as `--generator` names it.
     """
 
     experiment: str
@@ -43,6 +45,7 @@ class BenchRun:
     options: Mapping[str, Any] = field(default_factory=dict)
     given: Mapping[str, Any] = field(default_factory=dict)
     content: str = ""
+    generator: str = PIXEL
 
     @property
     def key(self) -> str:
@@ -53,14 +56,19 @@ class BenchRun:
         """
         facts = asdict(self)
         del facts["given"]  # they are among the options
+        generator = [self.generator] if self.generator != PIXEL else []
+        if not generator:  # runs had no generator once, and keep their folders
+            del facts["generator"]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:_HASHED]
-        parts = (self.setup, self.detector, self.variant, f"seed{self.seed}", self.budget)
+        kind = [self.setup, self.detector, *generator, self.variant]
+        parts = (*kind, f"seed{self.seed}", self.budget)
         words = (re.sub(r"[^\w.+]+", "-", part) for part in parts)
         return "_".join([*words, digest])
 
     def __str__(self) -> str:
         """How a line of progress names the run."""
-        words = [] if self.variant == "default" else [self.variant]
+        words = [] if self.generator == PIXEL else [self.generator]
+        words += [] if self.variant == "default" else [self.variant]
         words += [f"{name}={value}" for name, value in self.given.items()]
         return " ".join([self.setup, self.detector, *words, f"seed {self.seed}"])
 
@@ -74,12 +82,19 @@ class Selection:
         seeds: the seeds.
         detectors: objectives; () selects those that the experiment has by default.
         budget: "small" or "paper".
+        generators: what makes the counterfactuals; () selects what the experiment has by default.
     """
 
     only: str | None = None
     seeds: tuple[int, ...] = (0,)
     detectors: tuple[str, ...] = ()
     budget: BenchBudget = "small"
+    generators: tuple[str, ...] = ()
+
+    @property
+    def each_generator(self) -> tuple[str, ...]:
+        """The generators, the pixel generator where none is given."""
+        return self.generators or (PIXEL,)
 
     def takes(self, setup: str, detector: str | None = None) -> bool:
         """Whether runs of this setup, and of this detector if it is given, are wanted."""

@@ -19,6 +19,15 @@ def grouped(
     return groups
 
 
+def with_generator(
+    runs: Iterable[BenchRun], label: Callable[[BenchRun], str]
+) -> Callable[[BenchRun], str]:
+    """The label, followed by the generator of the run where the runs have several."""
+    if len({run.generator for run in runs}) < 2:
+        return label
+    return lambda run: f"{label(run)}, {run.generator}"
+
+
 def rows(
     planned: Sequence[BenchRun],
     finished: Sequence[Finished],

@@ -176,7 +176,8 @@ def bench_run(saved: Mapping[str, Any]) -> BenchRun:
 def _place(run: BenchRun) -> tuple[str, ...]:
     """Where a run stands in the tables, whatever its options."""
     given = json.dumps(run.given, sort_keys=True)
-    return (run.setup, run.detector, run.variant, str(run.seed), run.budget, given)
+    kind = (run.setup, run.detector, run.generator, run.variant)
+    return (*kind, str(run.seed), run.budget, given)
 
 
 def _now() -> str:

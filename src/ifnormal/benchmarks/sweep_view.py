@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ifnormal.benchmarks.experiment import BenchRun, Experiment
+from ifnormal.benchmarks.experiment import PIXEL, BenchRun, Experiment
 from ifnormal.benchmarks.summary import value
 from ifnormal.benchmarks.sweep_folder import METRICS_FILE, Outcome
 from ifnormal.benchmarks.tables import number
@@ -143,9 +143,10 @@ class SweepView:
 
 
 def _group(run: BenchRun) -> str:
-    """Runs that are counted together: of a family, detector and variant."""
-    variant = [] if run.variant == "default" else [run.variant]
-    return ", ".join([run.setup.partition("/")[0], run.detector, *variant])
+    """Runs that are counted together: of a family, detector, generator and variant."""
+    words = [] if run.generator == PIXEL else [run.generator]
+    words += [] if run.variant == "default" else [run.variant]
+    return ", ".join([run.setup.partition("/")[0], run.detector, *words])
 
 
 def _duration(seconds: float) -> str:

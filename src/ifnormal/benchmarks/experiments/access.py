@@ -17,7 +17,7 @@ from ifnormal.benchmarks.experiment import (
     Table,
     Workplace,
 )
-from ifnormal.benchmarks.summary import rows
+from ifnormal.benchmarks.summary import rows, with_generator
 from ifnormal.evaluation import METRICS
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def _plan(selection: Selection) -> list[BenchRun]:
     if not selection.takes(SETUP):
         return []
     return [
-        BenchRun(NAME, SETUP, detector, seed, access, selection.budget)
+        BenchRun(NAME, SETUP, detector, seed, access, selection.budget, generator=generator)
+        for generator in selection.each_generator
         for detector in selection.detectors or ("bce",)
         for access in ACCESSES
         for seed in selection.seeds
@@ -133,9 +134,7 @@ def _export(network: Detector, path: Path) -> None:
 
 
 def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
-    def label(run: BenchRun) -> str:
-        return ACCESSES[run.variant]
-
+    label = with_generator(plan, lambda run: ACCESSES[run.variant])
     return [
         Table(
             "One detector, met through its network, its ONNX export and its scores",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifnormal.benchmarks.experiment import (
+    PIXEL,
     BenchRun,
     Experiment,
     Finished,
@@ -28,7 +29,7 @@ NAME = "baselines"
 ANOMALIES = 200
 _DEFAULT = ("cmnist/one+cyan", "mnist/one-vs-rest/*")
 
-NEAREST, PIXELS, CODES = "nearest", "pixels", "codes"
+METHOD, NEAREST, PIXELS, CODES = "method", "nearest", "pixels", "codes"
 # Variant -> its name in the table.
 _OTHERS = {
     NEAREST: "nearest normal image",
@@ -37,7 +38,7 @@ _OTHERS = {
 }
 # Fitted: the method, and what it is without some of its terms.
 _FITTED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "method": ("the method", {}),
+    METHOD: ("the method", {}),
     "no-concept": ("without L_con", {"fit.weights.concept": 0.0}),
     "no-concept-no-modes": (
         "without L_con, modes",
@@ -63,6 +64,11 @@ _KEYS = (
     "substitutability",
     "explain_s",
 )
+# Figures that only several concepts have.
+_OF_SEVERAL = (
+    *("two_ways", "two_reasons", "diversity"),
+    *("concept_accuracy", "concept_accuracy_fresh"),
+)
 _TITLES = {"explain_s": "seconds, without the fit"}
 _NOTES = (
     f"Each method explains the same first {ANOMALIES} test anomalies of a setup, against the same "
@@ -82,16 +88,17 @@ def _plan(selection: Selection) -> list[BenchRun]:
 
     wanted = (selection.only,) if selection.only else _DEFAULT
     setups = [one for one in all_cards() if any(fnmatchcase(one, some) for some in wanted)]
-    variants: dict[str, Mapping[str, Any]] = {
-        **{name: options for name, (_, options) in _FITTED.items()},
-        **{name: {} for name in _OTHERS},
-    }
+    fitted = {name: options for name, (_, options) in _FITTED.items()}
+    variants = {PIXEL: {**fitted, **{name: {} for name in _OTHERS}}}
     return [
-        BenchRun(NAME, setup, detector, seed, variant, selection.budget, options)
+        BenchRun(
+            NAME, setup, detector, seed, variant, selection.budget, options, generator=generator
+        )
         for seed in selection.seeds
         for detector in selection.detectors or ("bce",)
         for setup in setups
-        for variant, options in variants.items()
+        for generator in selection.each_generator
+        for variant, options in variants.get(generator, {METHOD: {}}).items()
     ]
 
 
@@ -104,10 +111,8 @@ def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     explanation, seconds = _explained(made)
     # Every method's edits please the detector that they were made for: another one is asked too.
     figures = made.figures(explanation, made.second)
-    if run.variant in _OTHERS:  # there is no concept classifier
-        figures["concept_accuracy"] = None
     if explanation.concepts == 1:
-        figures |= dict.fromkeys(("two_ways", "two_reasons", "concept_accuracy_fresh", "diversity"))
+        figures |= dict.fromkeys(_OF_SEVERAL)
     figures["explain_s"] = round(seconds, 2)
     figures["wall_clock_s"] = round(time.perf_counter() - begun, 1)
     made.save(explanation, figures)
@@ -152,7 +157,12 @@ def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Tabl
 
 def _table(family: str, plan: Sequence[BenchRun], finished: Sequence[Finished]) -> Table:
     names = {**_OTHERS, **{variant: name for variant, (name, _) in _FITTED.items()}}
-    made = rows(plan, finished, _KEYS, lambda run: names[run.variant], absent="does not apply")
+
+    def label(run: BenchRun) -> str:
+        name = names[run.variant]
+        return name if run.generator == PIXEL else f"{name}, generator {run.generator}"
+
+    made = rows(plan, finished, _KEYS, label, absent="does not apply")
     setups = ", ".join(dict.fromkeys(run.setup for run in plan))
     columns = [_TITLES.get(key) or METRICS[key].heading for key in _KEYS]
     title = f"Baselines, {family}: the same figures for every method"

@@ -20,7 +20,7 @@ from ifnormal.benchmarks.experiment import (
     Table,
     Workplace,
 )
-from ifnormal.benchmarks.summary import rows
+from ifnormal.benchmarks.summary import rows, with_generator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,8 @@ def _plan(selection: Selection) -> list[BenchRun]:
     if not selection.takes(_SETUP, _DETECTOR):
         return []
     return [
-        BenchRun("bias", _SETUP, _DETECTOR, seed, variant, selection.budget)
+        BenchRun("bias", _SETUP, _DETECTOR, seed, variant, selection.budget, generator=generator)
+        for generator in selection.each_generator
         for variant in (EXPOSED, SUPERVISED)
         for seed in selection.seeds
     ]
@@ -123,7 +124,7 @@ def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Tabl
         Table(
             "Classifier bias: what a supervised detector learned from blue anomalies alone",
             list(_COLUMNS.values()),
-            rows(plan, finished, _COLUMNS, lambda run: run.variant, paper),
+            rows(plan, finished, _COLUMNS, with_generator(plan, lambda run: run.variant), paper),
             (
                 "All in %. Truly normal: an independent judge calls the counterfactual a one or a "
                 "cyan digit, mean over the concepts. Blue is the colour that the supervised "

@@ -18,7 +18,7 @@ from ifnormal.benchmarks.experiment import (
     Table,
     Workplace,
 )
-from ifnormal.benchmarks.summary import grouped, rows, summary
+from ifnormal.benchmarks.summary import grouped, rows, summary, with_generator
 from ifnormal.benchmarks.usable_heatmaps import TITLES
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def _plan(selection: Selection) -> list[BenchRun]:
     if not selection.takes(_SETUP):
         return []
     return [
-        BenchRun("figure9", _SETUP, detector, seed, budget=selection.budget)
+        BenchRun("figure9", _SETUP, detector, seed, budget=selection.budget, generator=generator)
+        for generator in selection.each_generator
         for detector in selection.detectors or _DETECTORS
         for seed in selection.seeds
     ]
@@ -151,9 +152,7 @@ _HEAT: Mapping[str, str] = {
 
 
 def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
-    def label(run: BenchRun) -> str:
-        return run.detector.upper()
-
+    label = with_generator(plan, lambda run: run.detector.upper())
     heat = {}
     for heading, runs in grouped(plan, label).items():
         made = {run.key for run in runs}

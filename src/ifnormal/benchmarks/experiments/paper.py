@@ -15,7 +15,7 @@ from ifnormal.benchmarks.experiment import (
     Workplace,
 )
 from ifnormal.benchmarks.paper_figures import SOURCE, paper_figure
-from ifnormal.benchmarks.summary import grouped, rows, summary
+from ifnormal.benchmarks.summary import grouped, rows, summary, with_generator
 from ifnormal.evaluation import METRICS
 
 NAME = "paper"
@@ -76,8 +76,9 @@ def plan(selection: Selection) -> list[BenchRun]:
     if selection.only == _DEMO:
         ids = [_DEMO]
     return [
-        BenchRun(NAME, setup, detector, seed, budget=selection.budget)
+        BenchRun(NAME, setup, detector, seed, budget=selection.budget, generator=generator)
         for seed in selection.seeds
+        for generator in selection.each_generator
         for detector in selection.detectors or _DETECTORS
         for setup in ids
     ]
@@ -117,12 +118,13 @@ def tables(planned: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Ta
 def _as_in_the_paper(
     title: str, key: str, runs: Sequence[BenchRun], finished: Sequence[Finished], note: str
 ) -> Table:
-    """One figure: a row a group of setups, a column a detector."""
-    detectors = {_detector(run): run.detector for run in sorted(runs, key=_detector_rank)}
+    """One figure: a row a group of setups, a column a detector and generator."""
+    label = with_generator(runs, _detector)
+    detectors = {label(run): run.detector for run in sorted(runs, key=_detector_rank)}
     made = {
         heading: [
             summary(
-                [run for run in members if _detector(run) == name],
+                [run for run in members if label(run) == name],
                 finished,
                 key,
                 paper_figure(key, *_group(members[0]), detector),
@@ -147,7 +149,8 @@ def _all_figures(runs: Sequence[BenchRun], finished: Sequence[Finished]) -> Tabl
     def paper(key: str, run: BenchRun) -> float | None:
         return paper_figure(key, *_group(run), run.detector)
 
-    made = rows(_in_order(runs), finished, _KEYS, label, paper, _ABSENT)
+    named = with_generator(runs, label)
+    made = rows(_in_order(runs), finished, _KEYS, named, paper, _ABSENT)
     notes = [f"{METRICS[key].title}: {METRICS[key].meaning}" for key in _KEYS if key in METRICS]
     return Table("All figures", _columns(_KEYS), made, [*notes, _made(runs)])
 
@@ -158,7 +161,8 @@ def _per_setup(runs: Sequence[BenchRun], finished: Sequence[Finished]) -> Table:
 
     setups = list(dict.fromkeys(run.setup for run in runs))
     ordered = sorted(runs, key=lambda run: (setups.index(run.setup), _detector_rank(run)))
-    made = rows(ordered, finished, _PER_SETUP, label, absent=_ABSENT)
+    named = with_generator(runs, label)
+    made = rows(ordered, finished, _PER_SETUP, named, absent=_ABSENT)
     note = "Mean ± standard deviation over seeds where there are several."
     return Table("Each setup", _columns(_PER_SETUP), made, [note])
 

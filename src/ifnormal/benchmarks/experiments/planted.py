@@ -16,7 +16,7 @@ from ifnormal.benchmarks.experiment import (
     Workplace,
 )
 from ifnormal.benchmarks.planted.kinds import KINDS, PlantedKind, missing
-from ifnormal.benchmarks.summary import rows
+from ifnormal.benchmarks.summary import rows, with_generator
 from ifnormal.benchmarks.usable_heatmaps import TITLES
 
 NAME = "planted"
@@ -85,8 +85,10 @@ def _plan(selection: Selection) -> list[BenchRun]:
             seed,
             budget=selection.budget,
             options=kind.options(selection.budget),
+            generator=generator,
         )
         for seed in selection.seeds
+        for generator in selection.each_generator
         for kind in KINDS.values()
         if selection.takes(kind.setup)
         for detector in ((_FORMULA,) if kind.formula else selection.detectors or ("bce",))
@@ -109,7 +111,8 @@ def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Tabl
         notes: Sequence[str],
         absent: str = "does not apply",
     ) -> Table:
-        made = rows(runs, finished, columns, lambda run: _title(run, several), absent=absent)
+        label = with_generator(plan, lambda run: _title(run, several))
+        made = rows(runs, finished, columns, label, absent=absent)
         return Table(title, list(columns.values()), made, notes)
 
     title = "Planted reasons: what the counterfactuals change"

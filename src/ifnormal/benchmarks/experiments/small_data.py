@@ -15,7 +15,7 @@ from ifnormal.benchmarks.experiment import (
     Table,
     Workplace,
 )
-from ifnormal.benchmarks.summary import rows
+from ifnormal.benchmarks.summary import rows, with_generator
 from ifnormal.evaluation import METRICS
 
 if TYPE_CHECKING:
@@ -63,8 +63,17 @@ _NOTES = (
 
 def _plan(selection: Selection) -> list[BenchRun]:
     return [
-        BenchRun(NAME, setup, detector, seed, budget=selection.budget, options=options)
+        BenchRun(
+            NAME,
+            setup,
+            detector,
+            seed,
+            budget=selection.budget,
+            options=options,
+            generator=generator,
+        )
         for seed in selection.seeds
+        for generator in selection.each_generator
         for detector in selection.detectors or ("bce",)
         for setup, options in _SETUPS.items()
         if selection.takes(setup)
@@ -160,9 +169,7 @@ def _percent(which: Tensor) -> float:
 
 
 def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:
-    def label(run: BenchRun) -> str:
-        return f"{run.setup}, {run.detector.upper()}"
-
+    label = with_generator(plan, lambda run: f"{run.setup}, {run.detector.upper()}")
     made = rows(plan, finished, _COLUMNS, label, absent="does not apply")
     return [Table("A few hundred normal images", list(_COLUMNS.values()), made, _NOTES)]
 
