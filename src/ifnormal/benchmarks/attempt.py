@@ -1,4 +1,4 @@
-"""attempt: do one run here and now, once, whoever else works in the same folder."""
+"""attempt: do one run in this process, unless it is done or another process is doing it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _DATA = "IFNORMAL_DATA"
 
 
 def attempt(run: BenchRun, workplace: Workplace, wait: float = 0.0) -> Outcome:
-    """Do a run unless it is done, or is being done; a failure is written down and returned.
+    """Do a run unless it is done or another process is doing it. A failure is saved and returned.
 
     Args:
-        run: what to do.
-        workplace: where.
-        wait: seconds to wait for another runner that has the run, which may be about to die.
+        run: the run.
+        workplace: folders of the sweep.
+        wait: seconds to wait for another process that has the run, since it may be about to die.
     """
     out, folder = workplace.out, workplace.out / run.key
     begun = time.perf_counter()
@@ -61,7 +61,7 @@ def _do(run: BenchRun, folder: Path, workplace: Workplace, begun: float) -> Outc
         _begin(run, folder)
         figures = experiment_named(run.experiment).perform(run, folder, workplace)
         write_json(folder / METRICS_FILE, figures)
-    except Exception as error:  # whatever it is, the sweep goes on and the user is told
+    except Exception as error:  # the sweep goes on after any error
         said = one_line(error) or "no reason given"
         sentence = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {said}"
         write_failure(workplace.out, run, " ".join(sentence.split()), traceback.format_exc())
@@ -70,7 +70,7 @@ def _do(run: BenchRun, folder: Path, workplace: Workplace, begun: float) -> Outc
 
 
 def _begin(run: BenchRun, folder: Path) -> None:
-    """`config.json`: the run, versions, commit and machine; seconds of an earlier attempt stay."""
+    """Write `config.json`: run, versions, commit, machine. Seconds of an earlier attempt stay."""
     path = folder / CONFIG
     known = read_json(path) if path.exists() else {}
     write_json(path, {name: known[name] for name in _KEPT if name in known})
@@ -79,7 +79,7 @@ def _begin(run: BenchRun, folder: Path) -> None:
 
 
 def _load() -> list[float] | None:
-    """Load averages when the run began; None where the system has none."""
+    """Load averages of the system when the run begins; None if it has none."""
     try:
         return [round(value, 2) for value in os.getloadavg()]
     except (OSError, AttributeError):
@@ -87,7 +87,7 @@ def _load() -> list[float] | None:
 
 
 def _with_data(workplace: Workplace) -> Workplace:
-    """On another machine the data may lie elsewhere: where IFNORMAL_DATA says."""
+    """The workplace with the data root of this machine, IFNORMAL_DATA, if its own is not here."""
     root, here = workplace.data_root, os.environ.get(_DATA)
     if root is not None and not root.is_dir() and here:
         return replace(workplace, data_root=Path(here))

@@ -1,4 +1,4 @@
-"""Which setups there are, and whether their images are. Quick: decodes nothing, loads no torch."""
+"""The list of all setups, and which data they lack. Decodes no image and loads no torch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def listing(data_root: Path | None, extra: Path | None = None) -> list[dict[str,
     """List every setup.
 
     Args:
-        data_root: where images are looked for; the hub's cache counts as well.
+        data_root: folder of data sets; the cache of the hub is searched as well.
         extra: a folder of more cards.
 
     Returns:
-        For each `id`, `family`, `available`, and `missing`: a list of what is not there, each
-        "name: how to get it".
+        For each setup `id`, `family`, `available`, and `missing`: the data sets that it lacks, each
+        as "name: how to get it".
 
     Raises:
         UserError: a card is damaged.

@@ -27,15 +27,15 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Configs:
-    """Every option of a run.
+    """All options of a run.
 
     Attributes:
-        data: the setup, with its data root.
-        detector: how its detector is trained.
-        fit: how its explainer is fitted.
+        data: the setup and the data root.
+        detector: training of the detector.
+        fit: training of the pixel generator.
         judge_steps: optimizer steps of the judge.
-        backbone: how a diffusion model is trained, of runs that need one.
-        diffusion: how it is used.
+        backbone: training of the diffusion model, in runs that need one.
+        diffusion: editing with the diffusion model.
     """
 
     data: DataConfig
@@ -47,7 +47,7 @@ class Configs:
 
 
 def configs_of(run: BenchRun, data_root: Path | None) -> Configs:
-    """The setup's budget, then the run's detector, then its own options: the last word counts.
+    """The options of a run: those of the setup's budget, overridden by the run's own options.
 
     Raises:
         UserError: an option is unknown or its value is out of range.
@@ -63,10 +63,10 @@ def configs_of(run: BenchRun, data_root: Path | None) -> Configs:
 
 
 def spelled_out(run: BenchRun) -> BenchRun:
-    """The same run with its setup's budget among its options, and a digest of all the rest.
+    """The same run with the options of its setup's budget, and a digest of everything else.
 
-    So that a card with another budget or other classes, or another default, makes other runs of
-    them, instead of passing off those that were made with the old one.
+    If a card or a default changes, the run becomes another run with another folder, and results of
+    the old options are not mistaken for it.
     """
     from ifnormal.data import SETUPS
     from ifnormal.data.setups.card_files import all_cards
@@ -75,10 +75,10 @@ def spelled_out(run: BenchRun) -> BenchRun:
     own = {name.partition(".")[0] for name in run.options} - {part.name for part in fields(Configs)}
     known = card is not None or run.setup in SETUPS or bool(run.options)
     if not known or (card is None and own):
-        return run  # an experiment whose options are its own
+        return run  # the options are those of the experiment alone
     whole = replace(run, options={**budget_of(run), **run.options})
     resolved = {k: v for k, v in asdict(configs_of(whole, None)).items() if v is not None}
-    # Where a card lies does not matter; its budgets are among the options.
+    # The location of a card does not matter, and its budgets are among the options.
     resolved["data"].pop("cards")
     described = None if card is None else {**asdict(card), "budgets": None, "file": None}
     packed = json.dumps([resolved, described], sort_keys=True, default=str)
@@ -86,7 +86,7 @@ def spelled_out(run: BenchRun) -> BenchRun:
 
 
 def budget_of(run: BenchRun) -> Mapping[str, Any]:
-    """The options of the run's budget, as its setup's card has them; none without a card."""
+    """The options of the run's budget in the card of its setup; none without a card."""
     from ifnormal.data.setups.card_files import all_cards
 
     known = all_cards().get(run.setup)
@@ -117,7 +117,7 @@ def with_options(config: _T, options: Mapping[str, Any]) -> _T:
 
 
 def _require_kind(name: str, value: Any, usual: Any) -> None:
-    """Refuse a value of another kind than the option has; None leaves it open."""
+    """Refuse a value of another type than the option has now; after None any value will do."""
     if usual is None:
         return
     kinds: tuple[type, ...] = (type(usual),)

@@ -1,4 +1,4 @@
-"""What the figures of a sweep were made with, and what is missing of them."""
+"""Provenance of the figures of a sweep, and which of its runs are missing."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _PACKAGES = ("ifnormal", "torch", "numpy", "python")
 
 
 def origin_of(out: Path, experiment: Experiment, plan: Plan, done: Sequence[Finished]) -> Origin:
-    """What a sweep's tables are made of.
+    """The origin of a sweep's tables.
 
     Args:
         out: folder of the sweep.
-        experiment: whose tables.
-        plan: every run that was asked for.
-        done: those with figures.
+        experiment: the experiment.
+        plan: all planned runs.
+        done: the runs that have figures.
     """
     return Origin(
         experiment=experiment.name,
@@ -37,7 +37,7 @@ def origin_of(out: Path, experiment: Experiment, plan: Plan, done: Sequence[Fini
 
 
 def _made_with(configs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """Each fact with the number of runs it holds for: a table may be of several commits."""
+    """Each fact with the number of its runs, since a table may mix several commits."""
     return {
         "Commit": _counted(
             f"{str(config.get('commit') or 'unknown')[:12]}"

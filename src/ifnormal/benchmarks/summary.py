@@ -39,8 +39,8 @@ def rows(
     """Rows of a table: one for each label, with a cell for each figure.
 
     Args:
-        planned: the runs of the table, made or not.
-        finished: those that are made, among others.
+        planned: the runs of the table, finished or not.
+        finished: finished runs, those of other tables among them.
         keys: of the figures in `metrics.json`.
         label: the heading of the row that a run belongs to.
         paper: (key, first run of a row) -> the paper's figure.
@@ -61,15 +61,15 @@ def summary(
 ) -> Cell:
     """One figure over some of the planned runs.
 
-    A figure that has one value a concept counts with their mean. A run that has no such figure
-    does not count as finished.
+    A figure with one value per concept counts as their mean. A run without the figure does not
+    count as finished.
 
     Args:
-        planned: the runs behind the cell, made or not.
-        finished: those that are made, among others.
+        planned: the runs of the cell, finished or not.
+        finished: finished runs, those of other cells among them.
         key: of the figure in `metrics.json`.
-        paper: the paper's figure.
-        absent: the word for a figure that none of the runs has, although some are made.
+        paper: the figure in the paper.
+        absent: text of the cell if runs are finished and none has the figure.
     """
     by_key = {one.run.key: one.metrics for one in finished}
     keys = [run.key for run in planned]
@@ -87,7 +87,7 @@ def summary(
 
 
 def value(metrics: Mapping[str, Any], key: str) -> float | None:
-    """A figure as one number: of several concepts or attributes the mean; None where unknown."""
+    """A figure as one number, the mean over concepts or attributes; None if it is unknown."""
     found = metrics.get(key)
     if isinstance(found, Mapping):
         found = list(found.values())

@@ -1,4 +1,4 @@
-"""sweep: from an experiment and a selection to its runs, done by an engine; skips what is done."""
+"""sweep: plans the runs of an experiment and has an engine do those that are not done yet."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ Engine = Callable[
     None,
 ]
 
-# What a run is called by, and so is not changed behind its name.
+# Options that name a run, and the command line's option for each.
 _DECIDED = {"data.setup": "--only", "detector.objective": "--detectors"}
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Which part of the list of runs to do: every `of`-th, from `index`."""
+    """A part of the list of runs: every `of`-th, from `index`."""
 
     index: int = 0
     of: int = 1
@@ -61,7 +61,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep came to: how many runs ended how, and the first that failed."""
+    """The result of a sweep: the number of runs in each state, and the first that failed."""
 
     counts: Mapping[str, int]
     first_failure: Outcome | None = None
@@ -70,16 +70,16 @@ class Swept:
 def planned(
     name: str, selection: Selection, options: Mapping[str, Any] | None = None
 ) -> list[BenchRun]:
-    """The deterministic list of runs of an experiment.
+    """The runs of an experiment, always in the same order.
 
     Args:
         name: of the experiment.
         selection: which of its runs.
-        options: dotted options that all of them get; they make other runs of them, in folders and
-            tables of their own.
+        options: options of all these runs, by dotted names. Runs with such options are other runs,
+            in folders and tables of their own.
 
     Raises:
-        UserError: there is no such experiment, or nothing that the selection leaves.
+        UserError: there is no such experiment, or the selection is empty.
     """
     experiment = experiment_named(name)
     require(bool(selection.seeds), "--seeds must name at least one seed.")
@@ -107,7 +107,7 @@ def planned(
 
 
 def _asked(selection: Selection) -> str:
-    """What was asked of an experiment, as on the command line."""
+    """The selection as on the command line."""
     only = f" --only {selection.only!r}" if selection.only else ""
     return only + (f" --detectors {','.join(selection.detectors)}" if selection.detectors else "")
 
@@ -131,15 +131,15 @@ def sweep(
     Args:
         name: of the experiment.
         selection: which runs.
-        workplace: their folder and data.
-        missing: setup without data -> what is missing; these are skipped, and said.
-        share: how the cores are shared out.
+        workplace: folders of the sweep.
+        missing: setup without data -> what is missing; runs of these are skipped and named.
+        share: how many runs at a time, with how many threads each.
         shard: the part of the list that is done here.
         engine: does the runs.
         options: see `planned`.
 
     Raises:
-        UserError: the selection is empty, or the folder is another experiment's.
+        UserError: the selection is empty, or the folder belongs to another experiment.
     """
     experiment, runs = experiment_named(name), planned(name, selection, options)
     lacking = {run.setup: missing[run.setup] for run in runs if run.setup in missing}
@@ -164,10 +164,10 @@ def sweep(
 
 
 def write_tables(out: Path, format: Format) -> str:
-    """All tables of a sweep's folder, from what is there, as a text.
+    """All tables of a sweep as one text, with the runs that are done so far.
 
     Raises:
-        UserError: it is no sweep's folder, or a run in it cannot be read.
+        UserError: it is no folder of a sweep, or a run in it cannot be read.
     """
     from ifnormal.benchmarks.provenance import origin_of
     from ifnormal.benchmarks.sweep_folder import finished
@@ -182,7 +182,7 @@ def write_tables(out: Path, format: Format) -> str:
 def tables_of(
     experiment: Experiment, runs: Sequence[BenchRun], done: Sequence[Finished]
 ) -> list[Table]:
-    """An experiment's tables, those of each budget and of each set of given options apart."""
+    """The tables of an experiment, separately for each budget and each set of given options."""
     return [
         replace(table, title=f"{table.title} ({kind})")
         for kind, some in _by_kind(runs).items()
@@ -191,7 +191,7 @@ def tables_of(
 
 
 def _by_kind(runs: Sequence[BenchRun]) -> dict[str, list[BenchRun]]:
-    """Runs that may stand in one table: of one budget, with the same options given."""
+    """Runs that may share a table: those with the same budget and the same given options."""
     kinds: dict[str, list[BenchRun]] = {}
     for run in sorted(runs, key=lambda run: bool(run.given)):
         given = [f"{name}={value}" for name, value in run.given.items()]
@@ -200,9 +200,9 @@ def _by_kind(runs: Sequence[BenchRun]) -> dict[str, list[BenchRun]]:
 
 
 def draw_figures(out: Path) -> list[Path]:
-    """The figures of a sweep's folder, where its experiment has any, in `figures/`.
+    """Draw the figures of a sweep into its `figures/`, if its experiment has any.
 
-    Of the runs of the first table: of one budget, and without options given where there are any.
+    They show the runs of the first table: one budget, and no given options if there are such runs.
     """
     from ifnormal.benchmarks.sweep_folder import finished
 

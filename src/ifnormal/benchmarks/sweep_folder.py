@@ -1,11 +1,11 @@
-"""The folder of a sweep: its plan, its runs and what became of each. Loads no torch.
+"""The folder of a sweep: its plan, its runs and their outcomes. Loads no torch.
 
 ```
-plan.json         every run that was asked for, and the setups without data
+plan.json         all planned runs, and the setups without data
 shared/           detectors and judges that several runs need
-locks/            one file a run while it is being done
-attempts.jsonl    a line for each run that ended, whatever it came to
-<key>/            a run: config.json, log.txt; metrics.json once done, failure.json if it failed
+locks/            a lock for each run
+attempts.jsonl    a line for each run that ended, with its outcome
+<key>/            a run: config.json, log.txt; metrics.json if it is done, failure.json if it failed
 ```
 """
 
@@ -32,12 +32,12 @@ State = Literal["done", "was done", "failed", "elsewhere", "stopped"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an attempt at a run came to.
+    """The outcome of an attempt at a run.
 
     Attributes:
         run: the run.
-        state: "done" now, "was done" before, "failed", being done "elsewhere", or "stopped".
-        seconds: of this attempt.
+        state: "done" now, "was done" before, "failed", is being done "elsewhere", or "stopped".
+        seconds: duration of this attempt.
         sentence: why it failed.
     """
 
@@ -49,12 +49,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep consists of.
+    """The runs of a sweep.
 
     Attributes:
-        experiment: its name.
-        runs: all that were ever asked for in this folder, in order.
-        skipped: setups among them without data -> what is missing.
+        experiment: name of the experiment.
+        runs: all runs that were ever planned in this folder, in order.
+        skipped: setup without data -> what is missing.
     """
 
     experiment: str
@@ -63,12 +63,12 @@ class Plan:
 
 
 def is_done(out: Path, run: BenchRun) -> bool:
-    """Whether the run's figures are there; they are written last."""
+    """Whether the run has its figures, which are written last."""
     return (out / run.key / METRICS_FILE).exists()
 
 
 def finished(out: Path, runs: Iterable[BenchRun]) -> list[Finished]:
-    """Those of the runs that are done, with their figures.
+    """The runs that are done, with their figures.
 
     Raises:
         UserError: figures cannot be read.
@@ -81,7 +81,7 @@ def finished(out: Path, runs: Iterable[BenchRun]) -> list[Finished]:
 
 
 def failures(out: Path, runs: Iterable[BenchRun]) -> dict[str, str]:
-    """Keys of the runs whose last attempt failed, with the reason in a sentence."""
+    """Key of each run whose last attempt failed -> the reason in a sentence."""
     found = {}
     for run in runs:
         path = out / run.key / FAILURE
@@ -91,7 +91,7 @@ def failures(out: Path, runs: Iterable[BenchRun]) -> dict[str, str]:
 
 
 def write_failure(out: Path, run: BenchRun, sentence: str, traceback: str) -> None:
-    """Leave word of a failed run."""
+    """Save why a run failed."""
     folder = out / run.key
     write_atomic(folder / TRACEBACK, traceback)
     write_json(
@@ -101,7 +101,7 @@ def write_failure(out: Path, run: BenchRun, sentence: str, traceback: str) -> No
 
 
 def note_attempt(out: Path, outcome: Outcome) -> None:
-    """Append the end of an attempt to `attempts.jsonl`; lines of several runners do not mix."""
+    """Append the outcome of an attempt to `attempts.jsonl`."""
     line = json.dumps(
         {
             "key": outcome.run.key,
@@ -119,7 +119,7 @@ def note_attempt(out: Path, outcome: Outcome) -> None:
 def remember_plan(
     out: Path, experiment: str, runs: Sequence[BenchRun], skipped: Mapping[str, str]
 ) -> Plan:
-    """Add runs to the folder's plan; returns the whole plan.
+    """Add runs to the plan in the folder; returns the whole plan.
 
     Raises:
         UserError: the folder belongs to another experiment or cannot be written.
@@ -136,7 +136,7 @@ def remember_plan(
                 f"{out} holds runs of the experiment {known.experiment}, not of {experiment}; "
                 "name another folder with --out."
             )
-        # Those of a budget that has changed since make room for their successors.
+        # A run whose budget has changed since is replaced by its successor.
         successors = {_place(run): run for run in runs}
         kept = [successors.pop(_place(run), run) for run in known.runs]
         added = list(successors.values())
@@ -149,7 +149,7 @@ def remember_plan(
 
 
 def read_plan(out: Path) -> Plan:
-    """The plan of a sweep's folder.
+    """The plan in the folder of a sweep.
 
     Raises:
         UserError: the folder has none, or it cannot be understood.
@@ -174,7 +174,7 @@ def bench_run(saved: Mapping[str, Any]) -> BenchRun:
 
 
 def _place(run: BenchRun) -> tuple[str, ...]:
-    """Where a run stands in the tables, whatever its options."""
+    """The place of a run in the tables, which does not depend on the options of its budget."""
     given = json.dumps(run.given, sort_keys=True)
     kind = (run.setup, run.detector, run.generator, run.variant)
     return (*kind, str(run.seed), run.budget, given)

@@ -1,4 +1,4 @@
-"""SweepView: a sweep on the terminal: a line a run, the time left, and a live summary table."""
+"""SweepView shows a sweep on the terminal: a line for each run, the time left, a live table."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _SHOWN, _FLYING = 3, 8
 
 
 class SweepView:
-    """Tells how a sweep goes, on standard error; a context manager.
+    """Shows the progress of a sweep on standard error; a context manager.
 
     Args:
         experiment: its headline figures are shown.
-        runs: those that are to be done.
+        runs: the runs to do.
         out: folder of the sweep.
-        jobs: runs at a time here, for the time left; a cluster may do more.
+        jobs: number of runs at a time, to estimate the time left; a cluster may do more.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class SweepView:
             self._live.stop()
 
     def begin(self, done: int, skipped: Mapping[str, str]) -> None:
-        """Say what there is to do, and what is left out."""
+        """Print how many runs there are to do, and which setups are skipped."""
         runs = "1 run" if self._total == 1 else f"{self._total} runs"
         self._say(f"{runs} to do, {done} done before.")
         if skipped:
@@ -77,11 +77,11 @@ class SweepView:
             )
 
     def started(self, run: BenchRun) -> None:
-        """A run has begun."""
+        """Note that a run has begun."""
         self._running[run.key] = (run, time.perf_counter())
 
     def ended(self, outcome: Outcome) -> None:
-        """A run has ended: one line for it."""
+        """Print one line for a run that has ended."""
         run = outcome.run
         self._running.pop(run.key, None)
         self._ended += 1
@@ -108,7 +108,7 @@ class SweepView:
         return told
 
     def _time_left(self) -> float:
-        """Seconds until all is done, by the mean of the runs that have ended."""
+        """Seconds until all runs are done, estimated from the runs that have ended."""
         if not self._spent:
             return 0.0
         at_a_time = max(self._jobs, self._spent / (time.perf_counter() - self._since))
@@ -121,7 +121,7 @@ class SweepView:
             print(line, file=sys.stderr, flush=True)
 
     def _table(self) -> Any:
-        """The live summary: a row a family and detector, and the runs in flight."""
+        """The live table: a row for each family and detector, and the current runs."""
         from rich.table import Table
 
         table = Table("", "done", "failed", "left", *self._headline)
@@ -143,7 +143,7 @@ class SweepView:
 
 
 def _group(run: BenchRun) -> str:
-    """Runs that are counted together: of a family, detector, generator and variant."""
+    """Heading under which runs are counted: family, detector, generator and variant."""
     words = [] if run.generator == PIXEL else [run.generator]
     words += [] if run.variant == "default" else [run.variant]
     return ", ".join([run.setup.partition("/")[0], run.detector, *words])

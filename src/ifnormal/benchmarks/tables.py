@@ -1,4 +1,4 @@
-"""Tables as Markdown, HTML and JSON: every figure with its spread, its runs and the paper's."""
+"""Tables as Markdown, HTML and JSON: figures with deviation, number of runs, the paper's figure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ifnormal.benchmarks.experiment import Cell, Table
 
 Format = Literal["md", "html", "json"]
 _NONE = "–"
-_FEW = 3  # columns, up to which each cell tells its runs
+_FEW = 3  # columns of a table in which each cell shows its number of runs
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d1d22; --soft: #66666e; --line: #d8d8de;
   --page: #fbfbf9; --stripe: #f1f1ee; --lack: #a33b00; }
@@ -34,12 +34,12 @@ p { color: var(--soft); max-width: 60rem; margin: .4rem 0; }
 
 @dataclass(frozen=True)
 class Origin:
-    """What a set of tables was made of.
+    """What tables were made of.
 
     Attributes:
-        experiment: its name.
+        experiment: name of the experiment.
         title: what it shows.
-        done, planned: runs.
+        done, planned: numbers of runs.
         failed: key of a run -> why it failed.
         skipped: setup without data -> what is missing.
         made_with: commits, versions, processors and dates of the runs; JSON-compatible.
@@ -55,7 +55,7 @@ class Origin:
 
     @property
     def sentences(self) -> list[str]:
-        """The same in words: what is there, and what is not."""
+        """The same in sentences."""
         told = [f"{self.done} of {self.planned} planned runs are done."]
         if self.failed:
             told.append(f"{_count(len(self.failed), 'run')} failed:")
@@ -79,14 +79,14 @@ def render(tables: Sequence[Table], origin: Origin, format: Format) -> str:
 
     Args:
         tables: in their order.
-        origin: what they were made of.
+        origin: what the tables were made of.
         format: "md", "html" (self-contained) or "json".
     """
     return {"md": _markdown, "html": _html, "json": _json}[format](tables, origin)
 
 
 def number(value: float) -> str:
-    """A figure with about three digits that count, and with as many decimals as its size needs."""
+    """A figure with about three significant digits."""
     size = abs(value)
     if size >= 100:
         return f"{value:.0f}"
@@ -102,7 +102,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _main(cell: Cell) -> str:
-    """The figure itself."""
+    """Mean and deviation, or the text of the cell."""
     if cell.text is not None:
         return cell.text
     if cell.mean is None:
@@ -112,7 +112,7 @@ def _main(cell: Cell) -> str:
 
 
 def _runs_of_rows(table: Table) -> dict[str, Cell] | None:
-    """For each row the cell with the most runs: a wide table tells these once a row.
+    """For each row the cell with the most runs, since a wide table shows them once per row.
 
     Cells with other runs tell their own. None for a table of few columns, where all do.
     """
@@ -129,11 +129,11 @@ def _runs(cell: Cell) -> str:
 
 
 def _beside(cell: Cell, row: Cell | None) -> list[tuple[str, bool]]:
-    """What stands beside it, and whether that is a lack: runs behind it, the paper's figure.
+    """Texts beside a figure, each with whether it says that runs are missing.
 
     Args:
         cell: the figure.
-        row: whose runs are told for the whole row, if they are.
+        row: the cell whose runs are shown for the whole row, if any.
     """
     parts = []
     if row is not None and (cell.text or (row.runs, row.expected) == (cell.runs, cell.expected)):
@@ -209,7 +209,7 @@ def _html_row(heading: str, cells: Sequence[Cell], row: Cell | None) -> str:
 
 
 def _json(tables: Sequence[Table], origin: Origin) -> str:
-    """All numbers unrounded: tables, and what they were made of."""
+    """Tables and origin with all digits."""
     document = {"format": "ifnormal.tables", "version": 1, **asdict(origin)}
     document["tables"] = [asdict(table) for table in tables]
     return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"

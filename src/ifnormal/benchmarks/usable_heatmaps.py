@@ -1,4 +1,4 @@
-"""Which heatmaps can be had of a detector here, and of the others a sentence why not."""
+"""The heatmaps that can be made for a detector on this machine."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class UsableHeatmaps:
     """Heatmaps of one detector, by their names in `HEATMAPS`.
 
     Attributes:
-        make: name -> images (N, C, H, W) uint8 to their heat (N, H, W).
-        missing: name -> why a heatmap that applies cannot be had, as without captum.
+        make: name -> function from images (N, C, H, W) uint8 to heat (N, H, W).
+        missing: name -> why a heatmap that applies cannot be made, such as without captum.
     """
 
     make: Mapping[str, Callable[[Tensor], Tensor]]
@@ -40,10 +40,10 @@ class UsableHeatmaps:
 
 
 def usable_heatmaps(detector: Detector, normal: Tensor, seed: int) -> UsableHeatmaps:
-    """Prepare every heatmap that applies; one that cannot be had is left out, and the log says so.
+    """Prepare every heatmap that applies; those that cannot be made are named in the log.
 
     Args:
-        detector: what is explained.
+        detector: the detector.
         normal: (N, C, H, W) uint8 normal images, for heatmaps that learn from them.
         seed: of the preparation.
     """

@@ -1,7 +1,7 @@
-"""A process for one run: `python -m ifnormal.benchmarks.worker`, told what to do on its input.
+"""A process for one run: `python -m ifnormal.benchmarks.worker` reads its job from its input.
 
-A fresh process for each run: it has its own threads, gives all memory back, and whatever kills it
-kills nothing else. It ends when its input does, so that none is left behind by a runner that died.
+A new process for each run has its own threads, frees all its memory, and its crash stops no other
+run. It ends when its input ends, so that no worker outlives its runner.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _ABANDONED = 130
 
 
 def main() -> None:
-    """Read a job, a line of JSON; do it; write what it came to, a line of JSON."""
+    """Read a job, one line of JSON; do it; write its outcome, one line of JSON."""
     job, answer = json.loads(sys.stdin.readline()), sys.stdout
-    sys.stdout = sys.stderr  # what a run says belongs into its log
+    sys.stdout = sys.stderr  # output of a run belongs to its log
     threading.Thread(target=_end_with_input, daemon=True).start()
 
     import torch
@@ -34,7 +34,7 @@ def main() -> None:
     outcome = attempt(bench_run(job["run"]), workplace, job["wait"])
     answer.write(json.dumps(asdict(outcome)) + "\n")
     answer.flush()
-    os._exit(0)  # all is written; threads of libraries have nothing to say any more
+    os._exit(0)  # everything is written; do not wait for threads of libraries
 
 
 def _end_with_input() -> None:

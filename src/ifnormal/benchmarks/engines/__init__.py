@@ -1,1 +1,1 @@
-"""Engines: where the runs of a sweep are done. Each takes runs and tells how each ended."""
+"""Engines: each does the runs of a sweep somewhere and reports the outcome of each run."""

@@ -1,4 +1,4 @@
-"""The local engine: as many runs at a time as the cores allow, each in a process of its own."""
+"""The local engine: several runs at a time on this machine, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def run_locally(
     """Do the runs on this machine, in their order.
 
     Args:
-        runs: what to do.
-        workplace: where.
-        share: how many at a time, with how many threads each.
-        begun: told of each run when its process starts.
-        ended: told of each run when it ends; both are called from this thread.
+        runs: the runs.
+        workplace: folders of the sweep.
+        share: how many runs at a time, with how many threads each.
+        begun: called with each run when its process starts.
+        ended: called with the outcome of each run; both are called from this thread.
 
     Raises:
-        KeyboardInterrupt: after the processes of the runs in flight were ended.
+        KeyboardInterrupt: after the processes of the current runs have ended.
     """
     processes: set[subprocess.Popen[str]] = set()
     guard, stopping = threading.Lock(), threading.Event()

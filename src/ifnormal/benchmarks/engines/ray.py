@@ -1,8 +1,8 @@
 """The Ray engine: each run is a task, on whatever cluster Ray reaches (the extra `ray`).
 
-A task starts the same process as the local engine does, so that the same run has the same figures.
-When a node dies, Ray gives its runs to another one. Results lie in the sweep's folder; where the
-nodes do not share it, all but the weights comes back with the task and is written by the driver.
+A task starts the same process as the local engine, so a run has the same figures. If a node dies,
+Ray gives its runs to another one. Results lie in the sweep's folder. If the nodes do not share that
+folder, tasks return all files but the weights, and the driver writes them.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from ifnormal.benchmarks.sweep import Engine
 
 _RETRIES = 5
-# What a dead node leaves behind ends within a moment; its lock with it.
+# Processes of a dead node end soon, and with them their locks.
 _WAIT = 60.0
-# Of no use without the detector, and the largest part of a run.
+# Weights are useless without the detector, and most of the size of a run.
 _LEFT_THERE = ".safetensors"
-# Where a user's cards and experiments are: the same places on every node, as with the data.
+# Folders of the user's cards and experiments, which lie at the same place on every node.
 _PASSED_ON = ("IFNORMAL_CARDS", "PYTHONPATH")
 
 
 def on_ray(address: str | None) -> Engine:
-    """The engine for the cluster at `address`; None is the one around, or one on this machine."""
+    """The engine for the cluster at `address`; with None, Ray finds one or starts one here."""
     return partial(run_on_ray, address=address)
 
 
@@ -56,13 +56,13 @@ def run_on_ray(
     """Do the runs on a Ray cluster.
 
     Args:
-        runs: what to do.
-        workplace: where; a path that means the same on every node, or is made on each.
-        share: threads of a run, which are the processors its task asks for, beside a GPU where the
-            cluster has any. How many run at a time is the cluster's matter.
-        begun: told of each run when it is handed over.
-        ended: told of each run when it ends.
-        address: of the cluster; None is the one around, or one on this machine.
+        runs: the runs.
+        workplace: folders of the sweep; the paths must be valid on every node.
+        share: its threads are the processors that a task asks for, with one GPU if nodes have any.
+            The cluster decides how many tasks run at a time.
+        begun: called with each run when it is submitted.
+        ended: called with the outcome of each run.
+        address: of the cluster; with None, Ray finds one or starts one here.
 
     Raises:
         UserError: Ray is not installed, or no cluster can be reached.
@@ -101,7 +101,7 @@ def run_on_ray(
 
 
 def _task(run: Mapping[str, Any], places: Mapping[str, Any], threads: int) -> dict[str, Any]:
-    """On a node: do the run; what it came to, and its files."""
+    """Do the run on a node; returns its outcome and its files."""
     root = places["data_root"]
     workplace = Workplace(Path(places["out"]), None if root is None else Path(root))
     outcome = run_in_process(bench_run(run), workplace, threads, wait=_WAIT)
@@ -123,7 +123,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def _result(ray: ModuleType, reference: Any, run: BenchRun, out: Path) -> Outcome:
-    """What a task came to; its files are written where they are not there yet."""
+    """The outcome of a task; its files are written if they are not here yet."""
     try:
         told = ray.get(reference)
     except ray.exceptions.RayError as error:
@@ -131,7 +131,7 @@ def _result(ray: ModuleType, reference: Any, run: BenchRun, out: Path) -> Outcom
         write_failure(out, run, sentence, str(error))
         return Outcome(run, "failed", 0.0, sentence)
     if not is_done(out, run):
-        # The figures last: where they are, everything is.
+        # The figures are written last, since a run that has them counts as done.
         for name in sorted(told["files"], key=lambda name: name == METRICS_FILE):
             write_atomic(out / run.key / name, told["files"][name])
     return Outcome(run, told["state"], told["seconds"], told["sentence"])
@@ -148,12 +148,12 @@ def _connect(ray: ModuleType, address: str | None) -> None:
 
 
 def _most(ray: ModuleType, resource: str) -> float:
-    """Of a resource, the most that a node has."""
+    """The largest amount of a resource that a node has."""
     return max((node["Resources"].get(resource, 0) for node in ray.nodes()), default=0)
 
 
 def _environment() -> dict[str, str]:
-    """What a node has to know of the driver's environment; relative paths mean nothing there."""
+    """Environment variables for the nodes, with absolute paths."""
     return {
         name: os.pathsep.join(str(Path(part).absolute()) for part in value.split(os.pathsep))
         for name in _PASSED_ON
@@ -162,7 +162,7 @@ def _environment() -> dict[str, str]:
 
 
 def _places(workplace: Workplace) -> dict[str, str | None]:
-    """Where a node is to look and to write."""
+    """Absolute paths of the workplace."""
     root = workplace.data_root
     return {
         "out": str(workplace.out.absolute()),
