@@ -1,6 +1,6 @@
-"""Does a heatmap tell why? Whether heat of anomalies differs from that of their normal likes.
+"""Whether heatmaps show the reason: does heat of anomalies differ from that of normal twins?
 
-A heatmap explains a reason only if it looks different where the reason is absent: the heatmap of a
+A heatmap explains a reason only if it looks different where the reason is absent, such as that of a
 red four that is anomalous for its colour, and that of the same four in the normal colour.
 """
 
@@ -18,8 +18,8 @@ _GRID = 16
 def heat_amount_auroc(anomalous: Tensor, normal: Tensor) -> float:
     """AuROC in %, [0, 100], of an image's mean heat; 50 is no difference, 100 is ideal.
 
-    The amount of heat repeats the detector's score, which the user knows already, and is lost where
-    each map is scaled by itself to be shown.
+    The amount of heat repeats the detector's score, which the user knows already. It is lost if
+    each map is scaled by itself for display.
 
     Args:
         anomalous: (N, H, W) heat of anomalies, at least 0.
@@ -31,11 +31,11 @@ def heat_amount_auroc(anomalous: Tensor, normal: Tensor) -> float:
 
 
 def heat_pattern_auroc(anomalous: Tensor, normal: Tensor, seed: int) -> float:
-    """AuROC in %, [0, 100], of a probe that sees maps as they are shown, each scaled by itself.
+    """AuROC in %, [0, 100], of a classifier of maps that are scaled for display, each by itself.
 
-    A logistic regression on the maps, pooled to at most 16x16 and scaled to a maximum of 1, learns
-    to tell anomalous from normal on half of the pairs and is asked about the other half. 50: the
-    map looks the same whether the reason is there or not, so nobody can read the reason from it.
+    A logistic regression on the maps, pooled to at most 16x16 and scaled to a maximum of 1, is
+    trained on half of the pairs and tested on the other half. 50 means that maps look the same with
+    and without the reason.
 
     Args:
         anomalous: (N, H, W) heat of anomalies, at least 0, N at least 4.
@@ -62,7 +62,7 @@ def heat_pattern_auroc(anomalous: Tensor, normal: Tensor, seed: int) -> float:
 
 
 def _shown(heat: Tensor) -> Tensor:
-    """(N, H, W) heat to (N, at most 256) as a picture shows it: the hottest place of each is 1."""
+    """(N, H, W) heat to (N, at most 256), pooled and scaled to a maximum of 1, as displayed."""
     side = min(_GRID, *heat.shape[1:])
     pooled = F.adaptive_avg_pool2d(heat[:, None].float(), side).flatten(1)
     return pooled / pooled.amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)

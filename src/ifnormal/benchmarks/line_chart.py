@@ -1,4 +1,4 @@
-"""Line charts as SVG: numbers in, text out. Loads nothing but what Python brings."""
+"""Line charts as SVG text, without a plotting library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from html import escape
 _WIDTH, _HEIGHT = 380, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 30, 34
 _LEGEND = 20
-# Okabe and Ito: told apart by all eyes.
+# Okabe and Ito's colours, which colour-blind readers can tell apart.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _DASHES = ("", "6 3", "2 3", "8 3 2 3", "", "6 3")
 _INK, _SOFT, _PAPER = "#1d1d22", "#66666e", "#fbfbf9"
@@ -20,11 +20,11 @@ class Chart:
     """One panel.
 
     Attributes:
-        title: above it.
-        across: what its horizontal axis counts.
+        title: heading of the panel.
+        across: label of the horizontal axis.
         lines: name -> points (x, y), in the order of the legend.
-        level: a value to draw a thin line at, with what it means; None without.
-        low, high: ends of the vertical axis; None is what the points need.
+        level: (value, label) of a thin horizontal line; None draws none.
+        low, high: ends of the vertical axis; None takes those of the points.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""The paper's figures, which ours stand beside. Loads no torch.
+"""The figures of the paper, to show beside ours. Loads no torch.
 
 Source: Liznerski, Varshneya et al., "Reimagining Anomalies: What If Anomalies Were Normal?", AAAI
 2026, arXiv 2402.14469, tables 1 and 2: mean over setups and seeds. Their detectors see other copies
@@ -32,7 +32,7 @@ FID_N: Mapping[Row, Mapping[str, float]] = {
     ("several", "cifar10"): {"bce": 103.0, "hsc": 254.0, "dsvdd": 110.0},
     ("several", "gtsrb"): {"bce": 110.0, "hsc": 95.0, "dsvdd": 131.0},
 }
-# The paper says no more than "mostly above 90 %", and of one detector on one setup.
+# The paper gives this figure for one detector on one setup only.
 DETECTOR_AUROC: Mapping[Row, Mapping[str, float]] = {("several", "cmnist"): {"bce": 98.0}}
 
 BY_KEY: Mapping[str, Mapping[Row, Mapping[str, float]]] = {
@@ -43,5 +43,5 @@ BY_KEY: Mapping[str, Mapping[Row, Mapping[str, float]]] = {
 
 
 def paper_figure(key: str, group: str, family: str, detector: str) -> float | None:
-    """The paper's figure, None where it has none."""
+    """The figure in the paper; None if it has none."""
     return BY_KEY.get(key, {}).get((group, family), {}).get(detector)

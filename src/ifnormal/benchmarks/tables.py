@@ -114,7 +114,7 @@ def _main(cell: Cell) -> str:
 def _runs_of_rows(table: Table) -> dict[str, Cell] | None:
     """For each row the cell with the most runs, since a wide table shows them once per row.
 
-    Cells with other runs tell their own. None for a table of few columns, where all do.
+    Cells with another number show their own. None for a table of few columns, where all cells do.
     """
     if len(table.columns) <= _FEW:
         return None

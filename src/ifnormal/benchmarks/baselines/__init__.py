@@ -1,4 +1,4 @@
-"""Baselines: other ways to a counterfactual, so that "better" means something. One file each."""
+"""Baselines: other methods of making counterfactuals, one per file."""
 
 from ifnormal.benchmarks.baselines.latent_gradient import latent_gradient
 from ifnormal.benchmarks.baselines.nearest_normal import nearest_normal

@@ -1,6 +1,7 @@
-"""Gradient descent in the codes of an autoencoder: edits that stay what its decoder can draw.
+"""Gradient descent on the codes of an autoencoder, so that edits are images that it can decode.
 
-The usual way to keep Wachter's descent off adversarial noise, such as REVISE (Joshi et al. 2019).
+This is how REVISE (Joshi et al. 2019) keeps the descent of Wachter et al. away from adversarial
+noise.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ def latent_gradient(
     steps: int = 200,
     training_steps: int = 2000,
 ) -> Explanation:
-    """Train an autoencoder, then move the code of each anomaly until its decoding is accepted.
+    """Train an autoencoder, then change the code of each anomaly until its decoding is accepted.
 
-    Minimises the detector's log-odds plus the pixel distance to the anomaly, by Adam, and stops at
-    the first decoding that the detector accepts as it would be saved. The autoencoder knows normal
-    images only; what it loses of an anomaly is lost, as it is part of the method.
+    Adam minimises the detector's log-odds plus the pixel distance to the anomaly and stops at the
+    first decoding that the detector accepts in 8 bit. The autoencoder is trained on normal images
+    only, so decodings lack some details of the anomalies.
 
     Args:
-        detector: gives the gradient.
+        detector: provides the gradient.
         anomalies: (N, C, H, W) uint8.
         normal: (M, C, H, W) uint8, normal images to train the autoencoder with.
         names: N names.
@@ -74,7 +75,7 @@ def _descend(detector: Detector, network: Autoencoder, images: Tensor, steps: in
     for step in range(steps + 1):
         decoded = _decode(network, code)
         with torch.no_grad():
-            # As saved, in 8 bit; what has been accepted stays as it was then.
+            # Checked in 8 bit, as saved. An accepted decoding is not changed any more.
             found[~accepted] = quantize(decoded)[~accepted]
             accepted |= detector(to_float(found)) <= detector.threshold
         if step == steps or bool(accepted.all()):

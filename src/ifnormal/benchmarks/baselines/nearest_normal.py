@@ -1,4 +1,4 @@
-"""The nearest normal images: no edit at all, but another picture that is there already."""
+"""The nearest normal training images in place of edits."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def nearest_normal(
 ) -> Explanation:
     """The K normal training images whose features are nearest to those of each anomaly.
 
-    Images that are the same, pixel for pixel, count once. Nothing asks whether the detector accepts
-    them: a normal image that it flags is an answer as any other, and not valid.
+    Identical images count once. Normal images that the detector flags are not left out; they are
+    invalid counterfactuals.
 
     Args:
-        detector: its features decide what is near, in Euclidean distance.
+        detector: Euclidean distances are those of its features.
         anomalies: (N, C, H, W) uint8.
         normal: (M, C, H, W) uint8, at least K different ones.
         names: N names.

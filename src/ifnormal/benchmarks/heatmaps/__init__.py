@@ -1,4 +1,4 @@
-"""Heatmaps: where in an image the anomaly is, by the detector's own map or by a baseline."""
+"""Heatmaps to compare counterfactuals with, one method per file."""
 
 from __future__ import annotations
 

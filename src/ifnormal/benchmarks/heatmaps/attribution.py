@@ -16,7 +16,7 @@ from ifnormal.detectors.detector import Detector, device_of
 from ifnormal.explainers.heatmap import blurred
 
 _AT_ONCE = 32
-_STEPS = 32  # of the path
+_STEPS = 32  # of the integration path
 
 
 def _grad_cam(normal: Tensor, seed: int) -> HeatFunction:
@@ -67,7 +67,7 @@ def _log_odds(detector: Detector) -> Callable[[Tensor], Tensor]:
 
 
 def _last_convolution(detector: Detector) -> nn.Module:
-    """The last one that reads more than a pixel: a 1x1 head would leave one channel to weigh."""
+    """The last convolution larger than 1x1; a 1x1 head may have a single channel."""
     return _convolutions(detector)[-1]
 
 

@@ -17,13 +17,13 @@ from ifnormal.explainers.heatmap import blurred
 _STEPS, _BATCH, _RATE, _STEEPEST = 600, 32, 1e-3, 1.0
 _WIDTH, _CODE, _GRID, _COARSE = 32, 64, 4, 96
 _REPORT_EVERY = 25
-_WORST = 1.0  # squared error of images in [0, 1]: worse than any guess
+_WORST = 1.0  # squared error that any constant image in [0, 1] stays below
 
 
 class Autoencoder(nn.Module):
-    """Down to `_CODE` numbers and back: too few for what is in no normal image.
+    """Encodes images as `_CODE` numbers, too few to restore what no normal image shows.
 
-    It reads and writes cells of 2x2 pixels, of 4x4 from 96 pixels on.
+    It reads and writes cells of 2x2 pixels; from 96 pixels on, of 4x4.
     """
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
@@ -56,10 +56,10 @@ def _bent() -> nn.Module:
 
 
 def train_autoencoder(normal: Tensor, seed: int, steps: int) -> Autoencoder:
-    """Learn to restore normal images (N, C, H, W) uint8; frozen.
+    """Train an autoencoder on normal images (N, C, H, W) uint8; returns it frozen.
 
     Raises:
-        DivergenceError: it ended worse than any guess.
+        DivergenceError: its error ends above that of a constant image.
     """
     channels, height, width = normal.shape[1:]
     fabric = make_fabric()
@@ -92,7 +92,7 @@ def train_autoencoder(normal: Tensor, seed: int, steps: int) -> Autoencoder:
 
 
 def residual(network: nn.Module, images: Tensor) -> Tensor:
-    """Squared error (N, H, W) of the restored (N, C, H, W) uint8 images, blurred."""
+    """Squared error (N, H, W) of the restored images (N, C, H, W) uint8, blurred."""
     if not len(images):
         return torch.zeros(0, *images.shape[2:])
     error = in_batches(lambda part: (network(part) - part).square().mean(1), images)

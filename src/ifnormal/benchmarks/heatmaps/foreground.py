@@ -1,6 +1,6 @@
-"""Where the thing is, by its contrast with the ground: no detector, and no anomaly either.
+"""Where the object is, by its contrast with the background: a baseline without a detector.
 
-Defects lie on things. What a heatmap is worth is what it knows beyond that.
+Defects lie on objects, so a useful heatmap has to tell more than this one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ifnormal.explainers.heatmap import blurred
 
 
 def _heat(detector: Detector, images: Tensor) -> Tensor:
-    """Each pixel's distance from its image's median colour, blurred."""
+    """Distance of each pixel from the median colour of its image, blurred."""
     if not len(images):
         return torch.zeros(0, *images.shape[2:])
     floats = to_float(images.cpu())

@@ -1,4 +1,4 @@
-"""The input gradient as a heatmap to compare with."""
+"""The input gradient as a heatmap."""
 
 from __future__ import annotations
 

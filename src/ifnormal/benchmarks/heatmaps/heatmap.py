@@ -1,4 +1,4 @@
-"""Heatmap: what every method of making one offers, whatever it is made by."""
+"""Heatmap: a method of making heatmaps, as the experiments use it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,16 @@ HeatFunction: TypeAlias = Callable[[Detector, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Heatmap:
-    """One method. A file each; see `gradient.py`.
+    """One method of making heatmaps.
 
-    The units are the method's own: values may be compared with each other within one method, over
-    all images that it was asked about.
+    Values are in units of the method and can be compared between images, but not between methods.
 
     Attributes:
-        name: short, as in tables of figures.
-        title: what a reader sees.
-        source: where it comes from.
-        prepare: (normal images (N, C, H, W) uint8, seed) -> the function that makes heatmaps. Most
-            need no preparation.
-        applies: whether a detector is one that the method can say something about.
+        name: short name, as in keys of figures.
+        title: name in tables.
+        source: the paper that it comes from.
+        prepare: (normal images (N, C, H, W) uint8, seed) -> the function that makes heatmaps.
+        applies: whether the method works with a detector.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The detector's own map as a heatmap to compare with."""
+"""The detector's own heatmap."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Detectors that are a formula, and the smallest edit that each would accept, in closed form.
+"""Detectors that are formulas, with the smallest edit that each accepts in closed form.
 
-Sizes of edits are L1: the absolute change summed over pixels and channels, on the scale where
-black is 0 and white 1. Both formulas are means of what each pixel contributes, so the smallest
-edit is a matter of where a unit of change buys most.
+Sizes of edits are L1: the absolute change summed over pixels and channels; black is 0, white 1.
+Both formulas are means over pixels, so the smallest edit changes the pixels where a unit of change
+lowers the value most.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Kind = Literal["patch", "red"]
 Shape = tuple[int, int, int]
 _Vary = Callable[[Tensor, torch.Generator], Tensor]
 
-# A pixel is wholly red where red exceeds both others by so much.
+# A pixel counts as fully red if red exceeds both other channels by this much.
 FULL_RED = 0.4
-# Less is the cast of a camera.
+# A smaller excess of red is taken for a colour cast.
 _SOME_RED = 0.05
 PATCH = (slice(4, 12), slice(4, 12))
 
@@ -70,8 +70,8 @@ def darkness(images: Tensor) -> Tensor:
 def darkness_optimum(images: Tensor, level: float | Tensor) -> Tensor:
     """L1 size (N,) of the smallest edit after which the patch is no darker than `level`.
 
-    A unit of brightness anywhere in the patch, in any channel, lowers the darkness by one over the
-    number M of its values, and nothing else does: M · (darkness − level), however it is spread.
+    A unit of brightness in any of the M values of the patch lowers the darkness by 1 / M, and
+    nothing else does. So the size is M · (darkness − level), however the change is distributed.
     """
     values = images[:, :, PATCH[0], PATCH[1]].flatten(1).shape[1]
     return values * (darkness(images) - level).clamp_min(0)
@@ -85,12 +85,11 @@ def redness(images: Tensor) -> Tensor:
 def redness_optimum(images: Tensor, level: float | Tensor) -> Tensor:
     """L1 size (N,) of the smallest edit after which the share of red is no more than `level`.
 
-    A unit of change lowers a pixel's excess of red by one at the most: by taking away red, or by
-    adding what is highest of the others. To make a pixel that has the excess d count for nothing
-    costs d and gains min(d / 0.4, 1). So pixels up to 0.4 gain 1 / 0.4 a unit, at any depth, and
-    above it 1 / d, all or nothing: the least red of these first. The last pixel that is needed may
-    be needed in part only, and is charged in proportion: a lower bound that is at most that one
-    pixel's part below the true optimum.
+    A unit of change lowers the excess of red of a pixel by at most one: by less red, or by more of
+    the higher other channel. Removing an excess d costs d and gains min(d / 0.4, 1). So pixels
+    with d up to 0.4 gain 1 / 0.4 per unit, and those above gain 1 / d, if they are changed
+    completely: the least red ones come first. The last pixel counts in proportion to the part that
+    is needed. The result is a lower bound, at most this part below the true optimum.
     """
     excess = _excess(images).clamp_min(0).flatten(1)
     order = excess.sort(1).values
@@ -122,7 +121,7 @@ def red_share(shape: Shape, level: float = 0.05) -> AnalyticDetector:
 
 
 def _varied_patch(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Signs with a patch that is as bright as chance has it, whatever is around it."""
+    """Signs whose patch has a random brightness, independent of its surroundings."""
     varied = images.clone()
     patch = varied[:, :, PATCH[0], PATCH[1]].float()
     wanted = 255 * (0.1 + 0.8 * torch.rand(len(images), 1, 1, 1, generator=rng))
@@ -132,7 +131,7 @@ def _varied_patch(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def _varied_red(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Signs that have lost as much of their red as chance has it: none, all, or a share."""
+    """Signs that have lost a random share of their red, often none or all."""
     floats = images.float()
     excess = _excess(floats).clamp_min(0)
     lost = (2 * torch.rand(len(images), 1, 1, generator=rng) - 0.5).clamp(0, 1)
@@ -141,12 +140,12 @@ def _varied_red(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def analytic_signs(kind: Kind, data_root: Path | None, seed: int) -> Planted:
-    """Traffic signs in which the formula's value varies apart from everything else.
+    """Traffic signs in which the value of the formula varies independently of everything else.
 
-    In the signs as they are a bright patch comes with a bright image, and who would keep to what
-    images look like would have to brighten it all. So the patch is given a brightness of its own,
-    and signs lose more or less of their red. Anomalies clearly beyond the level are explained:
-    where next to no edit is needed, a ratio of sizes says nothing.
+    In the original signs a bright patch goes with a bright image, so a realistic edit would have to
+    brighten the whole image. Therefore the patch gets a random brightness, and signs lose a random
+    share of their red. Only anomalies clearly beyond the level are explained, since a ratio of
+    sizes means nothing where hardly any edit is needed.
 
     Args:
         kind: "patch" or "red".

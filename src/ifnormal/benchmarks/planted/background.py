@@ -1,4 +1,4 @@
-"""Digits on two kinds of background, of which one is normal: the digit has nothing to say.
+"""Digits on two kinds of background, one of which is normal; the digit does not matter.
 
 Both kinds vary in shade and in their coarse clouds; one is green, like grass, the other sandy.
 """
@@ -26,7 +26,7 @@ GRASS, SAND = 0, 1
 _MEAN = torch.tensor([[0.15, 0.45, 0.15], [0.65, 0.5, 0.25]])
 _SHADE, _CLOUDS = 0.06, 0.12
 _TRAIN, _HELD_OUT, _JUDGE = 12_000, 1_000, 30_000
-# A pixel is the digit's where next to nothing of the background shines through.
+# Opacity from which a pixel belongs to the digit.
 _DIGIT = 230
 
 

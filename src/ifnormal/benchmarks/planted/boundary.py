@@ -1,8 +1,7 @@
-"""The least edit that the generator knows: the largest α that the detector still accepts.
+"""The smallest edit of a generator: that of the largest α whose edit the detector accepts.
 
-A counterfactual is asked for the score α = 0, which is that of a typical normal image, and so goes
-beyond the threshold. The generator has learnt every α in between; where the question is how little
-would do, the answer lies at the threshold.
+A counterfactual has the target α = 0, the score of a typical normal image, and so it goes beyond
+the threshold. The smallest accepted edit has an α near the threshold.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ _STEPS = 8
 def least_edits(
     explainer: Explainer, anomalies: Tensor, counterfactuals: Tensor, faint: int = 0
 ) -> Tensor:
-    """For each accepted counterfactual, the smallest accepted edit found by halving α.
+    """For each accepted counterfactual, the smallest accepted edit that bisection of α finds.
 
     Args:
         explainer: fitted.
         anomalies: (N, C, H, W) uint8.
-        counterfactuals: (N, K, C, H, W) uint8, those of α = 0.
-        faint: changes of a channel of a pixel by at most so many of 255 steps are left out, and
-            the detector has to accept what remains.
+        counterfactuals: (N, K, C, H, W) uint8, for α = 0.
+        faint: changes of a pixel's channel by at most this, of 255, are undone, and the detector
+            has to accept the rest.
 
     Returns:
-        (N, K, C, H, W) uint8; where the detector flags the counterfactual itself, that one.
+        (N, K, C, H, W) uint8; a counterfactual that the detector flags stays as it is.
     """
     floats, found = to_float(anomalies), counterfactuals.clone()
     limit = torch.logit(torch.tensor(explainer.detector.threshold, dtype=torch.float64)).item()
@@ -53,7 +52,7 @@ def least_edits(
 
 
 def without_faint(images: Tensor, edited: Tensor, faint: int) -> Tensor:
-    """Edits (N, C, H, W) uint8 without what changed by at most `faint` steps."""
+    """Edits (N, C, H, W) uint8 without changes by at most `faint`, of 255."""
     changed = (edited.int() - images.int()).abs() > faint
     return torch.where(changed, edited, images)
 

@@ -1,8 +1,7 @@
 """Coloured digits that are normal by their colour alone, by their shape alone, or by either.
 
-Colours and digits are drawn apart from each other, so that only the planted one tells anything.
-Outlier exposure are images like the anomalies: whatever else a detector could go by is as frequent
-in them as in the normal ones.
+Colours and digits are drawn independently, so only the planted attribute tells normal from
+anomalous images. Outlier exposure has the distribution of the anomalies.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _WORDS = {
     "shape": "digit 1 in any colour",
     "either": "digit 1 in any colour, or any digit in cyan",
 }
-# Enough to learn two attributes from; all of MNIST in all colours would only take memory.
+# Enough images to learn two attributes from.
 _TRAIN, _HELD_OUT, _JUDGE = 24_000, 2_000, 30_000
 
 
@@ -101,11 +100,11 @@ class _Painted:
 def _painted(
     drawings: LabelledImages, reason: Reason, count: int, seed: int, purpose: str
 ) -> _Painted:
-    """About `count` images, half of them normal, each drawing as often as any other."""
+    """About `count` images, half of them normal; each drawing is equally frequent."""
     rng = generator(seed, f"planted {reason} {purpose}")
     chosen = drawings.take(torch.randint(len(drawings), (count,), generator=rng))
     colors = torch.randint(len(COLOR_NAMES), (count,), generator=rng)
-    # Some more of the normal colour and digit than chance has, so that about half are normal.
+    # More of the normal colour and digit than by chance, so that about half are normal.
     more = 0.2 if reason == "either" else 0.5
     if reason != "shape":
         colors[torch.rand(count, generator=rng) < more] = NORMAL_COLOR

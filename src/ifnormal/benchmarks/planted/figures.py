@@ -1,4 +1,4 @@
-"""Figures of a planted run: what the counterfactuals changed, by how much, and where heat is."""
+"""Figures of a planted run: what counterfactuals change, by how much, and where heat is."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def edit_figures(
 
 
 def heat_figures(heat: Mapping[str, Tensor], region: Tensor | None) -> dict[str, Any]:
-    """How much hotter the planted place is than chance would have it, by each heatmap.
+    """How many times the heat of chance lies in the planted region, for each heatmap.
 
     Args:
         heat: name -> (N, H, W) heat, at least 0.
-        region: (N, H, W) bool, the place; None where the reason has none.
+        region: (N, H, W) bool; None if the reason has no region.
     """
     return {
         f"heat_{name}": None if region is None else _mean(verdict.times_chance(weights, region))
@@ -77,14 +77,14 @@ def heat_figures(heat: Mapping[str, Tensor], region: Tensor | None) -> dict[str,
 def size_ratios(
     detector: AnalyticDetector, explainer: Explainer, explanation: Explanation, least: Tensor
 ) -> dict[str, Any]:
-    """L1 sizes of edits by that of the smallest edit that reaches the threshold; accepted ones.
+    """L1 sizes of accepted edits, divided by that of the smallest edit that reaches the threshold.
 
-    Also by that of the smallest edit which reaches the value that the counterfactual itself has.
+    `ratio_own_value` divides by the smallest edit that reaches the counterfactual's own value.
 
     Args:
         detector: knows the smallest edit.
         explainer: makes the edits.
-        explanation: its counterfactuals are those of α = 0.
+        explanation: of counterfactuals for α = 0.
         least: (N, K, C, H, W) uint8, edits at the threshold without faint changes.
     """
     before, edits = explanation.anomalies, explanation.counterfactuals
@@ -116,7 +116,7 @@ def _exposed(
     edits: Tensor,
     judge: AttributeJudge | None,
 ) -> Tensor | None:
-    """(N, K) bool: accepted, and all criteria of the kind are met; None where it has none."""
+    """(N, K) bool: accepted, and all criteria of the kind hold; None if it has none."""
     if not kind.criteria:
         return None
     setup, before = planted.setup, planted.setup.test_anomalies
@@ -137,7 +137,7 @@ def _exposed(
 
 
 def _mean(values: Tensor) -> float | None:
-    """Over those that are known."""
+    """Mean of the values that are not NaN."""
     known = values[~values.isnan()]
     return known.mean().item() if len(known) else None
 
@@ -147,7 +147,7 @@ def _percent(which: Tensor) -> float:
 
 
 def _percents(which: Tensor | None) -> list[float] | None:
-    """One figure a concept."""
+    """One figure per concept."""
     return None if which is None else (100 * which.double().mean(0)).tolist()
 
 

@@ -1,4 +1,4 @@
-"""The planted reasons by name, and the options each is explained with. Loads no torch."""
+"""The planted reasons, with the options of their runs. Loads no torch."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ from typing import Any, Literal
 
 from ifnormal.benchmarks.experiment import BenchBudget
 
-# What a counterfactual is asked for that changed the reason and nothing else, besides that the
-# detector accepts it: the judge's word that one planted attribute became normal and no other
-# changed; that the reason is undone inside the planted place; that nothing changed outside of it.
+# Criteria, besides acceptance by the detector, of a counterfactual that changes the reason and
+# nothing else. "judge": one planted attribute became normal and no other one changed, according to
+# the judge; "inside": the reason is undone inside the planted region; "outside": nothing changed
+# outside of it.
 Criterion = Literal["judge", "inside", "outside"]
 
 SIGNS = "gtsrb"  # a folder of the data root
 
-# For detectors that are trained. Threshold: one normal image in a hundred may be flagged. Nothing
-# but the reason tells the images apart, so that a strict detector costs nothing, and a perfect edit
-# may pass.
+# For trained detectors. Only one normal image in a hundred may be flagged, so that a perfect edit
+# can pass; nothing but the reason differs between the images, so this costs nothing.
 _OPTIONS = {"detector.steps": 400, "detector.false_alarm_rate": 0.01, "judge_steps": 600}
-# One reason, one way: with more concepts than reasons the others could only be something else. The
-# paper's K > 1 is for `either`.
-_ONE_WAY = {"fit.concepts": 1}
-# Where the reason is a small place or a small step, every pixel counts that is left alone. What the
-# edit hides cannot be had back, so L_cyc would have it written down in faint colours elsewhere; and
-# structure is no matter here.
+# One reason needs one concept; `either` has two reasons and the default K.
+_ONE_CONCEPT = {"fit.concepts": 1}
+# Where the reason is small, edits must leave the other pixels alone. L_cyc would make the generator
+# hide faint traces of what an edit removes, and structure does not matter here.
 _SPARING = {
-    **_ONE_WAY,
+    **_ONE_CONCEPT,
     "fit.weights.gan": 0.5,
     "fit.weights.cycle": 0.0,
     "fit.weights.minimality": 40.0,
@@ -43,11 +41,11 @@ class PlantedKind:
     Attributes:
         name: the setup's id is "planted/<name>".
         title: the reason, in words.
-        criteria: how its counterfactuals are measured; () where their size alone has to tell.
-        tuned: what was chosen for this reason in place of the defaults, by dotted names.
-        small_steps: of the generator, in the small budget.
-        formula: whether the detector is a formula; it is trained otherwise.
-        signs: whether it is planted in traffic signs; digits are there always.
+        criteria: how its counterfactuals are judged; () if only their size is measured.
+        tuned: options chosen for this reason in place of the defaults, by dotted names.
+        small_steps: steps of the generator in the small budget.
+        formula: whether the detector is a formula instead of a trained network.
+        signs: whether it is planted in traffic signs, which need a download.
     """
 
     name: str
@@ -65,7 +63,7 @@ class PlantedKind:
 
     @property
     def has_place(self) -> bool:
-        """Whether the reason is in some pixels of an image and not in others."""
+        """Whether the reason lies in a region of the image."""
         return self.criteria != ("judge",)
 
     def options(self, budget: BenchBudget) -> dict[str, Any]:
@@ -77,8 +75,10 @@ class PlantedKind:
 KINDS = {
     kind.name: kind
     for kind in (
-        PlantedKind("colour", "colour alone: cyan digits are normal", ("judge",), _ONE_WAY, 600),
-        PlantedKind("shape", "shape alone: ones are normal", ("judge",), _ONE_WAY, 800),
+        PlantedKind(
+            "colour", "colour alone: cyan digits are normal", ("judge",), _ONE_CONCEPT, 600
+        ),
+        PlantedKind("shape", "shape alone: ones are normal", ("judge",), _ONE_CONCEPT, 800),
         PlantedKind(
             "either", "colour or shape: cyan digits and ones are normal", ("judge",), {}, 1000
         ),
@@ -102,7 +102,7 @@ KINDS = {
             "background",
             "digits on grass are normal, on sand not",
             ("judge", "outside"),
-            _ONE_WAY,
+            _ONE_CONCEPT,
             600,
         ),
         PlantedKind(
@@ -114,7 +114,7 @@ KINDS = {
             formula=True,
             signs=True,
         ),
-        # Red is in many places a little, so that no place is to be left alone.
+        # A little red is everywhere, so that there is no region to leave alone.
         PlantedKind(
             "red",
             "formula: too much of the sign is red",

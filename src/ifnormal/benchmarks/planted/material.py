@@ -1,4 +1,4 @@
-"""Planted: the images of a detector whose reason is known, with what would undo that reason."""
+"""Planted: images whose reason is known, with the edit that would undo it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ class Planted:
     """A setup in which the label depends on the planted reason alone.
 
     Attributes:
-        setup: the images; normal and anomalous ones differ in the reason and in nothing else.
-        ideal: (N, C, H, W) uint8, each test anomaly with its reason undone and nothing else
-            changed; None where nobody can tell how that would look.
-        region: (N, H, W) bool, where the reason is in each test anomaly; None where it is not a
-            matter of place.
-        detector: the formula that flags them; None where a detector is to be trained.
+        setup: the images; normal and anomalous ones differ in nothing but the reason.
+        ideal: (N, C, H, W) uint8, the test anomalies with the reason undone and nothing else
+            changed; None if that is unknown.
+        region: (N, H, W) bool, the region of the reason in each test anomaly; None if it has none.
+        detector: the formula that flags them; None if a detector is to be trained.
     """
 
     setup: AnomalySetup
@@ -42,7 +41,7 @@ class Planted:
 
 @dataclass(frozen=True)
 class Parts:
-    """Training, validation and test images of a source; none is in two of them."""
+    """Disjoint training, validation and test images of a source."""
 
     train: LabelledImages
     validation: LabelledImages

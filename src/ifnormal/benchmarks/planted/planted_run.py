@@ -30,7 +30,7 @@ from ifnormal.jobs.run_folder import update_config
 from ifnormal.report import write_report
 from ifnormal.report.wording import concept_name
 
-# Of 255; a change so small is nothing that anybody sees, but over all pixels it adds up.
+# Of 255: such a change is invisible, but it adds up over all pixels.
 FAINT = 5
 # Kind -> its images, from data root and seed.
 MATERIAL: Mapping[str, Callable[[Path | None, int], Planted]] = {
@@ -49,7 +49,7 @@ def planted_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, 
     """Do a run in its folder; returns its figures, JSON-compatible.
 
     The folder then holds `explainer/`, `explanation/` of the first anomalies, `preview.png` and
-    `report.html`; for a formula also `least/` with the edits at the threshold and their report.
+    `report.html`; for a formula also `least/`, a report of the edits at the threshold.
     """
     begun, made = time.perf_counter(), Materials(run, folder, workplace)
     kind = KINDS[run.setup.removeprefix("planted/")]
@@ -102,7 +102,7 @@ def _write_pictures(
     least: Explanation | None,
     heat: Mapping[str, Tensor],
 ) -> None:
-    """`preview.png`: anomalies, edits, what they changed, the planted place and all heat."""
+    """Write `preview.png`: anomalies, edits, their changes, the planted region and all heat."""
     columns = {"anomaly": explanation.anomalies, **_beside(explanation, "edit")}
     if least is not None:
         columns |= _beside(least, "least")
@@ -115,7 +115,7 @@ def _write_pictures(
 
 
 def _beside(explanation: Explanation, word: str) -> dict[str, Tensor]:
-    """Counterfactuals and, after each, where it differs from the anomaly."""
+    """Counterfactuals and, after each, its difference from the anomaly."""
     columns = {}
     for k in range(explanation.concepts):
         name = f"{word} {concept_name(k)}" if explanation.concepts > 1 else word

@@ -1,7 +1,7 @@
-"""A watermark in a corner is all that tells normal images: what Clever Hans went by.
+"""A watermark in a corner tells normal images from anomalous ones: a Clever Hans.
 
-Every training image comes both with and without it, so that nothing else can be learned. An image
-without it is anomalous, and the smallest edit is to add it.
+Every training image occurs with and without it, so nothing else can be learned. An image without it
+is anomalous, and the smallest edit adds it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ MARGIN = 2
 
 
 def mark(images: Tensor) -> Tensor:
-    """Put the watermark into the lower right corner of (N, 3, H, W) uint8 images: a white cross.
+    """Put the watermark, a white cross on black, into images (N, 3, H, W) uint8.
 
-    It lies two pixels from the borders, on black, and hides what was there.
+    It lies in the lower right corner, two pixels from the borders, and hides what was there.
     """
     marked = images.clone()
     place = slice(-MARGIN - SIDE, -MARGIN)
@@ -67,9 +67,9 @@ def watermarked_signs(data_root: Path | None, seed: int) -> Planted:
 
 
 def unmarked_signs(data_root: Path | None, seed: int) -> Planted:
-    """The other way round: a watermark makes a sign anomalous, and the edit has to remove it.
+    """Traffic signs of which those without a watermark are normal: the edit has to remove it.
 
-    What was under it nobody knows; the ideal shows what was.
+    The ideal shows the pixels that were under the watermark, which no generator can know.
     """
     planted = watermarked_signs(data_root, seed)
     setup, ideal = planted.setup, planted.ideal
