@@ -21,6 +21,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.config import DetectorConfig, FitConfig, GeneratorConfig
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.explainers.explainer import Explainer
+from ifnormal.explainers.pixel_editor import PixelEditor
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.jobs import made_once
 from ifnormal.jobs.made_once import fitted
@@ -149,6 +150,10 @@ class TestDetector:
         assert detector.shape == (1, 16, 16)
 
 
+def pixel() -> PixelEditor:
+    return PixelEditor(FIT)
+
+
 class TestExplainer:
     def weights(self, explainer: Explainer) -> torch.Tensor:
         return torch.cat([p.detach().flatten() for p in explainer.generator.parameters()])
@@ -158,7 +163,7 @@ class TestExplainer:
     ) -> None:
         images = setup()
         detector, _ = shared_detector(images, DETECTOR, 0, Workplace(tmp_path))
-        whole = self.weights(fitted(tmp_path / "whole", FIT, 0, images, detector))
+        whole = self.weights(fitted(tmp_path / "whole", pixel, 0, images, detector))
         assert not list((tmp_path / "whole").glob("checkpoint*")), "of no use any more"
 
         def dies(*_: Any) -> None:
@@ -167,21 +172,21 @@ class TestExplainer:
         with monkeypatch.context() as patch:
             patch.setattr(Explainer, "save", dies)
             with pytest.raises(KeyboardInterrupt):
-                fitted(tmp_path / "broken", FIT, 0, images, detector)
+                fitted(tmp_path / "broken", pixel, 0, images, detector)
         assert (tmp_path / "broken" / "checkpoint.json").exists()
-        resumed = fitted(tmp_path / "broken", FIT, 0, images, detector)
+        resumed = fitted(tmp_path / "broken", pixel, 0, images, detector)
         assert torch.equal(self.weights(resumed), whole)
         with monkeypatch.context() as patch:
             patch.setattr(Explainer, "fit", dies)
-            loaded = fitted(tmp_path / "broken", FIT, 0, images, detector)
+            loaded = fitted(tmp_path / "broken", pixel, 0, images, detector)
         assert torch.equal(self.weights(loaded), whole)
 
     def test_of_another_detector_is_fitted_anew(self, tmp_path: Path) -> None:
         images = setup()
         one, _ = shared_detector(images, DETECTOR, 0, Workplace(tmp_path))
         other, _ = shared_detector(images, DETECTOR, 1, Workplace(tmp_path))
-        before = self.weights(fitted(tmp_path / "explainer", FIT, 0, images, one))
-        after = self.weights(fitted(tmp_path / "explainer", FIT, 0, images, other))
+        before = self.weights(fitted(tmp_path / "explainer", pixel, 0, images, one))
+        after = self.weights(fitted(tmp_path / "explainer", pixel, 0, images, other))
         assert not torch.equal(before, after)
 
 

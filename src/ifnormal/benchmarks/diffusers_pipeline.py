@@ -1,58 +1,41 @@
-"""The DiffEdit pipeline of diffusers as an explainer, to compare with; it is deprecated there."""
+"""The DiffEdit pipeline of diffusers as an editor, to compare with; it is deprecated there."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ifnormal.common.errors import UserError
-from ifnormal.common.pixels import quantize, to_float
 from ifnormal.config.diffusion import DiffEditConfig
-from ifnormal.detectors.detector import Detector
 from ifnormal.explainers.diffusion.canvas import Canvas
+from ifnormal.explainers.diffusion.diffedit import LatentEdit
+from ifnormal.explainers.diffusion.diffedit_editor import DiffEditEditor
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
 from ifnormal.explainers.diffusion.small_backbone import NOISE
-from ifnormal.explainers.scored_edits import ScoredEdits, explanation_of
-from ifnormal.explanation.explanation import Explanation
-
-_BATCH = 32
 
 
-class PipelineExplainer:
-    """Explains by `StableDiffusionDiffEditPipeline` as it is: batches, masks and all.
+class PipelineEditor(DiffEditEditor):
+    """Edits by `StableDiffusionDiffEditPipeline` as it is, with its masks.
 
     Args:
-        detector: what is explained.
         backbone: of `ifnormal train-backbone`.
         config: steps, strength, guidance and the mask's noises; the mask's threshold is 3.0.
-        prompt: what normal images are called.
-        source: what anomalies are called.
 
     Raises:
         UserError: this version of diffusers no longer has the pipeline.
     """
 
-    concepts = 1
+    unet_calls = 0  # the pipeline does not count them
 
-    def __init__(
-        self,
-        detector: Detector,
-        backbone: LatentBackbone,
-        config: DiffEditConfig,
-        prompt: str,
-        source: str = "",
-    ) -> None:
+    def __init__(self, backbone: LatentBackbone, config: DiffEditConfig) -> None:
+        super().__init__(backbone, config)
         import diffusers
 
         kind = getattr(diffusers, "StableDiffusionDiffEditPipeline", None)
         if kind is None:
             raise UserError("This diffusers has no DiffEdit pipeline; install one below 1.0.")
-        self.detector, self.backbone = detector, backbone
-        self.config, self.prompt, self.source = config, prompt, source
         scheduler = diffusers.DDIMScheduler(**NOISE)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -69,25 +52,12 @@ class PipelineExplainer:
             )
         self.pipeline.set_progress_bar_config(disable=True)
 
-    def explain(
-        self,
-        anomalies: Tensor,
-        names: Sequence[str],
-        traversals: int = 0,
-        traversal_steps: int = 2,
-    ) -> Explanation:
-        """One counterfactual of each of (N, C, H, W) uint8 anomalies; it has no traversals."""
-        edits = torch.cat([self._edit(part) for part in anomalies.split(_BATCH)])
-        scored = ScoredEdits.by(self.detector, anomalies, edits[:, None])
-        return explanation_of(self.detector, scored, names, {"generator": "diffusers"})
-
     @torch.no_grad()
-    def _edit(self, anomalies: Tensor) -> Tensor:
-        canvas = Canvas.of(self.backbone, to_float(anomalies))
-        count, config = len(anomalies), self.config
+    def latent_edit(self, canvas: Canvas) -> LatentEdit:
+        """What the pipeline makes of the images; the mask is all of them, as it has its own."""
+        config, latents = self.config, canvas.latents.to(self.backbone.unet.dtype)
         shared = {"num_inference_steps": config.steps, "guidance_scale": config.guidance}
-        latents = canvas.latents.to(self.backbone.unet.dtype)
-        prompts, source = [self.prompt] * count, [self.source] * count
+        prompts, source = self.prompts * len(latents), [self.source] * len(latents)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             mask = self.pipeline.generate_mask(
@@ -115,4 +85,4 @@ class PipelineExplainer:
                 **shared,
             ).images
         everywhere = torch.ones_like(canvas.latents[:, :1])
-        return quantize(canvas.paint(edited.float()[:, None], everywhere)[:, 0]).cpu()
+        return LatentEdit(canvas.latents, edited.float()[:, None], everywhere)

@@ -11,6 +11,7 @@ from typing import Any
 from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.materials import Materials
 from ifnormal.common.storage import read_json
+from ifnormal.config.editors import EDITORS
 from ifnormal.jobs.our_files import CONFIG
 from ifnormal.jobs.run_folder import seconds, timed, update_config
 
@@ -28,9 +29,9 @@ def full_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
 
     Returns:
         Figures under the keys of `METRICS`; `anomalies`, how many were measured; and `seconds` of
-        each stage. `wall_clock_s` is what the run takes by itself: a shared detector or judge
-        counts with the seconds of its training. `cpu_s` is processor time of this process, which
-        depends less on what else the machine does.
+        each stage. `wall_clock_s` is what the run takes by itself: whatever it shares with other
+        runs counts with the seconds of its training. `cpu_s` is processor time of this process,
+        which depends less on what else the machine does.
     """
     made, begun = Materials(run, folder, workplace), time.perf_counter()
     with timed(folder, "setup", begun):
@@ -44,6 +45,9 @@ def full_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
     shutil.copyfile(losses, folder / "detector" / "losses.jsonl")
     with timed(folder, "judge", time.perf_counter()):
         judge = made.judge
+    if EDITORS[run.generator].needs_backbone:
+        with timed(folder, "backbone", time.perf_counter()):
+            _ = made.backbone
     with timed(folder, "fit", time.perf_counter() - seconds(folder).get("fit", 0.0)):
         explainer = made.explainer
     if explainer.images_per_second:  # 0 where an earlier attempt finished the fit

@@ -5,15 +5,17 @@ The runs of a sweep share detectors and judges; the explainer lies in the folder
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from ifnormal.benchmarks.experiment import BenchRun, Workplace
 from ifnormal.benchmarks.options import configs_of
 from ifnormal.benchmarks.pictures import write_preview
-from ifnormal.benchmarks.shared import Shared, shared_detector, shared_judge
+from ifnormal.benchmarks.shared import Shared, shared_backbone, shared_detector, shared_judge
 from ifnormal.common.storage import write_json
+from ifnormal.config.editors import EDITORS, EditorConfig
 from ifnormal.data import load_setup
 from ifnormal.data.setups.captions import anomaly_names, judge_captions
 from ifnormal.data.setups.setup import AnomalySetup
@@ -28,6 +30,7 @@ from ifnormal.evaluation.second_opinion import (
     second_config,
     second_opinion,
 )
+from ifnormal.explainers.editor import Editor, make_editor
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.jobs.made_once import fitted
@@ -35,6 +38,7 @@ from ifnormal.report import write_report
 
 # Anomalies with traversals and in the saved explanation; all of them are measured.
 KEPT = 24
+_BACKBONE_SEED = 0
 
 
 class Materials:
@@ -46,16 +50,26 @@ class Materials:
         run: setup, detector, seed and options.
         folder: of the run; the explainer is in its `explainer/`.
         workplace: holds shared detectors and judges, and knows where the data sets are.
+        load: seed -> the images, for runs whose setup is not registered.
 
     Attributes:
         options: all options of the run.
-        shared: "detector" and "judge" -> where it lies and how long its training took, once it
-            was asked for.
+        prompts: what normal images are called, for a diffusion model; () leaves it to the model.
+        shared: "detector", "judge" and "backbone" -> where it lies and how long its training took,
+            once it was asked for.
     """
 
-    def __init__(self, run: BenchRun, folder: Path, workplace: Workplace) -> None:
+    def __init__(
+        self,
+        run: BenchRun,
+        folder: Path,
+        workplace: Workplace,
+        load: Callable[[int], AnomalySetup] | None = None,
+    ) -> None:
         self.run, self.folder, self.workplace = run, folder, workplace
         self.options = configs_of(run, workplace.data_root)
+        self._load = load or partial(load_setup, self.options.data)
+        self.prompts: tuple[str, ...] = ()
         self.shared: dict[str, Shared] = {}
 
     @cached_property
@@ -65,7 +79,7 @@ class Materials:
         Raises:
             UserError: there is no such setup, or its images are missing.
         """
-        return load_setup(self.options.data, self.run.seed)
+        return self._load(self.run.seed)
 
     @cached_property
     def detector(self) -> Detector:
@@ -94,8 +108,28 @@ class Materials:
     @cached_property
     def explainer(self) -> Explainer:
         """The explainer, loaded from the folder of the run or fitted there."""
-        folder, config = self.folder / "explainer", self.options.fit
-        return fitted(folder, config, self.run.seed, self.setup, self.detector)
+        folder = self.folder / "explainer"
+        return fitted(folder, self.make_editor, self.run.seed, self.setup, self.detector)
+
+    def make_editor(self) -> Editor:
+        """A new editor of the run's generator, not fitted yet."""
+        backbone = None if self.backbone is None else str(self.backbone)
+        choice = EditorConfig(self.run.generator, backbone, self.prompts)
+        return make_editor(choice, self.options.fit, self.options.diffusion)
+
+    @cached_property
+    def backbone(self) -> Path | None:
+        """Folder of the diffusion model, None of a generator without one.
+
+        All seeds share it, as they would share one of the hub.
+        """
+        if not EDITORS[self.run.generator].needs_backbone:
+            return None
+        assert self.options.backbone is not None
+        images, config = self._load(_BACKBONE_SEED), self.options.backbone
+        shared = shared_backbone(images, config, _BACKBONE_SEED, self.workplace)
+        self.shared["backbone"] = shared
+        return (shared.folder / "backbone").absolute()
 
     def explain(self, most: int | None = None) -> Explanation:
         """Explain the test anomalies of the setup, or the first ones."""

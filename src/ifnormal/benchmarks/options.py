@@ -19,9 +19,20 @@ from ifnormal.config import (
     FitConfig,
     Objective,
 )
+from ifnormal.config.editors import EDITORS
 
 _JUDGE_STEPS = 900
 _HASHED = 16
+# Family of setups -> training of its diffusion model.
+_BACKBONES: Mapping[str, Mapping[str, Any]] = {
+    "cifar10": {"backbone.autoencoder_steps": 1200},
+    "inn": {
+        "backbone.steps": 1500,
+        "backbone.autoencoder_steps": 700,
+        "backbone.autoencoder_batch_size": 32,
+        "backbone.autoencoder_widths": [32, 64, 64],
+    },
+}
 _T = TypeVar("_T")
 
 
@@ -53,13 +64,23 @@ def configs_of(run: BenchRun, data_root: Path | None) -> Configs:
         UserError: an option is unknown or its value is out of range.
     """
     start = Configs(DataConfig(setup=run.setup, data_root=data_root), DetectorConfig(), FitConfig())
-    if any(name.startswith(("backbone.", "diffusion.")) for name in run.options):
+    diffusion = EDITORS[run.generator].needs_backbone
+    if diffusion or any(name.startswith(("backbone.", "diffusion.")) for name in run.options):
         start = replace(start, backbone=BackboneConfig(), diffusion=DiffusionConfig())
-    chosen = dict(budget_of(run))
+    chosen = {**(backbone_options(run.setup) if diffusion else {}), **budget_of(run)}
     if run.detector in get_args(Objective):
         chosen["detector.objective"] = run.detector
     chosen |= run.options
+    # All generators make as many counterfactuals of an image, unless they are told otherwise.
+    concepts = f"diffusion.{run.generator}.concepts"
+    if diffusion and run.generator != "diffedit" and concepts not in chosen:
+        chosen[concepts] = chosen.get("fit.concepts", FitConfig().concepts)
     return with_options(start, chosen)
+
+
+def backbone_options(setup: str) -> dict[str, Any]:
+    """How the diffusion model of a setup is trained."""
+    return {"backbone.steps": 2500, **_BACKBONES.get(setup.split("/")[0], {})}
 
 
 def spelled_out(run: BenchRun) -> BenchRun:

@@ -31,6 +31,7 @@ from ifnormal.benchmarks.tables import Format, render
 from ifnormal.common.errors import UserError
 from ifnormal.config import Objective
 from ifnormal.config.checks import require, require_seed
+from ifnormal.config.editors import EDITORS
 
 Engine = Callable[
     [
@@ -85,12 +86,8 @@ def planned(
     require(bool(selection.seeds), "--seeds must name at least one seed.")
     for seed in selection.seeds:
         require_seed(seed)
-    unknown = sorted(set(selection.detectors) - set(get_args(Objective)))
-    if unknown:
-        raise UserError(
-            f"There is no detector {unknown[0]!r}; --detectors takes "
-            f"{', '.join(get_args(Objective))}."
-        )
+    _require_known("detector", selection.detectors, get_args(Objective))
+    _require_known("generator", selection.generators, tuple(EDITORS))
     for option, instead in _DECIDED.items():
         if option in (options or {}):
             raise UserError(f"--set cannot change {option}, which names a run; use {instead}.")
@@ -100,16 +97,33 @@ def planned(
             f"The experiment {name} has no runs for{_asked(selection)}; ifnormal bench list tells "
             "the ids of the setups, ifnormal bench experiments the experiments."
         )
+    unused = sorted(set(selection.generators) - {run.generator for run in runs})
+    if unused:
+        raise UserError(
+            f"The experiment {name} has no runs with the generator {unused[0]}; leave it out of "
+            "--generators."
+        )
     twice = [key for key, count in Counter(run.key for run in runs).items() if count > 1]
     if twice:
         raise UserError(f"The experiment {name} plans {twice[0]} twice; correct its plan.")
     return runs
 
 
+def _require_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        require(
+            name in known,
+            f"There is no {what} {name!r}; --{what}s takes {', '.join(known)}.",
+        )
+
+
 def _asked(selection: Selection) -> str:
     """The selection as on the command line."""
-    only = f" --only {selection.only!r}" if selection.only else ""
-    return only + (f" --detectors {','.join(selection.detectors)}" if selection.detectors else "")
+    words = [f" --only {selection.only!r}"] if selection.only else []
+    for option in ("detectors", "generators"):
+        names = getattr(selection, option)
+        words += [f" --{option} {','.join(names)}"] if names else []
+    return "".join(words)
 
 
 def _given(run: BenchRun, options: Mapping[str, Any]) -> BenchRun:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json, write_json
-from ifnormal.config import BackboneConfig, DetectorConfig, FitConfig
+from ifnormal.config import BackboneConfig, DetectorConfig
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector
@@ -21,6 +21,7 @@ from ifnormal.detectors.detector import Detector
 from ifnormal.detectors.fingerprint import detector_fingerprint
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.evaluation.judge.training import train_judge
+from ifnormal.explainers.editor import Editor
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.jobs.our_files import (
     DETECTOR,
@@ -90,11 +91,22 @@ def trained_backbone(folder: Path, setup: AnomalySetup, config: BackboneConfig, 
 
 
 def fitted(
-    folder: Path, config: FitConfig, seed: int, setup: AnomalySetup, detector: Detector
+    folder: Path,
+    make: Callable[[], Editor],
+    seed: int,
+    setup: AnomalySetup,
+    detector: Detector,
 ) -> Explainer:
     """The explainer in `folder`; if there is none for this detector, it is fitted there.
 
     A fit that was interrupted goes on from its checkpoint, if that is of these images.
+
+    Args:
+        folder: of the explainer.
+        make: makes an editor to fit.
+        seed: of the fit.
+        setup: holds the training images.
+        detector: what is explained.
     """
     identity = json.loads(json.dumps(detector_fingerprint(detector), default=str))
     path = folder / FITTED_TO
@@ -103,7 +115,7 @@ def fitted(
     if (folder / EXPLAINER).exists():
         return Explainer.load(folder, detector)
     write_json(path, identity)
-    explainer, resume = Explainer(detector, config), has_checkpoint(folder)
+    explainer, resume = Explainer(detector, editor=make()), has_checkpoint(folder)
     try:
         fit_on(setup, explainer, seed, folder, resume)
     except UserError:
@@ -111,7 +123,7 @@ def fitted(
             raise
         remove(folder, explainer_files())  # the checkpoint is of other images or of another version
         write_json(path, identity)
-        explainer = fit_on(setup, Explainer(detector, config), seed, folder)
+        explainer = fit_on(setup, Explainer(detector, editor=make()), seed, folder)
     explainer.save(folder)
     remove(folder, checkpoint_files())  # as large as the explainer, and no longer of use
     return explainer

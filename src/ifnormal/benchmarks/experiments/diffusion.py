@@ -15,33 +15,22 @@ from ifnormal.benchmarks.experiment import (
     Table,
     Workplace,
 )
+from ifnormal.benchmarks.options import backbone_options
 from ifnormal.benchmarks.summary import grouped, rows
+from ifnormal.config.editors import EDITORS
 
 if TYPE_CHECKING:
     from ifnormal.benchmarks.materials import Materials
     from ifnormal.data.setups.setup import AnomalySetup
-    from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
+    from ifnormal.explainers.explainer import Explainer
     from ifnormal.explanation.explanation import Explanation
 
 NAME = "diffusion"
 # The first so many test anomalies, the same for every method.
 ANOMALIES = 128
 _FOLLOWED = 8
-# A diffusion model is given, as one from the hub would be: seeds share it.
-_BACKBONE_SEED = 0
 _SETUPS = ("gtsrb/speed-limits", "cifar10/one-vs-rest/ship", "inn/n02279972")
-# Every run says how its backbone is trained and how many edits there are of an image.
-_SHARED = {"backbone.steps": 2500, "fit.concepts": 4}
-_BUDGETS: Mapping[str, Mapping[str, Any]] = {
-    "gtsrb": {},
-    "cifar10": {"backbone.steps": 2500, "backbone.autoencoder_steps": 1200},
-    "inn": {
-        "backbone.steps": 1500,
-        "backbone.autoencoder_steps": 700,
-        "backbone.autoencoder_batch_size": 32,
-        "backbone.autoencoder_widths": [32, 64, 64],
-    },
-}
+PIPELINE = "pipeline"
 _HARD = {"diffusion.diffedit.mask.soft": False}
 # Variant -> its name in the table, the generator, and options.
 METHODS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
@@ -56,7 +45,7 @@ METHODS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
         "diffedit",
         {**_HARD, "diffusion.diffedit.mask.threshold": 1.5},
     ),
-    "pipeline": ("DiffEdit of diffusers, threshold 3.0", "pipeline", {}),
+    PIPELINE: ("DiffEdit of diffusers, threshold 3.0", "diffedit", {}),
     "latent": ("latent generator", "latent", {}),
     "inversion": ("inversion editor", "inversion", {}),
     "inversion-guided": (
@@ -97,7 +86,7 @@ _NOTES = (
     "“Speed limit (30km/h)”, the share of the valid and truly normal edits that the judge takes "
     "for that very class. Without “one prompt” the inversion editor asks for those classes whose "
     "edits of outliers the detector accepts most often.",
-    f"All seeds share the diffusion model of seed {_BACKBONE_SEED}; the detectors, the sample of "
+    "All seeds share the diffusion model; the detectors, the sample of "
     "outliers, what is trained besides and all noise are each seed's own.",
     "FID_N, KID, the perceptual distance and the second detector are of all the anomalies, the few "
     "that the detector does not flag among them.",
@@ -118,12 +107,14 @@ def _plan(selection: Selection) -> list[BenchRun]:
             seed,
             variant,
             selection.budget,
-            {**_SHARED, **_BUDGETS[setup.split("/")[0]], **options},
+            {"fit.concepts": 4, **backbone_options(setup), **options},
+            generator=generator,
         )
         for setup in setups
         for seed in selection.seeds
         for detector in selection.detectors or ("bce",)
-        for variant, (_, _, options) in METHODS.items()
+        for variant, (_, generator, options) in METHODS.items()
+        if generator in (selection.generators or EDITORS)
         if variant != "inversion-one" or setup.startswith(OF_SEVERAL)
     ]
 
@@ -157,6 +148,8 @@ def of_flagged(
     from ifnormal.evaluation.evaluate import explanation_truth
 
     flagged = explanation.flagged
+    if not flagged.any():
+        return {"flagged": 0}
     accepted = explanation.valid[flagged]
     is_normal = explanation_truth(explanation, setup, judge).is_normal[flagged]
     good = accepted & is_normal
@@ -170,7 +163,7 @@ def of_flagged(
         "valid_and_true": 100 * good.double().mean().item(),
         "l1": (edits.double() - before.double()).abs().mean().item() / 255,
         "distinct": sum(seen) / len(seen) if seen else None,
-        "as_named": None if kept is None else 100 * kept.double().mean().item(),
+        "as_named": 100 * kept.double().mean().item() if kept is not None and len(kept) else None,
         "flagged": int(flagged.sum()),
     }
 
@@ -188,11 +181,15 @@ def _explained(made: Materials) -> tuple[Explanation, dict[str, Any]]:
     import time
 
     from ifnormal.data.setups.captions import anomaly_names
+    from ifnormal.explainers.diffusion.editor import DiffusionEditor
 
     anomalies = made.setup.test_anomalies[:ANOMALIES]
     names = anomaly_names(made.setup)[: len(anomalies)]
-    pixel = METHODS[made.run.variant][1] == "pixel"
-    explainer, calls = (made.explainer, 0) if pixel else _latent_explainer(made)
+    if made.run.variant in _ONE_PROMPT:
+        made.prompts = (made.setup.normal,)
+    if made.run.variant == PIPELINE:
+        made.explainer = _by_pipeline(made)
+    explainer = made.explainer
     begun = time.process_time()
     explanation = explainer.explain(anomalies, names, traversals=0)
     spent = time.process_time() - begun
@@ -204,44 +201,24 @@ def _explained(made: Materials) -> tuple[Explanation, dict[str, Any]]:
         calibrated_traversal_scores=followed.calibrated_traversal_scores,
         own_traversal_scores=followed.own_traversal_scores,
     )
-    edits = len(anomalies) * explanation.concepts
+    editor, edits = explainer.editor, len(anomalies) * explanation.concepts
+    calls = editor.unet_calls if isinstance(editor, DiffusionEditor) else 0
     return explanation, {"core_ms": 1000 * spent / edits, "unet_calls": calls}
 
 
-def _latent_explainer(made: Materials) -> tuple[Any, int]:
-    """The explainer of a method with a diffusion model, and its calls of the U-net an image."""
-    from ifnormal.benchmarks.diffusers_pipeline import PipelineExplainer
-    from ifnormal.explainers.diffusion.editor import DiffusionEditor
-    from ifnormal.explainers.diffusion.latent_explainer import LatentExplainer
-    from ifnormal.explainers.diffusion.prompts import source_of
-
-    run, setup, method = made.run, made.setup, METHODS[made.run.variant][1]
-    assert made.options.diffusion is not None
-    backbone = _backbone(made)
-    if method == "pipeline":
-        words = setup.normal, source_of(None, backbone)
-        config = made.options.diffusion.diffedit
-        return PipelineExplainer(made.detector, backbone, config, *words), 0
-    config = getattr(made.options.diffusion, method)
-    named = method == "inversion" and run.variant not in _ONE_PROMPT
-    explainer = LatentExplainer(made.detector, backbone, config, [] if named else [setup.normal])
-    folder = made.folder / "explainer"
-    explainer.fit(setup.train_normal, setup.outliers, run.seed, folder, resume=True)
-    assert isinstance(explainer.editor, DiffusionEditor)
-    return explainer, explainer.editor.unet_calls
-
-
-def _backbone(made: Materials) -> LatentBackbone:
-    """The diffusion model of a setup, trained once a sweep."""
-    from ifnormal.benchmarks.shared import shared_backbone
-    from ifnormal.data import load_setup
+def _by_pipeline(made: Materials) -> Explainer:
+    """An explainer whose edits are made by the pipeline of diffusers."""
+    from ifnormal.benchmarks.diffusers_pipeline import PipelineEditor
     from ifnormal.explainers.diffusion.loading import load_backbone, suited_precision
+    from ifnormal.explainers.explainer import Explainer
+    from ifnormal.jobs.made_once import fit_on
 
-    config, seed = made.options.backbone, _BACKBONE_SEED
-    assert config is not None
-    setup = load_setup(made.options.data, seed)
-    shared = shared_backbone(setup, config, seed, made.workplace)
-    return load_backbone(shared.folder / "backbone", suited_precision())
+    assert made.options.diffusion is not None
+    assert made.backbone is not None
+    backbone = load_backbone(made.backbone, suited_precision())
+    editor = PipelineEditor(backbone, made.options.diffusion.diffedit)
+    explainer = Explainer(made.detector, editor=editor)
+    return fit_on(made.setup, explainer, made.run.seed, made.folder)
 
 
 def _tables(plan: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Table]:

@@ -82,14 +82,19 @@ def _plan(selection: Selection) -> list[BenchRun]:
 
 def _perform(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
     from ifnormal.benchmarks.materials import Materials
+    from ifnormal.benchmarks.options import configs_of
     from ifnormal.benchmarks.pictures import write_columns
+    from ifnormal.data import load_setup
     from ifnormal.detectors.detector import in_batches
     from ifnormal.evaluation.auroc import auroc
 
-    made = Materials(run, folder, workplace)
+    def load(seed: int) -> AnomalySetup:
+        setup = load_setup(configs_of(run, workplace.data_root).data, seed)
+        return few_normal(setup, seed) if run.setup == _SIGNS else setup
+
+    made = Materials(run, folder, workplace, load)
     made.judge = None
-    setup = made.setup = few_normal(made.setup, run.seed) if run.setup == _SIGNS else made.setup
-    detector = made.detector
+    setup, detector = made.setup, made.detector
     normal, scores = (in_batches(detector, i) for i in (setup.test_normal, setup.test_anomalies))
     flagged = scores > detector.threshold
     made.setup = only(setup, flagged)

@@ -51,15 +51,17 @@ def planted_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, 
     The folder then holds `explainer/`, `explanation/` of the first anomalies, `preview.png` and
     `report.html`; for a formula also `least/`, a report of the edits at the threshold.
     """
-    begun, made = time.perf_counter(), Materials(run, folder, workplace)
-    kind = KINDS[run.setup.removeprefix("planted/")]
-    planted = MATERIAL[kind.name](workplace.data_root, run.seed)
+    begun, kind = time.perf_counter(), KINDS[run.setup.removeprefix("planted/")]
+    plant = partial(MATERIAL[kind.name], workplace.data_root)
+    made = Materials(run, folder, workplace, lambda seed: plant(seed).setup)
+    planted = plant(run.seed)
     setup = made.setup = planted.setup
     facts = {"setup": {"normal": setup.normal, **setup.facts}, "fit_seed": run.seed}
     update_config(folder, {**asdict(made.options), "seed": run.seed, **facts})
     if planted.detector is not None:
         made.detector = planted.detector
-    detector, judge, before_fit = made.detector, made.judge, time.process_time()
+    detector, judge, _ = made.detector, made.judge, made.backbone
+    before_fit = time.process_time()
     explainer = made.explainer
     fit_seconds = time.process_time() - before_fit
     explanation = made.explain()

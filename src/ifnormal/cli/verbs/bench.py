@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _OUT = Path("runs/bench")
 _SHOWN = 6
 _SECTIONS = {
-    "what to run": "name out only budget seeds detectors set data_root",
+    "what to run": "name out only budget seeds detectors generators set data_root",
     "where to run": "engine address jobs threads index of",
 }
 
@@ -67,6 +67,7 @@ def _run(options: Options) -> None:
         only=options["only"],
         seeds=tuple(_numbers(options["seeds"])),
         detectors=tuple(_words(options["detectors"])),
+        generators=tuple(_words(options["generators"])),
         budget=options["budget"],
     )
     shard = Shard(options["index"], options["of"])
@@ -214,6 +215,14 @@ def _add_run(parser: ArgumentParser) -> None:
         default="",
         metavar="bce,hsc,dsvdd",
         help="objectives of the detectors; the default is those of the experiment",
+    )
+    parser.add_argument(
+        "--generators",
+        type=str,
+        default="",
+        metavar="pixel,inversion",
+        help="what makes the counterfactuals; the default is the pixel generator, or those of the "
+        "experiment",
     )
     parser.add_argument(
         "--set",
