@@ -59,8 +59,8 @@ def _templates_are_compiled_once() -> Iterator[None]:
 def few_synthetic() -> Iterator[None]:
     """Hundreds of synthetic outliers instead of thousands, from here to the end of the file."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ifnormal.explainers.preparation._LEAST_SYNTHETIC", 400)
-        patch.setattr("ifnormal.explainers.preparation._LEAST_FLAGGED", 4)
+        patch.setattr("ifnormal.explainers.fit_data._LEAST_SYNTHETIC", 400)
+        patch.setattr("ifnormal.explainers.fit_data._LEAST_FLAGGED", 4)
         yield
 
 

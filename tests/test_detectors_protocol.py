@@ -18,7 +18,7 @@ from ifnormal.detectors.duck_typed import checked_detector
 from ifnormal.detectors.fingerprint import detector_fingerprint, digest
 from ifnormal.detectors.loading import saved_detector
 from ifnormal.explainers.explainer import Explainer
-from ifnormal.explainers.preparation import as_detector
+from ifnormal.explainers.fit_data import as_detector
 from known_detectors import COLOR, blue, mean_color, red, tiny
 
 

@@ -9,7 +9,7 @@ pytest.importorskip("diffusers")
 
 from ifnormal.config.diffusion import DiffEditConfig, InversionConfig, MaskConfig
 from ifnormal.explainers.diffusion.canvas import Canvas
-from ifnormal.explainers.diffusion.diffedit import denoise, diffedit, invert, way
+from ifnormal.explainers.diffusion.diffedit import denoise, diffedit, inversion_times, invert
 from ifnormal.explainers.diffusion.inversion import inversion_edit
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
 from ifnormal.explainers.diffusion.noise_schedule import CLEAN
@@ -32,7 +32,7 @@ def test_inversion_and_plain_denoising_give_the_latents_back(prediction: str) ->
     prompt = backbone.embed([""]).expand(2, -1, -1)
     errors = []
     for steps in (10, 40, 160):
-        times = way(backbone, steps, 0.5)
+        times = inversion_times(backbone, steps, 0.5)
         path = invert(backbone, latents, times, prompt)
         assert len(path) == len(times) == steps // 2 + 1
         assert path[-1] is latents
@@ -45,7 +45,7 @@ def test_inversion_and_plain_denoising_give_the_latents_back(prediction: str) ->
 @pytest.mark.parametrize(("strength", "taken"), [(0.01, 1), (0.3, 3), (0.96, 10), (1.0, 10)])
 def test_the_weakest_edit_takes_one_step(strength: float, taken: int) -> None:
     backbone = tiny_backbone()
-    assert way(backbone, 10, strength) == [*backbone.schedule.times(10)[-taken:], CLEAN]
+    assert inversion_times(backbone, 10, strength) == [*backbone.schedule.times(10)[-taken:], CLEAN]
 
 
 class TestIndependence:
@@ -76,7 +76,7 @@ def inverted(
 ) -> tuple[torch.Tensor, list[torch.Tensor], Callable[..., torch.Tensor]]:
     """Latents edited freely, the way they were inverted on, and the same edit under a mask."""
     latents = Canvas.of(backbone, images(2)).latents
-    times = way(backbone, 6, 0.8)
+    times = inversion_times(backbone, 6, 0.8)
     there, wanted = (backbone.embed([words]).expand(2, -1, -1) for words in ("", "a sign"))
     path = invert(backbone, latents, times, there)
 

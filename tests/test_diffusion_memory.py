@@ -125,10 +125,10 @@ class TestPlan:
         plan = make_do(made, InversionEditor.work_of(InversionConfig()), EVERYTHING)
         assert plan.spared == ()
         assert plan.images == ROUND
-        assert made.bounds is plan.bounds
-        assert not plan.bounds.recompute
+        assert made.limits is plan.limits
+        assert not plan.limits.recompute
         asked = ROUND * 4 * 2
-        assert min(plan.bounds.images, plan.bounds.unet, plan.bounds.vae) >= asked
+        assert min(plan.limits.images, plan.limits.unet, plan.limits.vae) >= asked
 
     @pytest.mark.parametrize("gradients", [0, 4])
     def test_it_fits(self, gradients: int) -> None:
@@ -139,8 +139,8 @@ class TestPlan:
             room = Room(whole // share, True)
             plan = make_do(made, work, room)
             assert plan.working <= room.usable
-            seen.append((plan.images, plan.bounds.unet, plan.bounds.vae))
-            assert plan.bounds.recompute == bool(gradients), "always on a GPU"
+            seen.append((plan.images, plan.limits.unet, plan.limits.vae))
+            assert plan.limits.recompute == bool(gradients), "always on a GPU"
         assert seen == sorted(seen, reverse=True)
         assert seen[0] > seen[-1]
 
@@ -152,13 +152,13 @@ class TestPlan:
 
     def test_on_a_processor_it_goes_on_with_one(self) -> None:
         plan = make_do(backbone(), Work(4), Room(10_000, False))
-        assert (plan.images, plan.bounds.unet, plan.bounds.vae) == (1, 1, 1)
+        assert (plan.images, plan.limits.unet, plan.limits.vae) == (1, 1, 1)
 
     def test_the_decoder_spares_step_by_step(self) -> None:
         made, work = backbone(), Work(1, gradients=1)
-        assert not make_do(made, work, EVERYTHING).bounds.recompute
+        assert not make_do(made, work, EVERYTHING).limits.recompute
         plan = make_do(made, work, Room(10, False))
-        assert plan.bounds.recompute
+        assert plan.limits.recompute
         words = " ".join(plan.spared)
         for expected in ("computed again", "block by block", "decoded in tiles", "in slices"):
             assert expected in words

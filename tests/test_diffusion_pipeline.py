@@ -11,7 +11,7 @@ pytest.importorskip("diffusers")
 
 from ifnormal.config.diffusion import DiffEditConfig, MaskConfig
 from ifnormal.explainers.diffusion.canvas import Canvas
-from ifnormal.explainers.diffusion.diffedit import denoise, diffedit, invert, way
+from ifnormal.explainers.diffusion.diffedit import denoise, diffedit, inversion_times, invert
 from tiny_backbones import SIDE, scheduler, tiny_backbone
 
 STEPS, STRENGTH, GUIDANCE = 10, 0.8, 3.0
@@ -52,7 +52,7 @@ def image() -> torch.Tensor:
 def test_inversion_and_free_denoising_are_the_pipelines(pipeline: Any, image: torch.Tensor) -> None:
     backbone = tiny_backbone()
     latents = Canvas.of(backbone, image).latents
-    times = way(backbone, STEPS, STRENGTH)
+    times = inversion_times(backbone, STEPS, STRENGTH)
     source, prompt, nothing = (backbone.embed([words]) for words in (SOURCE, PROMPT, ""))
     ours = invert(backbone, latents, times, source)
     theirs = pipeline.invert(

@@ -62,7 +62,7 @@ def planned_once() -> Iterator[None]:
     def plan(backbone: LatentBackbone, work: Work, room: Room) -> MemoryPlan:
         if (work, room) not in plans:
             plans[work, room] = make_do(backbone, work, room)
-        backbone.bounds = plans[work, room].bounds
+        backbone.limits = plans[work, room].limits
         return plans[work, room]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -20,7 +20,7 @@ from ifnormal.config.fit import FitConfig
 from ifnormal.config.improvement import RefineConfig
 from ifnormal.detectors.black_box.surrogate import Surrogate
 from ifnormal.detectors.detector import Detector
-from ifnormal.explainers.preparation import Prepared
+from ifnormal.explainers.fit_data import FitData
 from ifnormal.explainers.refine import Refined
 
 
@@ -88,7 +88,7 @@ class Editor(ABC):
 
     @abstractmethod
     def fit(
-        self, prepared: Prepared, seed: int, folder: Path | None = None, resume: bool = False
+        self, prepared: FitData, seed: int, folder: Path | None = None, resume: bool = False
     ) -> None:
         """Learn what there is to learn of a detector and its training images.
 

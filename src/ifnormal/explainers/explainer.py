@@ -25,9 +25,9 @@ from ifnormal.detectors.detector import (
 from ifnormal.detectors.duck_typed import checked_detector
 from ifnormal.detectors.loading import saved_detector
 from ifnormal.explainers.editor import Editor, saved_class
+from ifnormal.explainers.fit_data import fit_data_of
 from ifnormal.explainers.model_card import model_card
 from ifnormal.explainers.pixel_editor import PixelEditor
-from ifnormal.explainers.preparation import prepare_given
 from ifnormal.explainers.scored_edits import ScoredEdits, anomalies_of, explanation_of
 from ifnormal.explainers.sharing import fetch_explainer, publish_explainer
 from ifnormal.explanation.explanation import Explanation
@@ -125,7 +125,7 @@ class Explainer:
     ) -> Self:
         """Prepare the detector, then fit the editor to it; see `Editor.fit`.
 
-        A detector of the user's own is checked and calibrated first; see `explainers.preparation`.
+        A detector of the user's own is checked and calibrated first; see `explainers.fit_data`.
 
         Args:
             normal: normal images: a folder, files, arrays or tensors; see `as_images`.
@@ -144,7 +144,7 @@ class Explainer:
             UserError: the images cannot be used, the detector breaks its contract or flags none of
                 the outliers.
         """
-        prepared = prepare_given(self._model, normal, outliers, seed, false_alarm_rate)
+        prepared = fit_data_of(self._model, normal, outliers, seed, false_alarm_rate)
         self._detector, self.seed = prepared.detector, seed
         self.editor.fit(prepared, seed, folder, resume)
         self.facts = {"seed": seed, **self.editor.facts, **prepared.facts}

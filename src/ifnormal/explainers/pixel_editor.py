@@ -21,7 +21,7 @@ from ifnormal.config.improvement import RefineConfig
 from ifnormal.detectors.black_box.surrogate import Surrogate
 from ifnormal.detectors.detector import Detector, device_of, move_to
 from ifnormal.explainers.editor import Editor
-from ifnormal.explainers.preparation import Prepared
+from ifnormal.explainers.fit_data import FitData
 from ifnormal.explainers.refine import Refined, refine
 from ifnormal.training.fit import fit
 from ifnormal.training.networks.concept_classifier import (
@@ -76,7 +76,7 @@ class PixelEditor(Editor):
         self._trained()
 
     def fit(
-        self, prepared: Prepared, seed: int, folder: Path | None = None, resume: bool = False
+        self, prepared: FitData, seed: int, folder: Path | None = None, resume: bool = False
     ) -> None:
         """Train the generator; see `ifnormal.training.fit.fit`."""
         detector = prepared.detector

@@ -19,7 +19,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.common.progress import logged_seconds
 from ifnormal.config.backbone import BackboneConfig
-from ifnormal.explainers.diffusion.bounds import in_parts
+from ifnormal.explainers.diffusion.batch_limits import in_parts
 from ifnormal.explainers.diffusion.latent_backbone import (
     LatentBackbone,
     token_embeddings,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ifnormal.config.diffusion import DiffEditConfig, InversionConfig
-from ifnormal.explainers.diffusion.diffedit import way
+from ifnormal.explainers.diffusion.diffedit import inversion_times
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
 from ifnormal.explainers.diffusion.memory import weight_bytes
 from ifnormal.explainers.diffusion.memory_plan import GIGABYTE, MemoryPlan
@@ -32,7 +32,7 @@ def edit_calls(
     backbone: LatentBackbone, config: InversionConfig | DiffEditConfig, edits: int
 ) -> int:
     """Latent images that the U-net is asked about for a mask, an inversion and so many edits."""
-    steps = len(way(backbone, config.steps, config.strength)) - 1
+    steps = len(inversion_times(backbone, config.steps, config.strength)) - 1
     mask = config.mask
     # With a guidance above 1 the U-net is asked with the prompt and without.
     for_mask = mask.maps * 2 * (2 if mask.guidance > 1 else 1)

@@ -59,7 +59,7 @@ def diffedit(
     )
     random = torch.Generator().manual_seed(seed)
     mask = edit_mask(backbone, latents, wanted, there, config.mask, config.steps, random, nothing)
-    times = way(backbone, config.steps, config.strength)
+    times = inversion_times(backbone, config.steps, config.strength)
     original = invert(backbone, latents, times, there)
     edited = denoise(backbone, original[0], times, wanted, nothing, config.guidance, original, mask)
     return LatentEdit(latents, edited[:, None], mask)
@@ -116,7 +116,7 @@ def _blurred(field: Tensor) -> Tensor:
 Change = Callable[[Tensor, int], Tensor]
 
 
-def way(backbone: LatentBackbone, steps: int, strength: float) -> list[int]:
+def inversion_times(backbone: LatentBackbone, steps: int, strength: float) -> list[int]:
     """The times of a part of the way: from the noisiest that `strength` reaches to CLEAN.
 
     However little the strength is, there is one step at least.
@@ -133,7 +133,7 @@ def invert(
     Args:
         backbone: predicts the noise.
         latents: clean ones.
-        times: as `way` gives them.
+        times: as `inversion_times` gives them.
         prompt: (N, S, D) embeddings of what the image shows, as far as it is known.
     """
     found = [latents]
@@ -160,7 +160,7 @@ def denoise(
     Args:
         backbone: predicts the noise.
         start: latents at the first of the times.
-        times: as `way` gives them.
+        times: as `inversion_times` gives them.
         prompt: (N, S, D) embeddings of what there shall be.
         against: (N, S, D) embeddings to be led away from.
         guidance: how far.

@@ -30,7 +30,7 @@ from ifnormal.explainers.diffusion.memory_plan import MemoryPlan, Room, Work, ma
 from ifnormal.explainers.diffusion.prompts import prompts_of, source_of
 from ifnormal.explainers.diffusion.traversal import traversal
 from ifnormal.explainers.editor import Editor
-from ifnormal.explainers.preparation import Prepared
+from ifnormal.explainers.fit_data import FitData
 
 
 class DiffusionEditor(Editor):
@@ -85,14 +85,14 @@ class DiffusionEditor(Editor):
     def unet_calls(self) -> int:
         """How many latent images the U-net is asked about for one image."""
 
-    def learn(self, prepared: Prepared, folder: Path | None, resume: bool) -> None:
+    def learn(self, prepared: FitData, folder: Path | None, resume: bool) -> None:
         """Train what there is to train; nothing by default."""
 
     def require_fitted(self) -> None:
         """Raise a UserError where `fit` has to come before editing; nothing by default."""
 
     def fit(
-        self, prepared: Prepared, seed: int, folder: Path | None = None, resume: bool = False
+        self, prepared: FitData, seed: int, folder: Path | None = None, resume: bool = False
     ) -> None:
         """Place detector and backbone on the same device, then `learn`; see `Editor.fit`."""
         self.use(prepared.detector)
@@ -111,7 +111,7 @@ class DiffusionEditor(Editor):
             place(self.backbone)
             room = Room.on(self.backbone.device)
             self._plan = make_do(self.backbone, self.work_of(self.config), room)
-        self.backbone.bounds = self._plan.bounds  # another editor may have had it
+        self.backbone.limits = self._plan.limits  # another editor may have had it
         return self._plan
 
     def latent_edits(self, images: Tensor) -> tuple[Canvas, LatentEdit]:

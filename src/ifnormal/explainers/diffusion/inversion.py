@@ -14,7 +14,13 @@ import torch
 from torch import Tensor
 
 from ifnormal.config.diffusion import InversionConfig
-from ifnormal.explainers.diffusion.diffedit import LatentEdit, denoise, edit_mask, invert, way
+from ifnormal.explainers.diffusion.diffedit import (
+    LatentEdit,
+    denoise,
+    edit_mask,
+    inversion_times,
+    invert,
+)
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
 
 Score = Callable[[Tensor, Tensor], Tensor]
@@ -56,7 +62,7 @@ def inversion_edit(
             random,
             there.expand(count, -1, -1),
         )
-        times = way(backbone, config.steps, config.strength)
+        times = inversion_times(backbone, config.steps, config.strength)
         original = invert(backbone, latents, times, there.expand(count, -1, -1))
         start = original[0][:, None].expand(-1, concepts, *latents.shape[1:]).clone()
         same = torch.tensor([[a == b for b in prompts] for a in prompts], device=latents.device)

@@ -19,7 +19,7 @@ from ifnormal.explainers.diffusion.editor import DiffusionEditor, require_gradie
 from ifnormal.explainers.diffusion.inversion import Score, inversion_edit
 from ifnormal.explainers.diffusion.memory_plan import Work
 from ifnormal.explainers.diffusion.prompts import class_names, most_accepted
-from ifnormal.explainers.preparation import Prepared
+from ifnormal.explainers.fit_data import FitData
 
 # Outliers that the names of concepts are chosen on.
 _TRIED = 32
@@ -63,7 +63,7 @@ class InversionEditor(DiffusionEditor):
         """Mask, inversion, and K times the way back."""
         return edit_calls(self.backbone, self.config, self.concepts)
 
-    def learn(self, prepared: Prepared, folder: Path | None, resume: bool) -> None:
+    def learn(self, prepared: FitData, folder: Path | None, resume: bool) -> None:
         """Choose the names of the concepts, where the user named none and there is a choice."""
         names = class_names(self.backbone)
         if self.concepts > 1 and not self._given_prompts and len(names) > self.concepts:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ifnormal.explainers.diffusion.bounds import Bounds, in_parts
+from ifnormal.explainers.diffusion.batch_limits import BatchLimits, in_parts
 from ifnormal.explainers.diffusion.noise_schedule import NoiseSchedule
 
 Precision = Literal["float32", "float16", "bfloat16"]
@@ -29,7 +29,7 @@ class LatentBackbone(nn.Module):
     Attributes:
         calls: how many latent images the U-net was asked about so far.
         where: the folder or the name on the hub that it was loaded from; "" if from neither.
-        bounds: how much it does at once.
+        limits: how much it does at once.
         tiny: a small decoder for gradients, if there is one: diffusers' AutoencoderTiny.
         tiny_where: where that was loaded from; "" if from nowhere.
     """
@@ -47,7 +47,7 @@ class LatentBackbone(nn.Module):
         self.vae, self.unet, self.text_encoder = vae, unet, text_encoder
         self.tokenizer, self.schedule, self.facts = tokenizer, schedule, facts or {}
         self.calls, self.where = 0, ""
-        self.bounds = Bounds()
+        self.limits = BatchLimits()
         self.tiny: Any = None
         self.tiny_where = ""
         if not torch.cuda.is_available():
@@ -89,7 +89,7 @@ class LatentBackbone(nn.Module):
         The mean of the autoencoder's distribution, so that an image has one latent. Gradients flow
         where they are enabled.
         """
-        return in_parts(self._encode, self.bounds.vae, images)
+        return in_parts(self._encode, self.limits.vae, images)
 
     def _encode(self, images: Tensor) -> Tensor:
         given = (2 * images - 1).to(self.device, self.vae.dtype)
@@ -99,11 +99,11 @@ class LatentBackbone(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (N, L, h, w) to images (N, 3, H, W), float32 around [0, 1], not clamped."""
-        return in_parts(self._decoding(self.vae), self.bounds.vae, latents)
+        return in_parts(self._decoding(self.vae), self.limits.vae, latents)
 
     def draft(self, latents: Tensor) -> Tensor:
         """As `decode`, by the tiny decoder: for gradients, never for a picture that is kept."""
-        return in_parts(self._decoding(self.tiny), self.bounds.vae, latents)
+        return in_parts(self._decoding(self.tiny), self.limits.vae, latents)
 
     def _decoding(self, vae: Any) -> Callable[[Tensor], Tensor]:
         """How latents are decoded by one of the two decoders."""
@@ -120,7 +120,7 @@ class LatentBackbone(nn.Module):
             )
             return images
 
-        return decoded_again if self.bounds.recompute and torch.is_grad_enabled() else decoded
+        return decoded_again if self.limits.recompute and torch.is_grad_enabled() else decoded
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
@@ -170,7 +170,7 @@ class LatentBackbone(nn.Module):
             output: Tensor = self.unet(given, time, encoder_hidden_states=prompt.to(dtype)).sample
             return output.float()
 
-        return in_parts(said, self.bounds.unet, latents, prompt)
+        return in_parts(said, self.limits.unet, latents, prompt)
 
 
 def tokens_of(tokenizer: Any, prompts: Sequence[str]) -> Tensor:

@@ -18,7 +18,7 @@ from ifnormal.explainers.diffusion.editor import DiffusionEditor, require_gradie
 from ifnormal.explainers.diffusion.latent_fit import fit_latent_generator, latent_generator
 from ifnormal.explainers.diffusion.latent_generator import LatentGenerator
 from ifnormal.explainers.diffusion.memory_plan import Work
-from ifnormal.explainers.preparation import Prepared
+from ifnormal.explainers.fit_data import FitData
 
 
 class LatentEditor(DiffusionEditor):
@@ -50,7 +50,7 @@ class LatentEditor(DiffusionEditor):
         """Raise a UserError where G′ is not trained."""
         self._trained()
 
-    def learn(self, prepared: Prepared, folder: Path | None, resume: bool) -> None:
+    def learn(self, prepared: FitData, folder: Path | None, resume: bool) -> None:
         """Train G′; see `fit_latent_generator`."""
         require_gradient(self.detector, "train the latent generator")
         self._generator = fit_latent_generator(

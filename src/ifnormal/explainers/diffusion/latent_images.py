@@ -67,7 +67,7 @@ class LatentImages:
         images = torch.cat([normal, outliers])
         found: dict[str, list[Tensor]] = {}
         device = device_of(detector)
-        for part in images.split(min(_BATCH, backbone.bounds.images)):
+        for part in images.split(min(_BATCH, backbone.limits.images)):
             canvas = Canvas.of(backbone, to_float(part))
             edit = diffedit(backbone, canvas.latents, *prompts, config.diffedit)
             painted = canvas.paint(edit.edited, edit.mask)[:, 0]

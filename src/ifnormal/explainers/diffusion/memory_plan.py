@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ifnormal.common.errors import UserError
-from ifnormal.explainers.diffusion.bounds import UNBOUNDED, Bounds
+from ifnormal.explainers.diffusion.batch_limits import UNLIMITED, BatchLimits
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
 from ifnormal.explainers.diffusion.memory import MemoryEstimate, weight_bytes
 
@@ -71,13 +71,13 @@ class MemoryPlan:
     """How a backbone was set up.
 
     Attributes:
-        bounds: what it does at once.
+        limits: what it does at once.
         images: of the images to explain, so many in a round.
         working: bytes that a round takes beside the weights; an estimate.
         spared: what is done at the price of time, a sentence each.
     """
 
-    bounds: Bounds
+    limits: BatchLimits
     images: int
     working: int
     spared: tuple[str, ...]
@@ -106,7 +106,7 @@ def make_do(backbone: LatentBackbone, work: Work, room: Room) -> MemoryPlan:
     Raises:
         UserError: not even one image fits on the GPU.
     """
-    backbone.bounds = Bounds()
+    backbone.limits = BatchLimits()
     estimate = MemoryEstimate(backbone)
     unet, about_attention = _spare_attention(backbone, estimate, room)
     vae, edit, about_decoding = _spare_decoder(backbone, estimate, work, room, unet)
@@ -121,19 +121,19 @@ def make_do(backbone: LatentBackbone, work: Work, room: Room) -> MemoryPlan:
     # Half of it for what a round keeps, the other half for what is in work.
     images = max(1, room.usable // 2 // (work.edits * edit))
     left = room.usable - min(images, ROUND) * work.edits * edit
-    most_unet, most_vae = (_BUSY_UNET, _BUSY_VAE) if room.is_gpu else (UNBOUNDED, UNBOUNDED)
-    bounds = replace(
-        backbone.bounds,
+    most_unet, most_vae = (_BUSY_UNET, _BUSY_VAE) if room.is_gpu else (UNLIMITED, UNLIMITED)
+    limits = replace(
+        backbone.limits,
         images=images,
         unet=min(max(1, left // unet), most_unet),
         vae=min(max(1, left // vae), most_vae),
     )
-    backbone.bounds = bounds
+    backbone.limits = limits
     images = min(images, ROUND)
     edits = images * work.edits
     asked = 2 * edits if work.guided else edits
-    working = edits * edit + max(unet * min(asked, bounds.unet), vae * min(edits, bounds.vae))
-    return MemoryPlan(bounds, images, working, (*about_attention, *about_decoding))
+    working = edits * edit + max(unet * min(asked, limits.unet), vae * min(edits, limits.vae))
+    return MemoryPlan(limits, images, working, (*about_attention, *about_decoding))
 
 
 def _least_edits(work: Work) -> int:
@@ -181,7 +181,7 @@ class _Decoding:
     def set_up(self, backbone: LatentBackbone) -> None:
         """Let a backbone decode like this."""
         vae = backbone.vae
-        backbone.bounds = replace(backbone.bounds, recompute=self.recompute)
+        backbone.limits = replace(backbone.limits, recompute=self.recompute)
         for decoder in (vae, backbone.tiny):
             if decoder is not None:
                 if self.by_blocks:

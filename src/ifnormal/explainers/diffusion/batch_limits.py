@@ -1,4 +1,4 @@
-"""Bounds: how much a diffusion model does at once. Results do not depend on them."""
+"""BatchLimits: how much a diffusion model does at once. Results do not depend on them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-UNBOUNDED = 2**31
+UNLIMITED = 2**31
 
 
 @dataclass(frozen=True)
-class Bounds:
+class BatchLimits:
     """How much is done at once, and whether memory is saved at the price of time.
 
     Attributes:
@@ -22,9 +22,9 @@ class Bounds:
         recompute: whether what a decoder's gradient needs is computed again instead of kept.
     """
 
-    images: int = UNBOUNDED
-    unet: int = UNBOUNDED
-    vae: int = UNBOUNDED
+    images: int = UNLIMITED
+    unet: int = UNLIMITED
+    vae: int = UNLIMITED
     recompute: bool = False
 
 

@@ -14,7 +14,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_pil
 from ifnormal.detectors.adapted.detector import AdaptedDetector, adapt
 from ifnormal.detectors.detector import in_batches
-from ifnormal.explainers.preparation import Prepared, as_detector, prepare
+from ifnormal.explainers.fit_data import FitData, as_detector, prepare_fit_data
 from known_detectors import COLOR, blue, mean_color, red
 
 pytestmark = pytest.mark.usefixtures("few_synthetic")
@@ -26,20 +26,20 @@ def redness(images: Tensor) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def prepared(few_synthetic: None) -> Prepared:
-    return prepare(adapt(redness, shape=COLOR), blue(60), None, seed=0)
+def prepared(few_synthetic: None) -> FitData:
+    return prepare_fit_data(adapt(redness, shape=COLOR), blue(60), None, seed=0)
 
 
 class TestPrepare:
     def test_a_detector_keeps_its_scores_and_all_images(self) -> None:
         detector, normal, outliers = mean_color(), blue(), red()
-        prepared = prepare(detector, normal, outliers, seed=0)
+        prepared = prepare_fit_data(detector, normal, outliers, seed=0)
         assert prepared.detector is detector
         assert torch.equal(prepared.normal, normal)
         assert torch.equal(prepared.outliers, outliers)
 
     def test_an_adapted_one_is_checked_and_calibrated(self) -> None:
-        prepared = prepare(adapt(redness, shape=COLOR), blue(60), red(60), seed=0)
+        prepared = prepare_fit_data(adapt(redness, shape=COLOR), blue(60), red(60), seed=0)
         detector = prepared.detector
         assert isinstance(detector, AdaptedDetector)
         assert detector.is_calibrated
@@ -49,40 +49,40 @@ class TestPrepare:
         assert float(scores[1].median()) == pytest.approx(0.95, abs=0.02)
 
     def test_the_threshold_is_the_false_alarm_rate_of_held_out_images(self) -> None:
-        strict = prepare(adapt(redness, shape=COLOR), blue(200), red(), 0, 0.01).detector
-        loose = prepare(adapt(redness, shape=COLOR), blue(200), red(), 0, 0.5).detector
+        strict = prepare_fit_data(adapt(redness, shape=COLOR), blue(200), red(), 0, 0.01).detector
+        loose = prepare_fit_data(adapt(redness, shape=COLOR), blue(200), red(), 0, 0.5).detector
         alarms = [
             float((in_batches(d, blue(200)) > d.threshold).float().mean()) for d in (strict, loose)
         ]
         assert alarms[0] < 0.1 < 0.3 < alarms[1] < 0.7
 
     def test_the_users_threshold_stays(self) -> None:
-        detector = prepare(
+        detector = prepare_fit_data(
             adapt(redness, shape=COLOR, threshold_own=3.5), blue(60), red(), 0
         ).detector
         assert isinstance(detector, AdaptedDetector)
         assert detector.own_threshold == 3.5
 
-    def test_synthetic_outliers_are_flagged_ones(self, prepared: Prepared) -> None:
+    def test_synthetic_outliers_are_flagged_ones(self, prepared: FitData) -> None:
         flagged = in_batches(prepared.detector, prepared.outliers) > prepared.detector.threshold
         # Calibrated once more after they were chosen: the threshold is the same score.
         assert float(flagged.float().mean()) > 0.98
         facts = prepared.facts["synthetic_outliers"]
         assert 4 <= facts["flagged"] == len(prepared.outliers) < facts["made"]
 
-    def test_the_same_seed_gives_the_same(self, prepared: Prepared) -> None:
-        again = prepare(adapt(redness, shape=COLOR), blue(60), None, seed=0)
+    def test_the_same_seed_gives_the_same(self, prepared: FitData) -> None:
+        again = prepare_fit_data(adapt(redness, shape=COLOR), blue(60), None, seed=0)
         assert torch.equal(again.outliers, prepared.outliers)
         assert again.detector.threshold == prepared.detector.threshold
 
     def test_a_detector_that_flags_nothing(self) -> None:
         blind = adapt(redness, shape=COLOR, threshold_own=1e6)
         with pytest.raises(UserError, match=r"flags 0 of \d+ synthetic outliers"):
-            prepare(blind, blue(60), None, seed=0)
+            prepare_fit_data(blind, blue(60), None, seed=0)
 
     def test_too_few_normal_images(self) -> None:
         with pytest.raises(UserError, match="at least 20 normal images, these are 7"):
-            prepare(adapt(redness, shape=COLOR), blue(7), red(), seed=0)
+            prepare_fit_data(adapt(redness, shape=COLOR), blue(7), red(), seed=0)
 
 
 def counted() -> tuple[list[int], Callable[[Tensor], list[float]]]:
@@ -99,16 +99,20 @@ def counted() -> tuple[list[int], Callable[[Tensor], list[float]]]:
 class TestQueries:
     def test_those_of_an_adapted_black_box_are_counted(self) -> None:
         asked, scores = counted()
-        prepared = prepare(adapt(scores, shape=COLOR, black_box=True), blue(60), None, seed=0)
+        prepared = prepare_fit_data(
+            adapt(scores, shape=COLOR, black_box=True), blue(60), None, seed=0
+        )
         assert prepared.facts["queries_before_fit"] == asked[0]
         # Contract 12 + 12 + 8, held out 12, strange ones 18, each synthetic outlier once.
         assert asked[0] == 62 + prepared.facts["synthetic_outliers"]["made"]
 
     def test_those_of_any_other_are_counted(self) -> None:
         black_box = BlackBox()
-        prepared = prepare(black_box, blue(60), None, seed=0)
+        prepared = prepare_fit_data(black_box, blue(60), None, seed=0)
         assert prepared.facts["queries_before_fit"] == black_box.asked > 0
-        assert prepare(black_box, blue(60), red(), seed=0).facts == {"queries_before_fit": 0}
+        assert prepare_fit_data(black_box, blue(60), red(), seed=0).facts == {
+            "queries_before_fit": 0
+        }
 
     def test_a_black_box_is_asked_about_fewer_synthetic_outliers(
         self, monkeypatch: pytest.MonkeyPatch
@@ -116,15 +120,15 @@ class TestQueries:
         def quick(normal: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
             return red(1).expand(count, -1, -1, -1), torch.zeros(count, dtype=torch.int64)
 
-        monkeypatch.setattr("ifnormal.explainers.preparation.synthetic_pairs", quick)
+        monkeypatch.setattr("ifnormal.explainers.fit_data.synthetic_pairs", quick)
         made = [
-            prepare(detector, blue(1200), None, seed=0).facts["synthetic_outliers"]["made"]
+            prepare_fit_data(detector, blue(1200), None, seed=0).facts["synthetic_outliers"]["made"]
             for detector in (BlackBox(), mean_color())
         ]
         assert made == [2000, 2400]
 
     def test_a_detector_with_a_gradient_has_no_account(self) -> None:
-        facts = prepare(adapt(redness, shape=COLOR), blue(60), red(), seed=0).facts
+        facts = prepare_fit_data(adapt(redness, shape=COLOR), blue(60), red(), seed=0).facts
         assert "queries_before_fit" not in facts
 
 

@@ -1,4 +1,4 @@
-"""Preparation: from a user's detector and normal images to what the generator is trained on."""
+"""FitData: the calibrated detector and the images that an editor is fitted to."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LEAST_FLAGGED = 20
 
 
 @dataclass(frozen=True)
-class Prepared:
+class FitData:
     """What `fit` takes, and how it came about.
 
     Attributes:
@@ -68,27 +68,27 @@ def as_detector(model: Any, images: ImageInput) -> Detector:
     return adapted
 
 
-def prepare_given(
+def fit_data_of(
     model: Any,
     normal: ImageInput,
     outliers: ImageInput | None,
     seed: int,
     false_alarm_rate: float | None = None,
-) -> Prepared:
-    """`prepare` of whatever the user has; see `as_detector` and `as_images`."""
+) -> FitData:
+    """`prepare_fit_data` of whatever the user has; see `as_detector` and `as_images`."""
     detector = as_detector(model, normal)
     images, _ = as_images(normal, detector.shape)
     others = None if outliers is None else as_images(outliers, detector.shape)[0]
-    return prepare(detector, images, others, seed, false_alarm_rate)
+    return prepare_fit_data(detector, images, others, seed, false_alarm_rate)
 
 
-def prepare(
+def prepare_fit_data(
     detector: Detector,
     normal: Tensor,
     outliers: Tensor | None,
     seed: int,
     false_alarm_rate: float | None = None,
-) -> Prepared:
+) -> FitData:
     """Check an adapted detector, calibrate it on held-out normal images, and find outliers.
 
     A detector that is calibrated already, such as a built-in one, keeps its scores and threshold.
@@ -124,7 +124,7 @@ def _prepare_adapted(
     outliers: Tensor | None,
     seed: int,
     false_alarm_rate: float | None,
-) -> Prepared:
+) -> FitData:
     if detector.is_calibrated:
         return _with_outliers(detector, normal, outliers, seed)
     if len(normal) < _LEAST_NORMAL:
@@ -140,7 +140,7 @@ def _prepare_adapted(
     scores = detector.raw_scores(held_out, outliers)
     calibrated = detector.calibrated_by(scores, false_alarm_rate)
     if outliers is not None:
-        return Prepared(calibrated.freeze(), normal, outliers, facts)
+        return FitData(calibrated.freeze(), normal, outliers, facts)
     made, sources = _synthetic(detector, normal, seed)
     raw = detector.raw(made)
     is_flagged = _is_flagged(calibrated, calibrated.score_map(raw))
@@ -148,19 +148,19 @@ def _prepare_adapted(
     scores = replace(scores, outliers=raw[is_flagged])
     calibrated = detector.calibrated_by(scores, false_alarm_rate).freeze()
     facts["synthetic_outliers"] = {"made": len(made), "flagged": int(is_flagged.sum())}
-    return Prepared(calibrated, normal, made[is_flagged], facts, sources[is_flagged])
+    return FitData(calibrated, normal, made[is_flagged], facts, sources[is_flagged])
 
 
 def _with_outliers(
     detector: Detector, normal: Tensor, outliers: Tensor | None, seed: int
-) -> Prepared:
+) -> FitData:
     """With the outliers given, or else synthetic ones that the detector flags."""
     if outliers is not None:
-        return Prepared(detector, normal, outliers)
+        return FitData(detector, normal, outliers)
     made, sources = _synthetic(detector, normal, seed)
     is_flagged = _is_flagged(detector, log_odds_of(detector, made))
     facts = {"synthetic_outliers": {"made": len(made), "flagged": int(is_flagged.sum())}}
-    return Prepared(detector, normal, made[is_flagged], facts, sources[is_flagged])
+    return FitData(detector, normal, made[is_flagged], facts, sources[is_flagged])
 
 
 def _synthetic(detector: Detector, normal: Tensor, seed: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Bounds: whatever is done at once, attended in slices or computed again, edits are the same."""
+"""BatchLimits: edits are the same, however much is done at once, sliced or recomputed."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -12,7 +12,7 @@ import torch
 pytest.importorskip("diffusers")
 
 from ifnormal.config.diffusion import InversionConfig, MaskConfig
-from ifnormal.explainers.diffusion.bounds import Bounds, in_parts
+from ifnormal.explainers.diffusion.batch_limits import BatchLimits, in_parts
 from ifnormal.explainers.diffusion.canvas import Canvas
 from ifnormal.explainers.diffusion.inversion import inversion_edit
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone
@@ -24,9 +24,9 @@ GUIDED = replace(PLAIN, repulsion=0.1, detector_guidance=0.2)
 CLOSE = [(PLAIN, 1e-4), (GUIDED, 1e-3)]
 
 
-def bounded(**bounds: Any) -> LatentBackbone:
+def bounded(**limits: Any) -> LatentBackbone:
     backbone = deepcopy(tiny_backbone())
-    backbone.bounds = Bounds(**bounds)
+    backbone.limits = BatchLimits(**limits)
     return backbone
 
 
@@ -68,20 +68,20 @@ def test_parts_are_joined_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "bounds",
+    "limits",
     [{"unet": 1, "vae": 1}, {"unet": 5, "vae": 4}, {"recompute": True, "vae": 2}],
     ids=str,
 )
 @pytest.mark.parametrize(("config", "within"), CLOSE, ids=["plain", "guided"])
 def test_edits_do_not_depend_on_them(
-    bounds: dict[str, int], config: InversionConfig, within: float
+    limits: dict[str, int], config: InversionConfig, within: float
 ) -> None:
-    backbone = bounded(**bounds)
+    backbone = bounded(**limits)
     together, decoded = largest(backbone.unet), largest(backbone.vae.decoder)
     made = pictures(backbone, config)
     torch.testing.assert_close(made, unbounded(config), atol=within, rtol=0)
-    assert together() <= bounds.get("unet", 12)
-    assert decoded() == bounds["vae"]
+    assert together() <= limits.get("unet", 12)
+    assert decoded() == limits["vae"]
 
 
 @pytest.mark.parametrize("slices", ["auto", "max"])
