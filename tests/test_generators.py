@@ -12,7 +12,8 @@ from ifnormal.training.networks.concept_classifier import (
     PixelConceptClassifier,
 )
 from ifnormal.training.networks.discriminator import Discriminator
-from ifnormal.training.networks.generator import Generator, target_features
+from ifnormal.training.networks.generator import Generator
+from ifnormal.training.networks.steering import target_features
 
 CONFIG = GeneratorConfig(width=4, outer_blocks=1, inner_blocks=1)
 

@@ -114,18 +114,18 @@ def test_the_far_corners_meet_in_a_large_network() -> None:
     assert seen[4, 64]
 
 
-def test_what_is_usual_is_learnt_and_saved_with_the_weights() -> None:
+def test_statistics_of_pixels_are_saved_with_the_weights() -> None:
     normal = torch.zeros(10, 1, 64, 64)
     normal[..., 32:] = 0.9
     generator, other = Generator(1, 1, CONFIG, 64), Generator(1, 1, CONFIG, 64)
-    assert generator.usual is not None
-    assert other.usual is not None
-    generator.usual.learn(normal)
+    assert generator.pixel_statistics is not None
+    assert other.pixel_statistics is not None
+    generator.pixel_statistics.fit(normal)
     other.load_state_dict(generator.state_dict())
-    seen = other.usual(normal[:1].flip(3))
+    seen = other.pixel_statistics(normal[:1].flip(3))
     assert seen.shape == (1, 3, 64, 64)
     torch.testing.assert_close(seen[:, :1], normal[:1].flip(3))
     torch.testing.assert_close(seen[:, 1:2], normal[:1])
-    assert seen[0, 2, :, :32].min() == 1  # far above what is usual there
+    assert seen[0, 2, :, :32].min() == 1  # far above the mean there
     assert seen[0, 2, :, 32:].max() == -1
-    assert Generator(1, 1, CONFIG, 48).usual is None
+    assert Generator(1, 1, CONFIG, 48).pixel_statistics is None

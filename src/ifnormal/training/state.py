@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _NAME = "checkpoint"
-_USUAL = 1024  # normal images that what is usual is taken from, evenly spaced
+_COUNTED = 1024  # normal images, evenly spaced, that statistics of pixels are computed from
 _OTHERS = {
     "normal images": "other normal images",
     "outliers": "other outliers",
@@ -132,9 +132,9 @@ class TrainingState:
         modes = modes.to(fabric.device)
         side = max(detector.shape[1:])
         generator = Generator(channels, concepts, config.generator, side, detector.shape[1:])
-        if generator.usual is not None:
-            every = -(-images.normal // _USUAL)
-            generator.usual.learn(to_float(images.images[: images.normal : every].cpu()))
+        if generator.pixel_statistics is not None:
+            every = -(-images.normal // _COUNTED)
+            generator.pixel_statistics.fit(to_float(images.images[: images.normal : every].cpu()))
         discriminator = Discriminator(channels, concepts, config.discriminator_width, side)
         mean, deviation = images.features.mean(0), images.features.std(0)
         deviation = deviation.clamp_min(1e-3 * float(deviation.mean()) + 1e-12)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifnormal.training.networks.generator import ResidualBlock, target_features
+from ifnormal.training.networks.blocks import residual_blocks
+from ifnormal.training.networks.steering import steering_features, steering_network
 
 
 class LatentGenerator(nn.Module):
@@ -22,16 +22,13 @@ class LatentGenerator(nn.Module):
     def __init__(self, channels: int, concepts: int, width: int = 64, blocks: int = 2) -> None:
         super().__init__()
         self.concepts = concepts
-        steering = concepts + target_features(torch.zeros(1)).shape[1]
-        self.condition = nn.Sequential(
-            nn.Linear(steering, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU()
-        )
+        self.condition = steering_network(concepts)
         self.stem = nn.Conv2d(channels, width, 3, 1, 1)
-        self.before = nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
+        self.before = residual_blocks(width, blocks)
         self.down = nn.Conv2d(width, 2 * width, 4, 2, 1)
-        self.coarse = nn.ModuleList(ResidualBlock(2 * width) for _ in range(blocks + 1))
+        self.coarse = residual_blocks(2 * width, blocks + 1)
         self.up = nn.Conv2d(2 * width, 4 * width, 3, 1, 1)
-        self.after = nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
+        self.after = residual_blocks(width, blocks)
         self.last = nn.Conv2d(width, channels, 3, 1, 1)
         nn.init.normal_(self.last.weight, std=1e-3)
         assert self.last.bias is not None
@@ -39,8 +36,7 @@ class LatentGenerator(nn.Module):
 
     def forward(self, latents: Tensor, target: Tensor, concept: Tensor) -> Tensor:
         """Edit latents (N, L, h, w), h and w even, for (N,) targets α in [0, 1] and concepts k."""
-        one_hot = F.one_hot(concept, self.concepts).to(target.dtype)
-        condition = self.condition(torch.cat([one_hot, target_features(target)], 1))
+        condition = self.condition(steering_features(target, concept, self.concepts))
         hidden = self.stem(latents)
         for block in self.before:
             hidden = block(hidden, condition)

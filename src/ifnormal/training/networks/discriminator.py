@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ifnormal.training.networks.generator import padded, target_features
+from ifnormal.training.networks.blocks import padded
+from ifnormal.training.networks.steering import TARGET_FEATURES, target_features
 
 
 class Discriminator(nn.Module):
@@ -33,7 +34,7 @@ class Discriminator(nn.Module):
         self.stages = nn.ModuleList([_DownBlock(width, wide), _DownBlock(wide, deep), *more])
         self.last = spectral_norm(nn.Conv2d(deep, deep, 3, 1, 1))
         self.linear = spectral_norm(nn.Linear(deep, 1))
-        self.embedding = spectral_norm(nn.Linear(concepts + 4, deep))
+        self.embedding = spectral_norm(nn.Linear(concepts + TARGET_FEATURES, deep))
 
     def forward(self, images: Tensor, score: Tensor, modes: Tensor) -> Tensor:
         """Realness (N,), unbounded, of (N, C, H, W) images in [0, 1].

@@ -7,10 +7,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ifnormal.config import SMALL_SIDE, GeneratorConfig
+from ifnormal.training.networks.blocks import (
+    FINE_WIDTH,
+    DeeperStage,
+    FineStage,
+    enlarged,
+    padded,
+    residual_blocks,
+)
+from ifnormal.training.networks.pixel_statistics import PixelStatistics
+from ifnormal.training.networks.steering import steering_features, steering_network
 
 _LEAK = 0.02
 _LARGEST_STEP = 8
-_FINE = 16
 
 
 class Generator(nn.Module):
@@ -21,8 +30,8 @@ class Generator(nn.Module):
     generator returns its input.
 
     Larger images get a coarser grid for most of the work, so that a pixel costs no more than one
-    of a small image, and fine layers around it, so that edits stay sharp. They are seen next to
-    what is usual in each place (`Usual`).
+    of a small image, and fine layers around it, so that edits stay sharp. The network also sees
+    mean and deviation of each of their pixels (`PixelStatistics`).
 
     Args:
         channels: C of the images.
@@ -42,28 +51,35 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.concepts, width, wide = concepts, config.width, 2 * config.width
-        self.condition = nn.Sequential(
-            nn.Linear(concepts + _TARGET_FEATURES, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU()
-        )
+        self.condition = steering_network(concepts)
         self.step = _coarse_step(side)
         self.multiple = 4 if side <= SMALL_SIDE else 4 * self.step
-        self.usual = Usual((channels, *(size or (side, side)))) if side > SMALL_SIDE else None
-        seen = 3 * channels if self.usual else channels
+        is_large, shape = side > SMALL_SIDE, (channels, *(size or (side, side)))
+        # Saved weights have the statistics under the name "usual".
+        self.add_module("usual", PixelStatistics(shape) if is_large else None)
+        seen = 3 * channels if is_large else channels
         self.stem = nn.Conv2d(self.step**2 * seen, width, 3, 1, 1)
-        self.down_blocks = _blocks(width, config.outer_blocks)
+        self.down_blocks = residual_blocks(width, config.outer_blocks)
         self.down = nn.Conv2d(width, wide, 4, 2, 1)
-        self.inner_blocks = _blocks(wide, config.inner_blocks)
+        self.inner_blocks = residual_blocks(wide, config.inner_blocks)
         self.up = nn.Conv2d(wide, 4 * width, 3, 1, 1)
-        self.up_blocks = _blocks(width, config.outer_blocks)
-        self.deeper = _Deeper(wide) if side > SMALL_SIDE else None
-        self.fine = _Fine(seen, width, self.step) if self.step > 2 else None
+        self.up_blocks = residual_blocks(width, config.outer_blocks)
+        self.deeper = DeeperStage(wide) if is_large else None
+        self.fine = FineStage(seen, width, self.step) if self.step > 2 else None
         self.last = (
-            nn.Conv2d(_FINE + seen, channels, 3, 1, 1)
+            nn.Conv2d(FINE_WIDTH + seen, channels, 3, 1, 1)
             if self.fine
             else nn.Conv2d(width, 4 * channels, 3, 1, 1)
         )
         nn.init.normal_(self.last.weight, std=1e-3)
         nn.init.zeros_(_bias(self.last))
+
+    @property
+    def pixel_statistics(self) -> PixelStatistics | None:
+        """Mean and deviation of every pixel; None in the network for small images."""
+        statistics = self.usual
+        assert statistics is None or isinstance(statistics, PixelStatistics)
+        return statistics
 
     def forward(self, images: Tensor, target: Tensor, concept: Tensor) -> tuple[Tensor, Tensor]:
         """Edit (N, C, H, W) images in [0, 1], H and W multiples of 4.
@@ -81,15 +97,15 @@ class Generator(nn.Module):
 
     def steer(self, target: Tensor, concept: Tensor) -> Tensor:
         """The condition (N, 64) that targets (N,) and concepts (N,) give to every block."""
-        one_hot = F.one_hot(concept, self.concepts).to(target.dtype)
-        steering = torch.cat([one_hot, target_features(target)], 1)
+        steering = steering_features(target, concept, self.concepts)
         condition: Tensor = self.condition(steering.to(self.stem.weight.dtype))
         return condition
 
     def edit(self, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """`forward` under a condition (N, 64) that need not be one of a target and a concept."""
         # The image itself stays in its own precision; only what the layers see takes theirs.
-        seen = images if self.usual is None else self.usual(images)
+        statistics = self.pixel_statistics
+        seen = images if statistics is None else statistics(images)
         seen = padded(seen.to(self.stem.weight.dtype), self.multiple)
         outer = self.stem(F.pixel_unshuffle(seen, self.step))
         for block in self.down_blocks:
@@ -114,59 +130,6 @@ class Generator(nn.Module):
         return clamped + _LEAK * (overshoot - overshoot.detach()), overshoot
 
 
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions; a feature-wise scale and shift (FiLM) from the condition between."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, 1, 1)
-        self.film = nn.Linear(64, 2 * width)
-        self.second = nn.Conv2d(width, width, 3, 1, 1)
-        with torch.no_grad():
-            self.second.weight.mul_(0.1)
-
-    def forward(self, hidden: Tensor, condition: Tensor) -> Tensor:
-        """(N, width, H, W) hidden and (N, 64) condition to the same shape as hidden."""
-        scale, shift = self.film(condition)[:, :, None, None].chunk(2, 1)
-        edited = F.silu(torch.addcmul(shift, self.first(F.silu(hidden)), 1 + scale))
-        return hidden + self.second(edited)
-
-
-class _Deeper(nn.Module):
-    """A residual stage at half the resolution, so that an edit sees more of a larger image."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.down = nn.Conv2d(width, width, 4, 2, 1)
-        self.blocks = _blocks(width, 2)
-        self.up = nn.Conv2d(width, width, 3, 1, 1)
-
-    def forward(self, hidden: Tensor, condition: Tensor) -> Tensor:
-        """(N, width, H, W) hidden, H and W even, and (N, 64) condition to the same shape."""
-        inner = self.down(F.silu(hidden))
-        for block in self.blocks:
-            inner = block(inner, condition)
-        return hidden + enlarged(self.up(F.silu(inner)), 2)
-
-
-class _Fine(nn.Module):
-    """Half-resolution layers beside the coarse grid: they see pixels, and sharpen its edits."""
-
-    def __init__(self, channels: int, width: int, step: int) -> None:
-        super().__init__()
-        self.factor = step // 2
-        self.stem = nn.Conv2d(4 * channels, _FINE, 3, 1, 1)
-        self.up = nn.Conv2d(width, _FINE, 3, 1, 1)
-        self.block = ResidualBlock(_FINE)
-
-    def forward(self, images: Tensor, coarse: Tensor, condition: Tensor) -> Tensor:
-        """(N, C, H, W) images and (N, width, H / step, W / step) to (N, 16, H / 2, W / 2)."""
-        seen = self.stem(F.pixel_unshuffle(images, 2))
-        hidden = seen + enlarged(self.up(F.silu(coarse)), self.factor)
-        refined: Tensor = self.block(hidden, condition)
-        return refined
-
-
 def _coarse_step(side: int) -> int:
     """Pixels to a cell of the coarse grid, along each side: 2, from 96 pixels 4, from 192 8."""
     step = 2
@@ -175,61 +138,6 @@ def _coarse_step(side: int) -> int:
     return step
 
 
-def enlarged(hidden: Tensor, factor: int) -> Tensor:
-    """Bilinear, so that an edit begins as a smooth one: cells would show as a grid of tiles."""
-    return F.interpolate(hidden, scale_factor=factor, mode="bilinear", align_corners=False)
-
-
-def padded(images: Tensor, multiple: int) -> Tensor:
-    """Images continued to the right and below, to sides that are multiples of `multiple`."""
-    right, below = -images.shape[3] % multiple, -images.shape[2] % multiple
-    return F.pad(images, (0, right, 0, below), mode="replicate") if right or below else images
-
-
-_TARGET_FEATURES = 4
-
-
-def target_features(target: Tensor) -> Tensor:
-    """(N,) targets in [0, 1] as (N, 4) smooth features, so that nearby targets act alike."""
-    waves = [torch.sin(torch.pi * target), torch.cos(torch.pi * target)]
-    return torch.stack([2 * target - 1, (2 * target - 1) ** 2, *waves], 1)
-
-
-def _blocks(width: int, count: int) -> nn.ModuleList:
-    return nn.ModuleList(ResidualBlock(width) for _ in range(count))
-
-
 def _bias(layer: nn.Conv2d) -> Tensor:
     assert layer.bias is not None
     return layer.bias
-
-
-_FAR = 5.0
-_LEAST_DEVIATION = 0.02
-
-
-class Usual(nn.Module):
-    """Mean and deviation of every pixel of the normal images.
-
-    Where things lie in the same place, this shows at once what is odd and what belongs there, which
-    convolutions would need many more images to learn. Where they do not, it does no harm.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.full(shape, 0.5))
-        self.register_buffer("deviation", torch.full(shape, 0.25))
-
-    def learn(self, normal: Tensor) -> None:
-        """Take both from (N, C, H, W) normal images in [0, 1]."""
-        self.mean.copy_(normal.mean(0))
-        self.deviation.copy_(normal.std(0, correction=0).clamp_min(_LEAST_DEVIATION))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) images to (N, 3C, H, W): themselves, what is usual, how far they are off."""
-        mean, deviation = self.mean.to(images.dtype), self.deviation.to(images.dtype)
-        off = ((images - mean) / deviation).clamp(-_FAR, _FAR) / _FAR
-        return torch.cat([images, mean.expand_as(images), off], 1)
