@@ -38,7 +38,5 @@ class PixelStatistics(nn.Module):
         The standard score, (x - mean) / deviation, is clipped to ±5 and scaled to [-1, 1].
         """
         mean, deviation = self.mean.to(images.dtype), self.deviation.to(images.dtype)
-        score = ((images - mean) / deviation).clamp(
-            -_LARGEST_SCORE, _LARGEST_SCORE
-        ) / _LARGEST_SCORE
+        score = ((images - mean) / deviation).clamp(-_FAR, _FAR) / _FAR
         return torch.cat([images, mean.expand_as(images), score], 1)
