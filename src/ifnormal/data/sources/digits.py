@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,18 +14,12 @@ from ifnormal.common.errors import UserError
 from ifnormal.data.sampling import generator, stratified
 from ifnormal.data.sources.labelled import LabelledImages, Split
 
+_TEST_SHARE = 0.2
 DIGITS = tuple(str(digit) for digit in range(10))
 
 
-@dataclass(frozen=True)
 class EmbeddedDigits:
-    """500 drawings of each digit: always the same 400 for training, the other 100 for testing.
-
-    Attributes:
-        test_share: share of the test drawings, in (0, 1).
-    """
-
-    test_share: float = 0.2
+    """500 drawings of each digit: always the same 400 for training, the other 100 for testing."""
 
     def read(self, split: Split) -> LabelledImages:
         """Read (4000 or 1000, 1, 28, 28) grey digits, light on black, in the file's order.
@@ -37,7 +30,7 @@ class EmbeddedDigits:
         table = _read_table(_packaged_file())
         images = torch.from_numpy(table[:, :-1].reshape(-1, 1, 28, 28).copy())
         labels = torch.from_numpy(table[:, -1].astype(np.int64))
-        count = round(self.test_share * len(labels))
+        count = round(_TEST_SHARE * len(labels))
         # The split does not depend on the seed of a run.
         test, train = stratified(labels, count, generator(0, "embedded digits"))
         part = test if split == "test" else train

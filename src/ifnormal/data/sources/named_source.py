@@ -24,7 +24,6 @@ def open_source(
     data_root: Path | None,
     channels: Literal[1, 3],
     size: tuple[int, int] | None,
-    fetch: bool = True,
 ) -> NamedImages:
     """Open a set from the data root, the hub's cache or the hub.
 
@@ -38,7 +37,7 @@ def open_source(
             f"{data_root / source.name} holds neither {source.name}'s Parquet files "
             f"(train-*-of-*.parquet) nor a folder train; {how_to_get(source, data_root)}."
         )
-    if folder is None and fetch and source.hub and not offline():
+    if folder is None and source.hub and not offline():
         try:
             folder = fetched(source, offline=False)
         except Exception as error:  # any, if there is no network
