@@ -66,8 +66,8 @@ def test_the_best_value_is_what_the_derivation_says_of_any_two_distributions() -
 
 
 def test_a_detector_that_knows_draws_points_to_the_normal_side() -> None:
-    plain = play(ToyGame(steps=300), two_clouds(), 0)[-1]
-    drawn = play(ToyGame(steps=300, score_weight=3.0), two_clouds(), 0)[-1]
+    plain = play(ToyGame(steps=200), two_clouds(), 0)[-1]
+    drawn = play(ToyGame(steps=200, score_weight=3.0), two_clouds(), 0)[-1]
     assert drawn["to_normal"] > 95
     assert drawn["total_variation"] > plain["total_variation"] + 0.1
     assert drawn["score"] < plain["score"]

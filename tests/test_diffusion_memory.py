@@ -1,6 +1,6 @@
 """Memory: estimated without working, and made do with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
@@ -119,6 +119,39 @@ class TestEstimate:
         assert "The diffusion model takes 2.1 GB" in cost_sentences(made, 1, plan, 1)
 
 
+def set_up(made: LatentBackbone) -> tuple[Any, ...]:
+    """All of a backbone's set-up that an estimate depends on."""
+    attention = tuple(
+        (type(processor), getattr(processor, "slice_size", 0))
+        for processor in made.unet.attn_processors.values()
+    )
+    again = made.limits.recompute, getattr(made.vae.decoder, "gradient_checkpointing", False)
+    return attention, again, made.vae.use_tiling and made.vae.tile_sample_min_size
+
+
+@pytest.fixture(scope="module")
+def estimated_once() -> Iterator[None]:
+    """A set-up, of which there are few, is estimated once for all backbones of this file."""
+    known: dict[tuple[Any, ...], int] = {}
+
+    def once(name: str) -> Callable[[MemoryEstimate], int]:
+        estimate = getattr(MemoryEstimate, name)
+
+        def call(self: MemoryEstimate) -> int:
+            key = (name, *set_up(self._backbone))
+            if key not in known:
+                known[key] = estimate(self)
+            return known[key]
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("unet_bytes", "encoder_bytes", "decoder_bytes", "gradient_bytes"):
+            patch.setattr(MemoryEstimate, name, once(name))
+        yield
+
+
+@pytest.mark.usefixtures("estimated_once")
 class TestPlan:
     def test_where_there_is_room_nothing_is_spared(self) -> None:
         made = backbone()
@@ -181,6 +214,7 @@ class TestPlan:
         assert LatentEditor.work_of(LatentConfig(batch_size=5)) == Work(4, True, 20)
 
 
+@pytest.mark.usefixtures("estimated_once")
 class TestAttention:
     """The right calls for the device, which is not there."""
 
@@ -211,6 +245,7 @@ class TestAttention:
         assert self.kinds(made) == {"SlicedAttnProcessor"}
 
 
+@pytest.mark.usefixtures("estimated_once")
 class TestGpu:
     """CUDA as if there were one."""
 

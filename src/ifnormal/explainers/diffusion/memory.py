@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -37,12 +37,15 @@ class MemoryEstimate:
     def __init__(self, backbone: LatentBackbone) -> None:
         self._backbone = backbone
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
+
+    @cached_property
+    def _empty(self) -> dict[int, Any]:
         with self._mode:
-            self._empty: dict[int, Any] = {
+            weights = {
                 id(weight): nn.Parameter(_empty_as(weight), requires_grad=False)
-                for weight in backbone.parameters()
+                for weight in self._backbone.parameters()
             }
-            self._empty |= {id(buffer): _empty_as(buffer) for buffer in backbone.buffers()}
+            return weights | {id(b): _empty_as(b) for b in self._backbone.buffers()}
 
     def unet_bytes(self) -> int:
         """Bytes that the U-net takes for one latent image."""
