@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ifnormal.common.compute import channels_last
 from ifnormal.common.pixels import to_float
 from ifnormal.training.images import TrainingImages
-from ifnormal.training.networks.augmentation import is_wanted
+from ifnormal.training.networks.augmentation import augment, is_wanted
 from ifnormal.training.state import TrainingState
 
 # Pairs whose score had to move by more than this share of the way from normal to outlier show what
@@ -42,6 +43,16 @@ class TrainingBatch:
     def moved(self) -> Tensor:
         """(K·B,) bool: the score had to move, so the edit must show its concept."""
         return (self.wanted_scores - self.scores).abs() > self.moved_from
+
+    @property
+    def edited_modes(self) -> Tensor:
+        """(K·B, K) weights of the modes that edits belong to: the concept's own mode if moved."""
+        own = F.one_hot(self.concepts, self.modes.shape[1]).to(self.modes.dtype)
+        return torch.where(self.moved[:, None], own, self.modes)
+
+    def augment(self, images: Tensor, random: torch.Generator) -> Tensor:
+        """Images as the discriminator sees them."""
+        return channels_last(augment(images, random)) if self.augmented else images
 
 
 def draw_batch(images: TrainingImages, state: TrainingState) -> TrainingBatch:

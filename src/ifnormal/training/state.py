@@ -12,15 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from ifnormal.common.checkpoint import restore_training, training_tensors
-from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
-from ifnormal.common.storage import load_tensors, save_tensors
+from ifnormal.common.storage import save_tensors
 from ifnormal.config import FitConfig
 from ifnormal.detectors.black_box.distillation import Distillation
-from ifnormal.detectors.black_box.queries import delete_answers
 from ifnormal.detectors.black_box.surrogate import Surrogate
 from ifnormal.detectors.detector import Detector
-from ifnormal.detectors.fingerprint import detector_fingerprint, digest, probe_scores, same_scores
+from ifnormal.training.checkpoint import NAME, Checkpoint
 from ifnormal.training.images import TrainingImages
 from ifnormal.training.modes import NormalModes
 from ifnormal.training.networks.concept_classifier import (
@@ -34,47 +32,7 @@ from ifnormal.training.networks.generator import Generator
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_NAME = "checkpoint"
 _COUNTED = 1024  # normal images, evenly spaced, that statistics of pixels are computed from
-_OTHERS = {
-    "normal images": "other normal images",
-    "outliers": "other outliers",
-    "detector": "another detector",
-    "scores": "a detector that scores differently",
-}
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What `TrainingState.save` wrote."""
-
-    folder: Path
-    tensors: dict[str, Tensor]
-    facts: dict[str, Any]
-
-    @classmethod
-    def read(
-        cls, folder: Path, config: FitConfig, seed: int, material: Mapping[str, Any]
-    ) -> Checkpoint | None:
-        """The one in `folder`, if there is one.
-
-        Raises:
-            UserError: it is damaged, or was made with another configuration or other `material`.
-        """
-        if not (folder / f"{_NAME}.json").exists():
-            return None
-        tensors, facts = load_tensors(folder, _NAME)
-        here = {**_comparable(asdict(config)), "seed": seed}
-        there = {**facts["config"], "seed": facts["seed"]}
-        changed = sorted(key for key in here if here[key] != there.get(key))
-        if changed:
-            raise UserError(
-                f"The checkpoint in {folder} was made with another {changed[0]} "
-                f"({there.get(changed[0])}, now {here[changed[0]]}); "
-                "use the same options or another folder."
-            )
-        _require_same(folder, facts.get("material"), material)
-        return cls(folder, tensors, facts)
 
 
 @dataclass
@@ -207,7 +165,7 @@ class TrainingState:
         }
         if self.distillation is not None:
             facts["surrogate"] = self.distillation.save_answers(folder)
-        save_tensors(folder, _NAME, self._tensors(), facts)
+        save_tensors(folder, NAME, self._tensors(), facts)
         if self.distillation is not None:
             self.distillation.delete_old_answers(folder)
 
@@ -222,18 +180,6 @@ class TrainingState:
             if not all(bool(torch.isfinite(weight).all()) for weight in module.parameters()):
                 return name
         return None
-
-    @staticmethod
-    def forget(folder: Path) -> None:
-        """Remove the checkpoint of an earlier fit, so that it cannot pass for one of this fit."""
-        (folder / f"{_NAME}.json").unlink(missing_ok=True)
-        delete_answers(folder)
-
-    def last_checkpoint(self, folder: Path | None) -> str:
-        """Where the last checkpoint is, in words."""
-        if folder is None or not (folder / f"{_NAME}.json").exists():
-            return "none"
-        return str(folder / f"{_NAME}.json")
 
     def _modules(self) -> dict[str, nn.Module]:
         return {
@@ -258,31 +204,6 @@ class TrainingState:
         return tensors
 
 
-def fit_material(detector: Detector, normal: Tensor, outliers: Tensor) -> dict[str, Any]:
-    """What a fit is of: a checkpoint made of other images or another detector is of no use to it.
-
-    A black box is told apart by what is known of it, not by its scores, which cost queries.
-    """
-    return {
-        "normal images": digest({"images": normal}),
-        "outliers": digest({"images": outliers}),
-        "detector": detector_fingerprint(detector),
-        "scores": None if detector.is_black_box else probe_scores(detector),
-    }
-
-
-def _require_same(folder: Path, there: Any, here: Mapping[str, Any]) -> None:
-    before = there if isinstance(there, dict) else {}
-    changed = next((name for name in _OTHERS if before.get(name) != here[name]), None)
-    if changed == "scores" and same_scores(before.get("scores"), here["scores"]):
-        return
-    if changed:
-        raise UserError(
-            f"The checkpoint in {folder} was made with {_OTHERS[changed]}; give the same as then, "
-            "or begin anew."
-        )
-
-
 def unwrapped(module: nn.Module) -> Any:
     """The network itself, without the wrapper that Fabric puts around it."""
     inner = getattr(module, "_forward_module", module)
@@ -300,8 +221,3 @@ def _rates(config: FitConfig) -> tuple[float, float, float]:
 
 def _channels_last(net: nn.Module) -> nn.Module:
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def _comparable(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration as JSON would give it back, without what does not change the result."""
-    return {key: value for key, value in config.items() if key != "checkpoint_every"}
