@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -26,6 +27,28 @@ RESUMED = {
         steps=7, checkpoint_every=3, concepts=3, concept_space="pixels", weights=EVERY_TERM
     ),
 }
+
+BEGUN = tiny(checkpoint_every=2)
+ENDED = tiny(steps=4, checkpoint_every=2)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fits of BEGUN, broken off at step 3, and of ENDED; to be copied."""
+    folder = tmp_path_factory.mktemp("fits")
+    interrupted(folder / "begun", BEGUN, 3)
+    fit(mean_color(), blue(), red(), ENDED, 0, folder / "ended")
+    return folder
+
+
+@pytest.fixture
+def begun(folders: Path, tmp_path: Path) -> Path:
+    return copytree(folders / "begun", tmp_path / "begun")
+
+
+@pytest.fixture
+def ended(folders: Path, tmp_path: Path) -> Path:
+    return copytree(folders / "ended", tmp_path / "ended")
 
 
 class TestResumes:
@@ -82,19 +105,13 @@ class TestResumes:
             ("concept_space", "pixels"),
         ],
     )
-    def test_another_configuration_is_named(
-        self, tmp_path: Path, option: str, value: object
-    ) -> None:
-        config = tiny(checkpoint_every=2)
-        interrupted(tmp_path, config, 3)
+    def test_another_configuration_is_named(self, begun: Path, option: str, value: object) -> None:
         with pytest.raises(UserError, match=option):
-            train(replace(config, **{option: value}), tmp_path, resume=True)
+            train(replace(BEGUN, **{option: value}), begun, resume=True)
 
-    def test_another_seed_is_named(self, tmp_path: Path) -> None:
-        config = tiny(checkpoint_every=2)
-        interrupted(tmp_path, config, 3)
+    def test_another_seed_is_named(self, begun: Path) -> None:
         with pytest.raises(UserError, match="seed"):
-            train(config, tmp_path, seed=1, resume=True)
+            train(BEGUN, begun, seed=1, resume=True)
 
     @pytest.mark.parametrize(
         ("other", "message"),
@@ -106,16 +123,13 @@ class TestResumes:
         ],
     )
     def test_not_with_other_images_or_another_detector(
-        self, tmp_path: Path, other: tuple[Any, Tensor, Tensor], message: str
+        self, ended: Path, other: tuple[Any, Tensor, Tensor], message: str
     ) -> None:
-        config = tiny(checkpoint_every=2)
-        fit(mean_color(), blue(), red(), replace(config, steps=4), 0, tmp_path)
-        checkpoint = (tmp_path / "checkpoint.json").read_bytes()
+        checkpoint = (ended / "checkpoint.json").read_bytes()
         with pytest.raises(UserError, match=f"{message}.*begin anew"):
-            fit(*other, replace(config, steps=4), 0, tmp_path, resume=True)
-        assert (tmp_path / "checkpoint.json").read_bytes() == checkpoint
-        again = fit(mean_color(), blue(), red(), replace(config, steps=4), 0, tmp_path, resume=True)
-        assert again.step == 4
+            fit(*other, ENDED, 0, ended, resume=True)
+        assert (ended / "checkpoint.json").read_bytes() == checkpoint
+        assert fit(mean_color(), blue(), red(), ENDED, 0, ended, resume=True).step == 4
 
     def test_not_from_the_checkpoint_of_an_earlier_run(self, tmp_path: Path) -> None:
         config = tiny(steps=4, checkpoint_every=2)
@@ -125,15 +139,12 @@ class TestResumes:
         resumed = fit(mean_color(), blue(9), red(9), config, 0, tmp_path, resume=True)
         assert differing(resumed, fit(mean_color(), blue(9), red(9), config, 0)) == []
 
-    def test_checkpoints_may_come_at_other_times(self, tmp_path: Path) -> None:
-        interrupted(tmp_path, tiny(checkpoint_every=2), 3)
-        assert train(tiny(checkpoint_every=7), tmp_path, resume=True).step == TINY.steps
+    def test_checkpoints_may_come_at_other_times(self, begun: Path) -> None:
+        assert train(tiny(checkpoint_every=7), begun, resume=True).step == TINY.steps
 
     @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "no JSON"])
-    def test_damage_is_noticed(self, tmp_path: Path, damage: str) -> None:
-        config = tiny(checkpoint_every=2)
-        interrupted(tmp_path, config, 3)
-        (path,) = tmp_path.glob("checkpoint*.safetensors")
+    def test_damage_is_noticed(self, begun: Path, damage: str) -> None:
+        (path,) = begun.glob("checkpoint*.safetensors")
         packed = bytearray(path.read_bytes())
         if damage == "flipped":
             packed[-5] ^= 1
@@ -143,9 +154,9 @@ class TestResumes:
         elif damage == "gone":
             path.unlink()
         else:
-            (tmp_path / "checkpoint.json").write_text('{"step": ')
+            (begun / "checkpoint.json").write_text('{"step": ')
         with pytest.raises(UserError, match="checkpoint"):
-            train(config, tmp_path, resume=True)
+            train(BEGUN, begun, resume=True)
 
 
 def breaking(detector: KnownDetector, at: int) -> Callable[[TrainingState], None]:
