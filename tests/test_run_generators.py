@@ -51,6 +51,12 @@ def test_every_verb_of_a_run_takes_it(
     assert metrics["concept_accuracy"] is None, "nobody tells the concepts apart"
     assert len(metrics["validity"]) == 2
     assert "cyan" in (Path(run) / "report.html").read_text()
+    # A checkpoint of another generator is none to resume from.
+    (Path(run) / "explainer" / "latent generator.json").write_text("{}")
+    assert main(["fit", "--run", run, "--resume", *SMALL["fit"]]) == 0
+    assert read_json(Path(run) / "config.json")["images_per_s"] > 0
+    assert main(["fit", "--run", run, "--resume", *inversion, *more]) == 0
+    assert read_json(Path(run) / "config.json")["images_per_s"] is None, "nothing was trained"
     assert main(["fit", "--run", run, *SMALL["fit"]]) == 0
     assert read_json(Path(run) / "config.json")["editor"] is None, "the default again"
 

@@ -153,9 +153,6 @@ class Materials:
         figures = evaluate(
             explanation, normal, setup, self.judge, self.run.seed, of_detector, part, second
         )
-        probabilities, concepts = explanation.concept_probabilities, explanation.concepts
-        if concepts > 1 and bool((probabilities == 1 / concepts).all()):
-            figures["concept_accuracy"] = None  # no classifier has told the concepts apart
         return {**dict.fromkeys(METRICS), **figures, "anomalies": len(explanation)}
 
     def save(self, explanation: Explanation, figures: dict[str, Any]) -> None:

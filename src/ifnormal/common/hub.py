@@ -27,7 +27,7 @@ def fetch(repo_id: str, files: Sequence[str], revision: str | None, token: str |
     Raises:
         UserError: it is not there, may not be read, or cannot be reached.
     """
-    hub = _package()
+    hub = require_package()
     with understood(hub, repo_id, revision):
         return Path(
             hub.snapshot_download(
@@ -66,7 +66,7 @@ def publish(
     Raises:
         UserError: the hub cannot be reached or refuses.
     """
-    hub = _package()
+    hub = require_package()
     with understood(hub, repo_id, revision):
         api = hub.HfApi(token=token)
         repo = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
@@ -133,7 +133,12 @@ def _unreachable(repo_id: str, error: Exception) -> UserError:
     )
 
 
-def _package() -> ModuleType:
+def require_package() -> ModuleType:
+    """The package huggingface_hub.
+
+    Raises:
+        UserError: it is not installed.
+    """
     try:
         import huggingface_hub
         import huggingface_hub.errors

@@ -15,7 +15,7 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import quantize
 from ifnormal.config.diffusion import DiffusionConfig
-from ifnormal.config.editors import EDITORS, EditorConfig
+from ifnormal.config.editors import EDITORS, EditorConfig, require_refinement
 from ifnormal.config.fit import FitConfig
 from ifnormal.config.improvement import RefineConfig
 from ifnormal.detectors.black_box.surrogate import Surrogate
@@ -151,7 +151,7 @@ class Editor(ABC):
     def concept_probabilities(
         self, anomalies: Tensor, edits: Tensor, features: Tensor, features_after: Tensor
     ) -> Tensor:
-        """(N, K, K): for each edit, the probability of each concept; uniform where nobody knows.
+        """(N, K, K): for each edit, the probability of each concept; by default all the same.
 
         Args:
             anomalies: (N, C, H, W) uint8.
@@ -168,9 +168,8 @@ class Editor(ABC):
         Raises:
             UserError: this editor has no way of doing so.
         """
-        raise UserError(
-            f"The generator {self.name} cannot refine its counterfactuals; leave refine out."
-        )
+        require_refinement(self.name)
+        raise UserError(f"The generator {self.name} does not refine; leave refine out.")
 
     @property
     def cost(self) -> str:

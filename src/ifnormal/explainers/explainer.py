@@ -261,7 +261,7 @@ class Explainer:
             explainer = cls.__new__(cls)
             Explainer.__init__(explainer, found, editor=kind.load(saved, tensors, found))
             explainer.seed, explainer.facts = saved["seed"], saved.get("facts", {})
-        except (KeyError, TypeError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"{path} and its weights do not fit together ({one_line(error)}); restore the "
                 "folder or fit again."
@@ -327,7 +327,7 @@ class Explainer:
             "Images": f"{height} x {width} pixels, {channels} channel{'s' if channels > 1 else ''}",
             "Detector": detector.facts.get("name", type(detector).__name__),
             "Decision threshold": f"{detector.own_threshold:.6g}, higher is {detector.higher_is}",
-            "Concepts (ways of editing)": self.concepts,
+            "Concepts": self.concepts,
         }
         return model_card(repo_id, {**known, **self.editor.card})
 

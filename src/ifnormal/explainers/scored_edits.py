@@ -40,17 +40,17 @@ class ScoredEdits:
     Attributes:
         anomalies: (N, C, H, W) uint8.
         edits: (N, K, C, H, W) uint8.
-        ways: (M, K, T, C, H, W) uint8, of the first M anomalies.
-        targets: (T,) shares of the anomaly's own score that the ways go through.
+        traversals: (M, K, T, C, H, W) uint8, of the first M anomalies.
+        targets: (T,) targets of the traversals, as shares of the anomaly's own score.
         log_odds: (N,) of the anomalies.
         log_odds_after: (N, K) of the edits.
-        log_odds_along: (M, K, T) of the ways.
-        concept_probabilities: (N, K, K), what is said of which concept made an edit.
+        log_odds_along: (M, K, T) of the traversals.
+        concept_probabilities: (N, K, K), the probability of each concept for each edit.
     """
 
     anomalies: Tensor
     edits: Tensor
-    ways: Tensor
+    traversals: Tensor
     targets: Tensor
     log_odds: Tensor
     log_odds_after: Tensor
@@ -63,24 +63,24 @@ class ScoredEdits:
         detector: Detector,
         anomalies: Tensor,
         edits: Tensor,
-        ways: Tensor | None = None,
+        traversals: Tensor | None = None,
         targets: Tensor | None = None,
     ) -> ScoredEdits:
         """Score edits of which nobody says which concept is which."""
         count, concepts = edits.shape[:2]
-        if ways is None or targets is None:
+        if traversals is None or targets is None:
             targets = torch.zeros(0)
-            ways = edits.new_zeros(0, concepts, 0, *anomalies.shape[1:])
+            traversals = edits.new_zeros(0, concepts, 0, *anomalies.shape[1:])
         return cls(
             anomalies,
             edits,
-            ways,
+            traversals,
             targets,
             log_odds_of(detector, anomalies),
             log_odds_of(detector, edits.flatten(0, 1)).view(count, concepts),
-            log_odds_of(detector, ways.flatten(0, 2)).view(ways.shape[:3])
-            if ways.numel()
-            else torch.zeros(ways.shape[:3]),
+            log_odds_of(detector, traversals.flatten(0, 2)).view(traversals.shape[:3])
+            if traversals.numel()
+            else torch.zeros(traversals.shape[:3]),
             torch.full((count, concepts, concepts), 1 / concepts),
         )
 
@@ -114,7 +114,7 @@ def explanation_of(
         concept_probabilities=scored.concept_probabilities,
         calibrated_threshold=detector.threshold,
         traversal_targets=scored.targets,
-        traversals=scored.ways,
+        traversals=scored.traversals,
         calibrated_traversal_scores=along.sigmoid(),
         names=tuple(names),
         facts={**facts, **about_heat},

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ifnormal.common.errors import UserError
-from ifnormal.common.hub import fetch, publish
+from ifnormal.common.hub import fetch, publish, require_package
 from ifnormal.common.storage import read_json, write_atomic, write_json
 
 _WEIGHTS = ["explainer-*.safetensors", "detector/*.safetensors"]
@@ -49,6 +49,7 @@ def publish_explainer(
     Raises:
         UserError: the hub cannot be reached or refuses.
     """
+    require_package()
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         save(folder)

@@ -60,9 +60,12 @@ def checkpoints() -> tuple[str, ...]:
     return tuple(name for editor in EDITORS for name in editor_class(editor).checkpoints)
 
 
-def has_checkpoint(folder: Path) -> bool:
-    """Whether there is a checkpoint in the folder that a fit can go on from."""
-    return any((folder / f"{name}.json").exists() for name in checkpoints())
+def has_checkpoint(folder: Path, editor: str | None = None) -> bool:
+    """Whether there is a checkpoint in the folder: of this editor, or by default of any."""
+    from ifnormal.explainers.editor import editor_class
+
+    names = checkpoints() if editor is None else editor_class(editor).checkpoints
+    return any((folder / f"{name}.json").exists() for name in names)
 
 
 def checkpoint_files() -> Files:
@@ -99,6 +102,7 @@ def run_files(stage: str) -> Files:
             ("detector", _named(LOSSES)),
             ("judge", _saved("judge")),
             (SECOND, _saved("detector")),
+            (SECOND, _named(LOSSES)),
         ),
         "fit": (
             *below("explainer", explainer_files()),

@@ -17,6 +17,7 @@ report.html    the report
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -146,7 +147,7 @@ def fit_stage(
     earlier: dict[str, None] = {name: None for name in ("editor", "diffusion") if name in record}
     editor = _editor_options(choice, diffusion)
     options = {"fit": asdict(config), "fit_seed": seed, **earlier, **editor}
-    resume = resume and has_checkpoint(run / "explainer")
+    resume = resume and has_checkpoint(run / "explainer", choice.generator)
     if resume:
         _require_same_fit(run, record, options)
         begun -= seconds(run).get("fit", 0.0)
@@ -157,8 +158,9 @@ def fit_stage(
         explainer = Explainer(detector, editor=make_editor(choice, config, diffusion))
         fit_on(setup, explainer, seed, run / "explainer", resume)
         explainer.save(run / "explainer")
-        if explainer.images_per_second:  # 0 where a finished training was resumed
-            update_config(run, {"images_per_s": explainer.images_per_second})
+        speed = explainer.images_per_second  # 0 where a finished training was resumed
+        if speed or not resume:
+            update_config(run, {"images_per_s": speed or None})
     return explainer
 
 
@@ -306,6 +308,8 @@ def _editor_options(choice: EditorConfig, diffusion: DiffusionConfig) -> dict[st
     """What the record says of an editor; nothing of the pixel generator, which is the default."""
     if choice == EditorConfig():
         return {}
+    if not choice.needs_backbone:
+        return {"editor": asdict(choice)}
     settings = {choice.generator: asdict(getattr(diffusion, choice.generator))}
     return {"editor": asdict(choice), "diffusion": settings}
 
@@ -313,8 +317,10 @@ def _editor_options(choice: EditorConfig, diffusion: DiffusionConfig) -> dict[st
 def _require_same_fit(run: Path, record: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     def counted(facts: Mapping[str, Any]) -> dict[str, Any]:
         fit = {key: value for key, value in facts["fit"].items() if key != "checkpoint_every"}
-        editor = {key: facts[key] for key in ("editor", "diffusion") if facts.get(key)}
-        return {"fit": fit, "fit_seed": facts["fit_seed"], **editor}
+        # The editor first: it decides which of the other options count.
+        editor = facts.get("editor") or json.loads(json.dumps(asdict(EditorConfig())))
+        shared = {"editor": editor, "fit_seed": facts["fit_seed"]}
+        return {**shared, "diffusion": facts.get("diffusion") or {}, "fit": fit}
 
     if "fit" not in record or "fit_seed" not in record:
         return

@@ -1,4 +1,4 @@
-"""What editing with a diffusion model costs, told before it is done."""
+"""What editing with a diffusion model costs, in calls of the U-net and memory."""
 
 from __future__ import annotations
 

@@ -159,6 +159,13 @@ class DiffusionEditor(Editor):
             edited.append(frames[torch.arange(len(part)), chosen])
         return to_float(torch.cat(edited)).to(images.device)
 
+    def edit_each(self, images: Tensor, concepts: Tensor) -> Tensor:
+        """The counterfactuals of each image's own concept; see `Editor.edit_each`."""
+        if len(images) == 0:
+            return images.clone()
+        edits, _ = self.counterfactuals(images, torch.zeros(0), torch.zeros(0))
+        return to_float(edits[torch.arange(len(edits)), concepts.cpu()]).to(images.device)
+
     @torch.no_grad()
     def flags(self, canvas: Canvas, edit: LatentEdit) -> Tensor:
         """(N, K), which edits the detector flags."""

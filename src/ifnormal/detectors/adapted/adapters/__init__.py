@@ -19,13 +19,14 @@ from ifnormal.detectors.adapted.adapters.adapter import (
 )
 from ifnormal.detectors.adapted.adapters.python_object import OBJECT_ADAPTERS, adapter_of
 
-ADAPTERS: tuple[Adapter, ...] = (
+_FILE_ADAPTERS = (
     onnx_file.ADAPTER,
     exported_program.ADAPTER,
     torchscript.ADAPTER,
     python_object.ADAPTER,
-    *OBJECT_ADAPTERS,
 )
+# Exported programs are files and Python objects.
+ADAPTERS: tuple[Adapter, ...] = tuple(dict.fromkeys((*_FILE_ADAPTERS, *OBJECT_ADAPTERS)))
 
 
 def adapter_of_spec(spec: str) -> Adapter:

@@ -13,6 +13,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.detectors.adapted.adapters import (
     anomalib_model,
     estimator,
+    exported_program,
     python_function,
     torch_module,
 )
@@ -21,6 +22,7 @@ from ifnormal.detectors.adapted.score_model import ScoreModel
 
 # Adapters that take Python objects, tried in this order: the more special ones first.
 OBJECT_ADAPTERS: tuple[Adapter, ...] = (
+    exported_program.ADAPTER,
     anomalib_model.ADAPTER,
     torch_module.ADAPTER,
     estimator.ADAPTER,
