@@ -115,6 +115,7 @@ def test_shapes_and_facts(fitted: Explainer, explained: Explanation) -> None:
     assert explained.counterfactuals.shape == (4, k, 3, SIDE, SIDE)
     assert explained.traversals.shape == (2, k, 3, 3, SIDE, SIDE)
     assert len(fitted.editor.concept_names) in (0, k)
+    assert tuple(explained.facts.get("concept_names", ())) == fitted.editor.concept_names
     sums = explained.concept_probabilities.sum(2)
     torch.testing.assert_close(sums, torch.ones(4, k))
     assert json.loads(json.dumps(fitted.facts, default=list))["seed"] == fitted.seed == 3

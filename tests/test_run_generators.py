@@ -47,6 +47,8 @@ def test_every_verb_of_a_run_takes_it(
     assert explainer.editor.concept_names == ("one", "cyan")
     for verb in (["explain", "--run"], ["evaluate", "--run"], ["report"]):
         assert main([*verb, run]) == 0
+    document = read_json(Path(run) / "explanation" / "explanation.json")
+    assert document["facts"]["concept_names"] == ["one", "cyan"]
     metrics = read_json(Path(run) / "metrics.json")
     assert metrics["concept_accuracy"] is None, "nobody tells the concepts apart"
     assert len(metrics["validity"]) == 2

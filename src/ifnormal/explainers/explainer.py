@@ -147,7 +147,9 @@ class Explainer:
         prepared = fit_data_of(self._model, normal, outliers, seed, false_alarm_rate)
         self._detector, self.seed = prepared.detector, seed
         self.editor.fit(prepared, seed, folder, resume)
-        self.facts = {"seed": seed, **self.editor.facts, **prepared.facts}
+        names = list(self.editor.concept_names)
+        named = {"concept_names": names} if names else {}
+        self.facts = {"seed": seed, **self.editor.facts, **named, **prepared.facts}
         return self
 
     @torch.inference_mode()

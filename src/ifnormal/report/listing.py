@@ -89,7 +89,8 @@ class Listing:
     @property
     def prompts(self) -> Sequence[str]:
         """The prompts that name the concepts; empty where these have no names of their own."""
-        prompts = self.head.facts.get("prompts")
+        facts = self.head.facts  # version 0.1.0 knew prompts alone
+        prompts = facts.get("concept_names", facts.get("prompts"))
         if not isinstance(prompts, list) or not all(isinstance(word, str) for word in prompts):
             return ()
         return prompts if len(prompts) == len(set(prompts)) == self.head.concepts > 1 else ()
