@@ -120,9 +120,9 @@ class TestEveryConfig:
 
 
 def test_the_command_line_knows_every_detector_objective() -> None:
-    from ifnormal.detectors import OBJECTIVES
+    from ifnormal.detectors.builtin.kinds import KINDS
 
-    assert set(get_args(Objective)) == set(OBJECTIVES)
+    assert set(get_args(Objective)) == set(KINDS)
 
 
 @pytest.mark.parametrize("module", ["ifnormal", "ifnormal.config", "ifnormal.common.storage"])

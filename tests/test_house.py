@@ -14,7 +14,7 @@ ORDER = (
     {"version"},
     {"common"},
     {"config", "explanation"},
-    {"data"},
+    {"data", "features"},
     {"detectors"},
     {"training", "evaluation"},
     {"explainers"},

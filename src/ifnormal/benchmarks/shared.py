@@ -21,7 +21,7 @@ from ifnormal.benchmarks.experiment import Workplace
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.config import BackboneConfig, DetectorConfig
 from ifnormal.data.setups.setup import AnomalySetup
-from ifnormal.detectors.builtin.trained import TrainedDetector
+from ifnormal.detectors.builtin.detector import BuiltinDetector
 from ifnormal.detectors.fingerprint import digest
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.evaluation.judge.training import judge_key
@@ -57,7 +57,7 @@ class Shared:
 
 def shared_detector(
     setup: AnomalySetup, config: DetectorConfig, seed: int, workplace: Workplace
-) -> tuple[TrainedDetector, Shared]:
+) -> tuple[BuiltinDetector, Shared]:
     """The detector of this configuration and seed for these images."""
     found = {name: getattr(setup, name, None) for name in _IMAGES}
     images = {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}

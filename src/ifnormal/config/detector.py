@@ -8,7 +8,7 @@ from typing import Literal
 
 from ifnormal.config.checks import require, require_choices
 
-Objective = Literal["bce", "hsc", "dsvdd", "fcdd"]
+Objective = Literal["bce", "hsc", "dsvdd", "fcdd", "mvg", "padim"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class DetectorConfig:
     Attributes:
         objective: "bce" is binary cross entropy, "hsc" hypersphere classification, "fcdd" a fully
             convolutional HSC that makes heatmaps; these three need outliers. "dsvdd" is Deep SVDD,
-            which needs normal images only.
+            which needs normal images only. "mvg" and "padim" are Gaussians of the features of a
+            pretrained network; they need normal images only and no training steps.
         steps: optimizer steps.
         batch_size: images per step; half of them are outliers, if the objective uses outliers.
         learning_rate: peak learning rate of the one-cycle schedule.
@@ -38,6 +39,8 @@ class DetectorConfig:
         brightness: largest change of brightness and contrast of augmented images, as a share.
         confetti: share of the outliers that are made anew in every step, by adding random patches
             to normal images (Liznerski et al. 2021); "fcdd" learns from their masks.
+        features: the pretrained network whose features "mvg" and "padim" read.
+        features_side: images are resized to so many pixels for that network, a multiple of 32.
     """
 
     objective: Objective = "bce"
@@ -53,6 +56,8 @@ class DetectorConfig:
     resize: float = 0.03
     brightness: float = 0.05
     confetti: float = 0.0
+    features: str = "efficientnet-lite0"
+    features_side: int = 224
 
     def __post_init__(self) -> None:
         require_choices(self)
@@ -64,4 +69,8 @@ class DetectorConfig:
         require(self.batch_size >= 2, "detector batch_size must be at least 2.")
         require(0 < self.false_alarm_rate < 1, "false_alarm_rate must lie between 0 and 1.")
         require(0 < self.learning_rate < inf, "detector learning_rate must be positive and finite.")
+        require(
+            self.features_side >= 32 and self.features_side % 32 == 0,
+            "detector features_side must be a multiple of 32.",
+        )
         require(self.width >= 1, "detector width must be at least 1.")

@@ -16,7 +16,7 @@ from ifnormal.detectors.adapted.adapters import (
 )
 from ifnormal.detectors.adapted.detector import FORMAT, AdaptedDetector, adapt
 from ifnormal.detectors.adapted.loading import load_adapted
-from ifnormal.detectors.builtin.trained import TrainedDetector
+from ifnormal.detectors.builtin.kinds import load_builtin
 from ifnormal.detectors.detector import Detector
 from ifnormal.detectors.duck_typed import checked_detector
 from ifnormal.explanation.entries import HigherIs
@@ -91,4 +91,4 @@ def _from_folder(folder: Path, trust: bool) -> Detector:
         )
     if read_json(inner / "detector.json").get("format") == FORMAT:
         return load_adapted(inner, trust=trust)
-    return TrainedDetector.load(inner)
+    return load_builtin(inner)

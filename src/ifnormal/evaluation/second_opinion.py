@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ifnormal.common.pixels import to_float
 from ifnormal.config import DetectorConfig
-from ifnormal.detectors.builtin.trained import TrainedDetector
+from ifnormal.detectors.builtin.detector import BuiltinDetector
 from ifnormal.detectors.detector import Detector, device_of, in_batches
 
 OTHER_SEED = 100
@@ -77,7 +77,7 @@ def second_config(config: DetectorConfig) -> DetectorConfig:
     return replace(config, objective="hsc" if config.objective == "bce" else "bce")
 
 
-def second_opinion(detector: TrainedDetector) -> SecondOpinion:
+def second_opinion(detector: BuiltinDetector) -> SecondOpinion:
     """A built-in detector as a second opinion, named by its objective."""
     return SecondOpinion(detector, f"second-{detector.config.objective}-detector")
 

@@ -15,7 +15,8 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.config import BackboneConfig, DetectorConfig
 from ifnormal.data.setups.setup import AnomalySetup
-from ifnormal.detectors.builtin.trained import TrainedDetector
+from ifnormal.detectors.builtin.detector import BuiltinDetector
+from ifnormal.detectors.builtin.kinds import load_builtin
 from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import Detector
 from ifnormal.detectors.fingerprint import detector_fingerprint
@@ -43,15 +44,15 @@ _T = TypeVar("_T")
 
 def trained_detector(
     folder: Path, setup: AnomalySetup, config: DetectorConfig, seed: int
-) -> TrainedDetector:
+) -> BuiltinDetector:
     """The detector in `folder`, trained there with its losses if it does not exist yet."""
 
-    def train() -> TrainedDetector:
+    def train() -> BuiltinDetector:
         detector = train_detector(setup, config, seed, folder / LOSSES)
         detector.save(folder)
         return detector
 
-    return _made_once(folder / DETECTOR, train, TrainedDetector.load)
+    return _made_once(folder / DETECTOR, train, load_builtin)
 
 
 def trained_judge(

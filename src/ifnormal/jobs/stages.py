@@ -42,7 +42,8 @@ from ifnormal.config.editors import EditorConfig
 from ifnormal.data import load_setup
 from ifnormal.data.setups.captions import anomaly_names, judge_captions
 from ifnormal.data.setups.setup import AnomalySetup
-from ifnormal.detectors.builtin.trained import TrainedDetector
+from ifnormal.detectors.builtin.detector import BuiltinDetector
+from ifnormal.detectors.builtin.kinds import load_builtin
 from ifnormal.detectors.detector import in_batches
 from ifnormal.evaluation.auroc import auroc
 from ifnormal.evaluation.evaluate import evaluate, explanation_truth
@@ -93,7 +94,7 @@ def train_detector_stage(
     config: DetectorConfig,
     seed: int,
     facts: Mapping[str, Any] | None = None,
-) -> TrainedDetector:
+) -> BuiltinDetector:
     """Begin a run: train a detector on a setup. What an earlier run left in the folder goes away.
 
     Args:
@@ -243,7 +244,7 @@ def report_stage(run: Path, beside: Sequence[Path] = ()) -> Path:
 
 def _contrast(
     run: Path,
-    detector: TrainedDetector,
+    detector: BuiltinDetector,
     explanation: Explanation,
     setup: AnomalySetup,
     judge: AttributeJudge | None,
@@ -270,7 +271,7 @@ def _contrast(
     )
 
 
-def _second(run: Path, setup: AnomalySetup, detector: TrainedDetector, seed: int) -> SecondOpinion:
+def _second(run: Path, setup: AnomalySetup, detector: BuiltinDetector, seed: int) -> SecondOpinion:
     """The run's second detector, trained the first time it is needed."""
     config = second_config(detector.config)
     return second_opinion(trained_detector(run / SECOND, setup, config, seed + OTHER_SEED))
@@ -287,17 +288,17 @@ def _setup(run: Path) -> AnomalySetup:
     return load_setup(data, config["seed"])
 
 
-def _detector(run: Path) -> TrainedDetector:
+def _detector(run: Path) -> BuiltinDetector:
     read_config(run)
     if not (run / "detector" / DETECTOR).exists():
         raise UserError(
             f"{run} has no detector; train one with ifnormal train-detector --run {run}."
         )
     with understood(run / "detector" / DETECTOR):
-        return TrainedDetector.load(run / "detector")
+        return load_builtin(run / "detector")
 
 
-def _explainer(run: Path, detector: TrainedDetector) -> Explainer:
+def _explainer(run: Path, detector: BuiltinDetector) -> Explainer:
     if not (run / "explainer" / EXPLAINER).exists():
         raise UserError(f"{run} has no explainer; train one with ifnormal fit --run {run}.")
     with understood(run / "explainer" / EXPLAINER):

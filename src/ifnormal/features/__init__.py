@@ -1,0 +1,1 @@
+"""Features of networks that were trained on other images, mostly on ImageNet."""

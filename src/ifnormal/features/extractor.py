@@ -1,0 +1,55 @@
+"""FeatureExtractor: the base class of frozen networks whose features detectors are built on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+# Of images at once: more of them are slower on a processor, as their maps leave its cache.
+_ON_CPU, _ON_GPU = 4, 64
+
+
+class FeatureExtractor(nn.Module, ABC):
+    """A frozen, differentiable network that was trained on other images.
+
+    Images are (N, C, H, W) float in [0, 1], C of 1 or 3 and of any size and number; the network
+    resizes and normalises them itself. A subclass defines `compute_maps` and `compute_pooled`.
+
+    Attributes:
+        name: the SPEC that `feature_extractor` makes the same network of.
+        channels: of the maps of each stage, the finest stage first.
+        middle: stages whose maps are neither edges nor classes of ImageNet; detectors of patches
+            read these by default.
+    """
+
+    name: str
+    channels: tuple[int, ...]
+    middle: tuple[int, ...]
+
+    def maps(self, images: Tensor, stages: Sequence[int]) -> list[Tensor]:
+        """Maps (N, C_i, h_i, w_i) of some stages, in the order of `stages`."""
+        parts = [self.compute_maps(part, stages) for part in self._split(images)]
+        return [torch.cat(maps) for maps in zip(*parts, strict=True)]
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """Features (N, F) of whole images."""
+        return torch.cat([self.compute_pooled(part) for part in self._split(images)])
+
+    @abstractmethod
+    def compute_maps(self, images: Tensor, stages: Sequence[int]) -> list[Tensor]:
+        """`maps` of a few images."""
+
+    @abstractmethod
+    def compute_pooled(self, images: Tensor) -> Tensor:
+        """`pooled` of a few images."""
+
+    def freeze(self) -> Self:
+        """Evaluation mode, no gradient to the weights; itself."""
+        return self.eval().requires_grad_(False)
+
+    def _split(self, images: Tensor) -> tuple[Tensor, ...]:
+        return images.split(_ON_GPU if images.is_cuda else _ON_CPU)
