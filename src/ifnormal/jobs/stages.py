@@ -194,7 +194,7 @@ def evaluate_stage(
         run: holds a detector and an explanation.
         judge_steps: of the judge's training; by default what suits the images.
         features: what FID and the like are measured in: "own" are those of the judge or the second
-            detector, "imagenet" those of a network for photographs (extra "features").
+            detector, "imagenet" those of a network for photographs.
     """
     network = imagenet_features() if features == "imagenet" else None
     begun, config = time.perf_counter(), read_config(run)

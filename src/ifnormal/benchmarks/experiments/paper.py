@@ -66,13 +66,14 @@ _PER_SETUP = (
 
 
 def plan(selection: Selection) -> list[BenchRun]:
-    """Every chosen setup with every detector and seed; BCE of all setups before the others.
+    """Every chosen setup of the paper with every detector and seed; BCE of all setups before the others.
 
     The setup of the demo has no card and is planned only where it is named: `--only colored-mnist`.
     """
     from ifnormal.data.setups.card_files import all_cards
 
-    ids = [one for one in all_cards() if selection.takes(one)]
+    cards = all_cards().items()
+    ids = [one for one, card in cards if card.family in _FAMILIES and selection.takes(one)]
     if selection.only == _DEMO:
         ids = [_DEMO]
     return [

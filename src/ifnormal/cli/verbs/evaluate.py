@@ -15,7 +15,7 @@ def _options(parser: ArgumentParser) -> None:
         choices=("own", "imagenet"),
         default="own",
         help="features that distances such as FID are measured in: those of the independent judge, "
-        "or of a network trained on ImageNet (extra 'features')",
+        "or of a network trained on ImageNet",
     )
 
 

@@ -24,8 +24,10 @@ def find_category(category: str, data_root: Path | None) -> Path | None:
     ):
         if (folder / "train" / GOOD).is_dir():
             return folder
-    folder = data_root / f"mvtec_{category}"
-    return folder if parquet_folder(folder) is not None else None
+    for folder in (data_root / f"mvtec_{category}", data_root / category):
+        if parquet_folder(folder) is not None:
+            return folder
+    return None
 
 
 def how_to_get_category(category: str, data_root: Path) -> str:
