@@ -1,4 +1,4 @@
-"""Explanation folders for tests of what reads them, in the format of schema version 2."""
+"""Explanation folders for tests of what reads them, in the format of schema version 3."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ def write_explanation(
             "flagged": bool(flagged),
             "file": None,
             "counterfactuals": [],
+            "second_opinion": [],
         }
         images.append({**image, **(extra or {}).get(i, {})})
         if not flagged and not explain_unflagged:
@@ -83,6 +84,7 @@ def write_explanation(
                 "concept_probabilities": [0.9 if c == j else 0.1 / max(1, k - 1) for j in range(k)],
                 "traversal": None,
                 "refined": None,
+                "second_opinion": [],
             }
             if frames and (ways is None or i < ways):
                 strip = [t * anomalies[i] + (1 - t) * edits[i, c] for t in targets]
@@ -100,7 +102,7 @@ def write_explanation(
             images[-1]["counterfactuals"].append(edit)
     content = {
         "format": "ifnormal.explanation",
-        "schema_version": 2,
+        "schema_version": 3,
         "ifnormal_version": "0.1.0",
         "concepts": k,
         "detector": {
@@ -114,6 +116,8 @@ def write_explanation(
         "images": images,
         "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
         "facts": {"seed": 0},
+        "second_opinion": [],
+        "normal_accepted_by": [],
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "explanation.json").write_text(json.dumps(content))

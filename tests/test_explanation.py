@@ -224,7 +224,7 @@ class TestLoadRefuses:
         tiny_explanation.save(tmp_path)
         path = tmp_path / "explanation.json"
         write_json(path, {**read_json(path), **change})
-        with pytest.raises(UserError, match="not an explanation of schema version 2"):
+        with pytest.raises(UserError, match="not an explanation of schema version 2 or 3"):
             Explanation.load(tmp_path)
 
     def test_edited_scores(self, tiny_explanation: Explanation, tmp_path: Path) -> None:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from jsonschema import Draft202012Validator
 
 from ifnormal.common.pixels import png_bytes
 from ifnormal.common.storage import read_json
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.document import SCHEMA_VERSION
+from ifnormal.explanation.entries import SecondDetector
 from ifnormal.explanation.explanation import Explanation
+from ifnormal.explanation.opinions import Opinions
 from ifnormal.jobs.stream import explain_images
 from known_detectors import blue, mean_color, red, tiny
 
@@ -63,6 +67,28 @@ def test_what_is_saved_fits(
 ) -> None:
     make_explanation(**numbers).save(tmp_path)
     assert errors(read_json(tmp_path / "explanation.json")) == []
+
+
+@pytest.fixture
+def with_opinions(make_explanation: Callable[..., Explanation], tmp_path: Path) -> dict[str, Any]:
+    """Of three anomalies with two concepts, each seen by one independent detector."""
+    detector = SecondDetector("mvg", 0.5, 20, 0.95, 0.9)
+    opinions = Opinions((detector,), torch.rand(3, 1), torch.rand(3, 2, 1), (1, 19))
+    replace(make_explanation(), second_opinion=opinions).save(tmp_path / "opinions")
+    return read_json(tmp_path / "opinions" / "explanation.json")
+
+
+def test_what_is_saved_with_second_opinions_fits(with_opinions: dict[str, Any]) -> None:
+    assert errors(with_opinions) == []
+    opinion = with_opinions["images"][0]["second_opinion"][0]
+    for written, name in (
+        (opinion, "opinion"),
+        (with_opinions["second_opinion"][0], "second_detector"),
+    ):
+        schema = SCHEMA["$defs"][name]
+        assert set(written) == set(schema["properties"]) == set(schema["required"])
+    opinion["score"] = 1.5
+    assert errors(with_opinions)
 
 
 def test_every_key_is_described_and_required(streamed: dict[str, Any]) -> None:
@@ -134,4 +160,4 @@ def test_the_example_runs(
     make_explanation().save(tmp_path / "out")
     monkeypatch.chdir(tmp_path)
     exec(text.partition("```python\n")[2].partition("```")[0], {})
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 6

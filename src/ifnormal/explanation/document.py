@@ -16,15 +16,19 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.json_reading import json_events
 from ifnormal.common.storage import open_atomic, plain
 from ifnormal.explanation.entries import ExplainedImage, Head, SkippedImage
+from ifnormal.explanation.opinion_totals import OpinionTotals
 from ifnormal.explanation.parsing import parse_head, parse_image, parse_skipped
 from ifnormal.explanation.totals import Counts
 
 DOCUMENT = "explanation.json"
 FORMAT = "ifnormal.explanation"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+# Version 2 knew no second opinion.
+_READABLE = (2, SCHEMA_VERSION)
 
 _LISTS = ("images", "skipped")
 _IN_HEAD = {"format", "schema_version", "concepts", "detector", "traversal_targets", "facts"}
+_SINCE_3 = {"second_opinion", "normal_accepted_by"}
 # Scores in the user's own units have shorter names in JSON.
 _JSON_KEYS = {"own_score": "score", "own_scores": "scores"}
 
@@ -37,11 +41,13 @@ class Document:
         folder: where it is; `folder / entry.file` is a picture.
         head: what holds for all images.
         counts: how many images and counterfactuals there are.
+        opinions: how many of them independent detectors accept.
     """
 
     folder: Path
     head: Head
     counts: Counts
+    opinions: OpinionTotals
 
     def images(self) -> Iterator[ExplainedImage]:
         """All images that were scored, in order, read from disk one by one."""
@@ -62,7 +68,11 @@ def read_document(folder: Path) -> Document:
     """
     folder = Path(folder)
     head = read_head(folder)
-    return Document(folder, head, Counts.of(read_entries(folder, head)))
+    counts, opinions = Counts(), OpinionTotals()
+    for entry in read_entries(folder, head):
+        counts += Counts.of([entry])
+        opinions += OpinionTotals.of([entry])
+    return Document(folder, head, counts, opinions)
 
 
 def read_head(folder: Path) -> Head:
@@ -75,17 +85,18 @@ def read_head(folder: Path) -> Head:
     for key, number, value in json_events(folder / DOCUMENT, _LISTS):
         if number is None:
             values[key] = value
-        if values.keys() >= _IN_HEAD:
+        known = _IN_HEAD if values.get("schema_version") == 2 else _IN_HEAD | _SINCE_3
+        if values.keys() >= known:
             break
-    if values.get("format") != FORMAT or values.get("schema_version") != SCHEMA_VERSION:
+    if values.get("format") != FORMAT or values.get("schema_version") not in _READABLE:
         raise UserError(
-            f"{folder / DOCUMENT} is not an explanation of schema version {SCHEMA_VERSION}; "
+            f"{folder / DOCUMENT} is not an explanation of schema version 2 or {SCHEMA_VERSION}; "
             "write it again with this version of ifnormal."
         )
     try:
         return parse_head(values)
     except ValueError as error:
-        _refuse(folder, f"{error}")
+        refuse(folder, f"{error}")
 
 
 def read_entries(folder: Path, head: Head) -> Iterator[ExplainedImage | SkippedImage]:
@@ -104,10 +115,10 @@ def read_entries(folder: Path, head: Head) -> Iterator[ExplainedImage | SkippedI
         try:
             entry = parse_image(value, head) if key == "images" else parse_skipped(value)
         except ValueError as error:
-            _refuse(folder, f"{'' if key == 'images' else 'skipped '}image {number}: {error}")
+            refuse(folder, f"{'' if key == 'images' else 'skipped '}image {number}: {error}")
         yield entry
     if missing:
-        _refuse(folder, f"there is no list of {', '.join(missing)}")
+        refuse(folder, f"there is no list of {', '.join(missing)}")
 
 
 def write_document(
@@ -138,6 +149,8 @@ def write_document(
         "detector": detector,
         "traversal_targets": list(head.traversal_targets),
         "facts": head.facts,
+        "second_opinion": [asdict(detector) for detector in head.second_opinion],
+        "normal_accepted_by": list(head.normal_accepted_by),
     }
     with open_atomic(folder / DOCUMENT) as file:
         lines = (f'"{key}": {_dump(value)},\n' for key, value in first.items())
@@ -153,16 +166,17 @@ def write_document(
     return folder / DOCUMENT
 
 
-def entry_json(entry: ExplainedImage | SkippedImage) -> dict[str, Any]:
-    """An entry of the lists as JSON."""
-    return asdict(entry, dict_factory=lambda items: {_JSON_KEYS.get(k, k): v for k, v in items})
-
-
-def _refuse(folder: Path, reason: str) -> NoReturn:
+def refuse(folder: Path, reason: str) -> NoReturn:
+    """Raise the UserError of a document that contradicts itself."""
     raise UserError(
         f"{folder / DOCUMENT} does not fit together ({reason}); restore the folder or write it "
         "again."
     ) from None
+
+
+def entry_json(entry: ExplainedImage | SkippedImage) -> dict[str, Any]:
+    """An entry of the lists as JSON."""
+    return asdict(entry, dict_factory=lambda items: {_JSON_KEYS.get(k, k): v for k, v in items})
 
 
 def _dump(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The parts of explanation.json: its head, explained images, counterfactuals, skipped files."""
+"""The parts of explanation.json: its head, images, counterfactuals, opinions, skipped files."""
 
 from __future__ import annotations
 
@@ -30,6 +30,21 @@ class Traversal:
 
 
 @dataclass(frozen=True)
+class Opinion:
+    """What one independent detector says of one image.
+
+    Attributes:
+        detector: its name.
+        score: in [0, 1], calibrated.
+        accepts: it does not flag the image.
+    """
+
+    detector: str
+    score: float
+    accepts: bool
+
+
+@dataclass(frozen=True)
 class Counterfactual:
     """The edit of an image by one concept, with its scores.
 
@@ -42,6 +57,8 @@ class Counterfactual:
         concept_probabilities: the K probabilities that the concept classifier gives the edit.
         traversal: the frames that lead to it; None if none were made.
         refined: what was done to it after the generator; None if nothing was.
+        second_opinion: one opinion of each independent detector, in the order of the head; ()
+            where they were not asked.
     """
 
     concept: int
@@ -52,6 +69,7 @@ class Counterfactual:
     concept_probabilities: Sequence[float]
     traversal: Traversal | None = None
     refined: Mapping[str, Any] | None = None
+    second_opinion: Sequence[Opinion] = ()
 
     @property
     def score(self) -> float:
@@ -71,6 +89,8 @@ class ExplainedImage:
         file: the PNG of the pixels that were scored, relative to the folder.
         counterfactuals: K, in the order of the concepts, or none.
         heatmap: a grey PNG of the detector's heatmap or input gradient; None if there is none.
+        second_opinion: what the independent detectors say of the image before the edit, in the
+            order of the head; () where they were not asked.
     """
 
     path: str
@@ -80,6 +100,7 @@ class ExplainedImage:
     file: str | None = None
     counterfactuals: Sequence[Counterfactual] = ()
     heatmap: str | None = None
+    second_opinion: Sequence[Opinion] = ()
 
     @property
     def score(self) -> float:
@@ -96,6 +117,26 @@ class SkippedImage:
 
 
 @dataclass(frozen=True)
+class SecondDetector:
+    """An independent detector: the explained detector and the generator never met it.
+
+    Attributes:
+        detector: its name, which no other independent detector has.
+        threshold: in [0, 1]; it flags images with a higher calibrated score.
+        normal_images: how many held-out real normal images it was tried on.
+        normal_accepted: the share of these that it accepts, in [0, 1]; None if there were none.
+        auroc: in [0, 1], how well it separates held-out normal images from synthetic outliers;
+            None if unknown.
+    """
+
+    detector: str
+    threshold: float
+    normal_images: int = 0
+    normal_accepted: float | None = None
+    auroc: float | None = None
+
+
+@dataclass(frozen=True)
 class Head:
     """What holds for all images of an explanation.
 
@@ -108,6 +149,9 @@ class Head:
         traversal_targets: T values of α, from 1 down to 0, one for each frame of a traversal.
         detector: further facts about the detector.
         facts: how the explanation was made: seed, options, versions.
+        second_opinion: the D independent detectors that were asked; () for none.
+        normal_accepted_by: D + 1 numbers: how many held-out real normal images are accepted by
+            0, 1, ..., D of the independent detectors; () if unknown.
     """
 
     concepts: int
@@ -118,6 +162,8 @@ class Head:
     traversal_targets: Sequence[float] = ()
     detector: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    second_opinion: Sequence[SecondDetector] = ()
+    normal_accepted_by: Sequence[int] = ()
 
     @property
     def threshold(self) -> float:

@@ -15,6 +15,7 @@ from ifnormal.common.storage import write_atomic
 from ifnormal.explanation.document import DOCUMENT, write_document
 from ifnormal.explanation.entries import Counterfactual, ExplainedImage, Head, HigherIs, Traversal
 from ifnormal.explanation.loading import load_fields
+from ifnormal.explanation.opinions import Opinions
 from ifnormal.explanation.pictures import PICTURE, heatmap_name, picture_name, pictures_of
 
 
@@ -48,6 +49,7 @@ class Explanation:
             () where nothing was.
         heatmaps: (N, H, W) uint8, the detector's own heatmap of each anomaly or what it is
             sensitive to there (`ifnormal.explainers.heatmap`); None where there is none.
+        second_opinion: what independent detectors say of both; None where none was asked.
     """
 
     anomalies: Tensor
@@ -69,6 +71,7 @@ class Explanation:
     detector: dict[str, Any] = field(default_factory=dict)
     refined: tuple[tuple[Mapping[str, Any] | None, ...], ...] = ()
     heatmaps: Tensor | None = None
+    second_opinion: Opinions | None = None
 
     def __post_init__(self) -> None:
         for name in ("scores_before", "scores_after", "traversal_scores", "threshold"):
@@ -99,6 +102,8 @@ class Explanation:
         for name, shape in expected.items():
             if tuple(getattr(self, name).shape) != shape:
                 raise ValueError(f"{name}: {tuple(getattr(self, name).shape)}, expected {shape}")
+        if self.second_opinion is not None and self.second_opinion.shape != (n, k):
+            raise ValueError(f"second_opinion: {self.second_opinion.shape}, expected {(n, k)}")
         if len(self.names) != n or m > n:
             raise ValueError(f"{len(self.names)} names and {m} traversals for {n} anomalies")
         if self.refined and [len(row) for row in self.refined] != [k] * n:
@@ -164,6 +169,7 @@ class Explanation:
             names=tuple(self.names[n] for n in kept),
             refined=tuple(self.refined[n] for n in kept) if self.refined else (),
             heatmaps=None if self.heatmaps is None else self.heatmaps[kept],
+            second_opinion=self.second_opinion and self.second_opinion.select(kept),
         )
 
     def with_counterfactuals(
@@ -176,8 +182,8 @@ class Explanation:
     ) -> Explanation:
         """A copy in which P counterfactuals are replaced, with everything that depends on them.
 
-        A traversal whose last target is 0 ends at the new counterfactual. `refined` says nothing
-        of a new counterfactual.
+        A traversal whose last target is 0 ends at the new counterfactual. `refined` and
+        `second_opinion` say nothing of a new counterfactual.
 
         Args:
             where: (N, K) bool, True for the P counterfactuals to replace.
@@ -207,7 +213,8 @@ class Explanation:
             tuple(None if is_new else note for is_new, note in zip(*row, strict=True))
             for row in zip(where.tolist(), self.refined, strict=bool(self.refined))
         )
-        return replace(self, **changed, refined=refined)
+        opinions = self.second_opinion and self.second_opinion.without(where)
+        return replace(self, **changed, refined=refined, second_opinion=opinions)
 
     def save(self, folder: Path) -> None:
         """Write the PNGs (`images/`) and `explanation.json` into `folder`.
@@ -237,6 +244,10 @@ class Explanation:
             traversal_targets=self.traversal_targets.tolist(),
             detector=self.detector,
             facts=self.facts,
+            second_opinion=self.second_opinion.detectors if self.second_opinion else (),
+            normal_accepted_by=self.second_opinion.normal_accepted_by
+            if self.second_opinion
+            else (),
         )
 
     def write_images(self, folder: Path, numbers: Sequence[int]) -> list[ExplainedImage]:
@@ -254,6 +265,7 @@ class Explanation:
                 heatmap=None
                 if self.heatmaps is None
                 else _write_png(folder, heatmap_name(number), self.heatmaps[n : n + 1]),
+                second_opinion=self.second_opinion.before(n) if self.second_opinion else (),
             )
             for n, (name, number) in enumerate(zip(self.names, numbers, strict=True))
         ]
@@ -273,6 +285,7 @@ class Explanation:
                     folder, n, k, picture_name(number, k, traversal=True)
                 ),
                 refined=self.refined[n][k] if self.refined else None,
+                second_opinion=self.second_opinion.after(n, k) if self.second_opinion else (),
             )
             for k in range(self.concepts)
         ]

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import read_png
-from ifnormal.explanation.document import DOCUMENT, read_entries, read_head
+from ifnormal.explanation.document import read_entries, read_head, refuse
 from ifnormal.explanation.entries import ExplainedImage, Head, Traversal
+from ifnormal.explanation.opinions import Opinions
 
 
 def load_fields(folder: Path) -> dict[str, Any]:
@@ -38,11 +38,11 @@ def load_fields(folder: Path) -> dict[str, Any]:
     flagged = [image.flagged for image in images]
     valid = [[edit.valid for edit in row] for row in edits]
     limit = head.calibrated_threshold
+    opinions = Opinions.of_entries(head, images)
     if (before > limit).tolist() != flagged or (after <= limit).tolist() != valid:
-        raise UserError(
-            f"{folder / DOCUMENT} does not fit together (what it calls flagged or valid is not "
-            "what its scores say); restore the folder or write it again."
-        )
+        refuse(folder, "what it calls flagged or valid is not what its scores say")
+    if opinions is not None and not opinions.agrees_with(images):
+        refuse(folder, "what a second opinion accepts is not what its score says")
     return {
         "anomalies": pictures([str(image.file) for image in images], n),
         "counterfactuals": pictures([edit.file for row in edits for edit in row], n, k),
@@ -75,6 +75,7 @@ def load_fields(folder: Path) -> dict[str, Any]:
         "heatmaps": torch.cat([read_png(folder / file, (1, *head.shape[1:])) for file in heat])
         if heat and len(heat) == n
         else None,
+        "second_opinion": opinions,
     }
 
 

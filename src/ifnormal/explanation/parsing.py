@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ifnormal.common.json_reading import a_list, a_number, an_object, numbers, text, truth
+from ifnormal.common.json_reading import (
+    a_list,
+    a_number,
+    an_object,
+    numbers,
+    text,
+    truth,
+)
 from ifnormal.explanation.entries import (
     Counterfactual,
     ExplainedImage,
     Head,
     SkippedImage,
     Traversal,
+)
+from ifnormal.explanation.opinion_parsing import (
+    parse_accepted_by,
+    parse_opinions,
+    parse_second_detectors,
 )
 from ifnormal.explanation.pictures import picture_path
 
@@ -30,6 +42,7 @@ def parse_head(values: Mapping[str, Any]) -> Head:
     concepts, targets = values.get("concepts"), values.get("traversal_targets")
     if not isinstance(concepts, int) or isinstance(concepts, bool) or concepts < 1:
         raise ValueError(f"concepts must be a whole number above 0, is {concepts}")
+    second = parse_second_detectors(values.get("second_opinion", []))
     return Head(
         concepts=concepts,
         shape=(shape[0], shape[1], shape[2]),
@@ -39,6 +52,8 @@ def parse_head(values: Mapping[str, Any]) -> Head:
         traversal_targets=numbers(values, "traversal_targets", len(a_list(targets, "targets"))),
         detector={k: v for k, v in detector.items() if k not in _THRESHOLDS},
         facts=an_object(values.get("facts"), "facts"),
+        second_opinion=second,
+        normal_accepted_by=parse_accepted_by(values.get("normal_accepted_by", []), len(second)),
     )
 
 
@@ -60,6 +75,7 @@ def parse_image(value: Any, head: Head) -> ExplainedImage:
         file=file,
         counterfactuals=tuple(_edit(edit, k, head) for k, edit in enumerate(edits)),
         heatmap=heatmap,
+        second_opinion=parse_opinions(entry, head),
     )
 
 
@@ -83,6 +99,7 @@ def _edit(value: Any, concept: int, head: Head) -> Counterfactual:
         concept_probabilities=numbers(entry, "concept_probabilities", head.concepts),
         traversal=None if strip is None else _traversal(strip, len(head.traversal_targets)),
         refined=None if refined is None else an_object(refined, "refined"),
+        second_opinion=parse_opinions(entry, head),
     )
 
 

@@ -13,18 +13,20 @@ from ifnormal.explanation.entries import Counterfactual, ExplainedImage, Skipped
 REFINED = "refined, as the generator's own answer was still flagged"
 THRIFTY = "edits that were not needed were reverted"
 
-_Sums = TypeVar("_Sums", bound="_Summable")
+_Sums = TypeVar("_Sums", bound="Summable")
 
 
 @dataclass(frozen=True)
-class _Summable:
+class Summable:
+    """Sums that are added field by field."""
+
     def __add__(self: _Sums, other: _Sums) -> _Sums:
         """The sums over the entries of both."""
         return type(self)(**{k: value + getattr(other, k) for k, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
-class Counts(_Summable):
+class Counts(Summable):
     """How many images were scored, flagged, explained, skipped; and counterfactuals: all, valid."""
 
     images: int = 0
@@ -51,7 +53,7 @@ class Counts(_Summable):
 
 
 @dataclass(frozen=True)
-class ImprovementTotals(_Summable):
+class ImprovementTotals(Summable):
     """Counterfactuals before and after refinement and thrift.
 
     Attributes:
