@@ -66,7 +66,7 @@ _PER_SETUP = (
 
 
 def plan(selection: Selection) -> list[BenchRun]:
-    """Every chosen setup of the paper with every detector and seed; BCE of all setups before the others.
+    """Every chosen setup of the paper with every detector and seed; BCE of all setups first.
 
     The setup of the demo has no card and is planned only where it is named: `--only colored-mnist`.
     """
