@@ -1,6 +1,6 @@
 """How well the built-in detectors tell anomalies apart, and what they cost.
 
-python studies/detectors.py --data DATA [--detectors padim,mvg] [--sets mvtec_bottle] [--seeds 0,1,2]
+python studies/detectors.py --data DATA [--detectors padim,mvg] [--sets deeppcb] [--seeds 0,1,2]
 
 A row a detector, set and seed in `results/detectors.json`: AuROC of all test images, %, seconds of
 training with calibration, milliseconds an image, and MB on disk. What is there already is not
