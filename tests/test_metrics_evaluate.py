@@ -8,11 +8,12 @@ from torch import Generator
 
 from ifnormal.common.errors import UserError
 from ifnormal.data.setups.setup import AnomalySetup
-from ifnormal.detectors.detector import Detector
+from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.evaluation import METRICS
 from ifnormal.evaluation import evaluate as module
 from ifnormal.evaluation.evaluate import evaluate, explanation_truth
 from ifnormal.evaluation.fid import fid_n, kid
+from ifnormal.evaluation.independent_detectors import IndependentDetectors
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.evaluation.judge.network import JudgeNetwork
 from ifnormal.evaluation.second_opinion import SecondOpinion
@@ -20,6 +21,13 @@ from ifnormal.explanation.explanation import Explanation
 
 N, K = 6, 2
 COST = {"wall_clock_s", "images_per_s"}
+# Independent detectors were not asked.
+NOBODY_ASKED = {
+    "accepted_by_all",
+    "valid_and_accepted",
+    "accepted_by_all_real",
+    "accepted_by_all_before",
+}
 EXTRAS = {
     "normality_auroc_per_concept",
     "fid_n_per_concept",
@@ -27,6 +35,8 @@ EXTRAS = {
     "substitutability_real",
     "truly_normal_real",
     "second_detector_auroc",
+    "accepted_by_all_real",
+    "accepted_by_all_before",
 }
 
 
@@ -110,6 +120,7 @@ def test_every_registered_figure_is_there_and_json_can_hold_it(setup, judge, par
         "distinct_normals",  # one normal digit, one normal colour
         "second_detector_agrees",
         "second_detector_auroc",
+        *NOBODY_ASKED,
     }
     assert set(figures["judge_accuracy"]) == {"digit", "color"}
     for key in ("truly_normal", "minimal_edit", "mse", "perceptual_distance"):
@@ -157,7 +168,7 @@ def test_without_a_judge_features_are_the_second_detectors(setup):
         (100 * (~bright).double().mean(0)).tolist()
     )
     assert {key for key, value in figures.items() if value is None} == (
-        NEEDS_JUDGE | {"distinct_normals", "monotonicity"}
+        NEEDS_JUDGE | NOBODY_ASKED | {"distinct_normals", "monotonicity"}
     )
 
 
@@ -213,3 +224,17 @@ def test_a_setup_that_knows_no_truth_is_refused(setup, judge, missing):
     setup = dataclasses.replace(setup, **{missing: {}})
     with pytest.raises(UserError, match="does not say"):
         evaluate(explain(setup.test_anomalies[:N]), NORMAL_SCORES, setup, judge, 0, 97.0)
+
+
+def test_independent_detectors_stand_beside_validity(setup):
+    panel = IndependentDetectors.tried_on({"bright": Bright()}, setup.test_normal)
+    explanation = panel.ask(explain(setup.test_anomalies[:N]))
+    figures = evaluate(explanation, NORMAL_SCORES, setup, None, 0, 97.0)
+    accepts = in_batches(Bright(), explanation.counterfactuals.flatten(0, 1)) <= 0.5
+    accepts = accepts.view(N, K)
+    assert figures["accepted_by_all"] == (100 * accepts.double().mean(0)).tolist()
+    both = accepts & explanation.valid
+    assert figures["valid_and_accepted"] == (100 * both.double().mean(0)).tolist()
+    real = in_batches(Bright(), setup.test_normal) <= 0.5
+    assert figures["accepted_by_all_real"] == pytest.approx(100 * real.double().mean().item())
+    assert figures["accepted_by_all_before"] is not None

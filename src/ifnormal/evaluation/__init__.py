@@ -5,6 +5,7 @@ Importing this package imports no torch, so that a report can be drawn from figu
 
 from __future__ import annotations
 
+from ifnormal.evaluation.acceptance import ACCEPTED_BY_ALL, VALID_AND_ACCEPTED
 from ifnormal.evaluation.auroc import DETECTOR_AUROC, NORMALITY_AUROC
 from ifnormal.evaluation.concepts import CONCEPT_ACCURACY, CONCEPT_ACCURACY_FRESH
 from ifnormal.evaluation.distance import DIVERSITY, MSE, PERCEPTUAL_DISTANCE
@@ -33,6 +34,8 @@ METRICS: dict[str, Metric] = {
         CONCEPT_ACCURACY,
         CONCEPT_ACCURACY_FRESH,
         VALIDITY,
+        ACCEPTED_BY_ALL,
+        VALID_AND_ACCEPTED,
         SECOND_DETECTOR_AGREES,
         MONOTONICITY,
         TRULY_NORMAL,

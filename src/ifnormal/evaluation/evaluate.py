@@ -10,6 +10,12 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.evaluation import METRICS
+from ifnormal.evaluation.acceptance import (
+    accepted_by_all,
+    anomalies_accepted_by_all,
+    normal_accepted_by_all,
+    valid_and_accepted,
+)
 from ifnormal.evaluation.auroc import auroc, normality_auroc
 from ifnormal.evaluation.concepts import concept_accuracy, fresh_concept_accuracy
 from ifnormal.evaluation.distance import diversity, mse, perceptual_distance
@@ -58,8 +64,9 @@ def evaluate(
         one entry a concept, None where a figure has no meaning or nobody can tell. Besides,
         `normality_auroc_per_concept`, `fid_n_per_concept`; `fid_extractor`, the name of the
         features behind FID, KID, perceptual distance and diversity; and to read figures by:
-        `truly_normal_real`, what the judge says of real normal images, `substitutability_real` and
-        `second_detector_auroc`.
+        `truly_normal_real`, what the judge says of real normal images, `substitutability_real`,
+        `second_detector_auroc`, and `accepted_by_all_real` and `accepted_by_all_before`, how many
+        real normal images and how many anomalies all independent detectors accept.
 
     Raises:
         UserError: there is a judge, but the setup does not know the attributes of its anomalies.
@@ -82,6 +89,7 @@ def evaluate(
         "mse": mse(anomalies, edited),
         **_of_features(features or judge or second, anomalies, edited, _normal(setup, part)),
         **_of_judge(judge, explanation, setup, part),
+        **_of_independent(explanation),
         **_of_second(second, edited, setup, part),
         **_of_substitutes(explanation, setup, seed, part),
     }
@@ -145,6 +153,18 @@ def _of_second(
     return {
         "second_detector_agrees": second_detector_agrees(scores, threshold),
         "second_detector_auroc": auroc(of_normal, of_anomalies),
+    }
+
+
+def _of_independent(explanation: Explanation) -> dict[str, Any]:
+    opinions = explanation.second_opinion
+    if opinions is None:
+        return {"accepted_by_all_real": None, "accepted_by_all_before": None}
+    return {
+        "accepted_by_all": accepted_by_all(opinions),
+        "valid_and_accepted": valid_and_accepted(explanation),
+        "accepted_by_all_real": normal_accepted_by_all(opinions),
+        "accepted_by_all_before": anomalies_accepted_by_all(opinions),
     }
 
 

@@ -21,10 +21,12 @@ from ifnormal.detectors.detector import (
     in_batches,
 )
 from ifnormal.detectors.fingerprint import detector_fingerprint, digest, probe_scores
+from ifnormal.evaluation.independent_detectors import IndependentDetectors
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.document import write_document
-from ifnormal.explanation.entries import ExplainedImage, Head, SkippedImage
+from ifnormal.explanation.entries import ExplainedImage, Head, SecondDetector, SkippedImage
 from ifnormal.explanation.explanation import Explanation
+from ifnormal.explanation.opinion_totals import OpinionTotals
 from ifnormal.explanation.totals import Counts, ImprovementTotals
 from ifnormal.jobs.parts import (
     PART_SIZE,
@@ -85,6 +87,8 @@ class Summary:
         is_complete: every part is there, so that explanation and report were written.
         report: where the report is.
         improvement: what `improve` gave, of the same images as `counts`.
+        opinions: what independent detectors say, of the same images as `counts`.
+        detectors: the independent detectors that were asked.
     """
 
     folder: Path
@@ -94,6 +98,8 @@ class Summary:
     is_complete: bool
     report: Path | None
     improvement: ImprovementTotals
+    opinions: OpinionTotals
+    detectors: Sequence[SecondDetector]
 
 
 def explain_images(
@@ -102,6 +108,7 @@ def explain_images(
     folder: Path,
     how: Streaming | None = None,
     improve: Improve | None = None,
+    independent: IndependentDetectors | None = None,
 ) -> Summary:
     """Score image files, explain those that are flagged, and write the explanation folder.
 
@@ -115,6 +122,7 @@ def explain_images(
         how: what to explain, and which part of it.
         improve: applied to the explanation of each part, such as a refinement; name it in
             `how.facts`, so that it is not mixed up with another one.
+        independent: detectors that are asked for a second opinion, after `improve`.
 
     Raises:
         UserError: the folder cannot be written or holds another explanation, an image cannot be
@@ -123,7 +131,7 @@ def explain_images(
     how, folder = how or Streaming(), Path(folder)
     _require_consistent(how)
     require_writable(folder)
-    head, job = _head(explainer, how), _job(explainer, files, how)
+    head, job = _head(explainer, how, independent), _job(explainer, files, how, independent)
     begin(folder, job, how.fresh, alone=how.of == 1)
     total = -(-len(files) // PART_SIZE)
     mine = range(how.index, total, how.of)
@@ -132,7 +140,7 @@ def explain_images(
     started, done = time.perf_counter(), 0
     with Progress("explain", len(files), start=kept) as progress:
         for number in left:
-            part = _explain_part(explainer, files, number, folder, how, improve)
+            part = _explain_part(explainer, files, number, folder, how, improve, independent)
             write_part(folder, job, number, part)
             done += len(_rows(files, number))
             speed = done / (time.perf_counter() - started)
@@ -143,8 +151,18 @@ def explain_images(
     if is_complete:
         write_document(folder, head, parts.images(), parts.skipped())
     report = write_report(folder) if is_complete else None
-    counts, improvement = parts.totals()
-    return Summary(folder, counts, kept, speed, is_complete, report, improvement)
+    counts, improvement, opinions = parts.totals()
+    return Summary(
+        folder,
+        counts,
+        kept,
+        speed,
+        is_complete,
+        report,
+        improvement,
+        opinions,
+        head.second_opinion,
+    )
 
 
 @dataclass(frozen=True)
@@ -164,12 +182,13 @@ class _Parts:
         for part in self._all():
             yield from part.skipped
 
-    def totals(self) -> tuple[Counts, ImprovementTotals]:
-        counts, improvement = Counts(), ImprovementTotals()
+    def totals(self) -> tuple[Counts, ImprovementTotals, OpinionTotals]:
+        counts, improvement, opinions = Counts(), ImprovementTotals(), OpinionTotals()
         for part in self._all():
             counts += Counts.of([*part.images, *part.skipped])
             improvement += ImprovementTotals.of(part.images)
-        return counts, improvement
+            opinions += OpinionTotals.of(part.images)
+        return counts, improvement, opinions
 
     def _all(self) -> Iterator[Part]:
         for number in self.numbers:
@@ -189,6 +208,7 @@ def _explain_part(
     folder: Path,
     how: Streaming,
     improve: Improve | None,
+    independent: IndependentDetectors | None,
 ) -> Part:
     """Read, score and explain the files of one part, and write their pictures."""
     detector, rows = explainer.detector, _rows(files, number)
@@ -219,6 +239,7 @@ def _explain_part(
             explanation, calibrated_scores_before=scores[chosen], own_scores_before=own[chosen]
         )
         explanation = improve(explanation) if improve else explanation
+        explanation = independent.ask(explanation) if independent else explanation
         lowest = _lowest(explanation)
         skipped += _unscored(explanation.names, lowest, lowest.isfinite(), "an edit of it", how)
         whole = lowest.isfinite().nonzero().flatten().tolist()
@@ -279,7 +300,7 @@ def _rows(files: Sequence[Path], number: int) -> range:
     return range(number * PART_SIZE, min((number + 1) * PART_SIZE, len(files)))
 
 
-def _head(explainer: Explainer, how: Streaming) -> Head:
+def _head(explainer: Explainer, how: Streaming, independent: IndependentDetectors | None) -> Head:
     detector = explainer.detector
     return Head(
         concepts=explainer.concepts,
@@ -295,17 +316,25 @@ def _head(explainer: Explainer, how: Streaming) -> Head:
             **how.facts,
             "versions": versions(),
         },
+        second_opinion=independent.facts if independent else (),
+        normal_accepted_by=independent.normal_accepted_by if independent else (),
     )
 
 
-def _job(explainer: Explainer, files: Sequence[Path], how: Streaming) -> Job:
+def _job(
+    explainer: Explainer,
+    files: Sequence[Path],
+    how: Streaming,
+    independent: IndependentDetectors | None,
+) -> Job:
+    asked = {"second_opinion": independent.fingerprint} if independent else {}
     return Job(
         options=_options(how),
         files=digest_files(files),
         explainer=digest(explainer.tensors()),
         detector=detector_fingerprint(explainer.detector),
         probe=probe_scores(explainer.detector),
-        facts=dict(how.facts),
+        facts={**how.facts, **asked},
     )
 
 
