@@ -3,7 +3,8 @@
 python studies/detectors.py --data DATA [--detectors padim,mvg] [--sets deeppcb] [--seeds 0,1,2]
 
 A row a detector, set and seed in `results/detectors.json`: AuROC of all test images, %, seconds of
-training with calibration, milliseconds an image, and MB on disk. What is there already is not
+training with calibration, milliseconds an image, and MB on disk. Times are those of the processor,
+with one thread, so that other work on the machine hardly counts. What is there already is not
 measured again, unless `--again`. A detector without randomness has one row for seed 0. Nothing of a
 detector is chosen here: its options are those of the setup's small budget. `--table` writes the
 table of docs/detectors.md.
@@ -96,12 +97,12 @@ def measure(detector: str, name: str, seed: int, data: Path) -> dict[str, Any]:
     configs = configs_of(run, data)
     setup = load_setup(replace(configs.data, test_images=TESTED, outliers=OUTLIERS), seed)
     setup = few_normal(setup, seed) if name == "gtsrb_500" else _bounded(setup, seed)
-    begun = time.perf_counter()
+    begun = time.process_time()
     trained = train_detector(setup, configs.detector, seed)
-    train_s = time.perf_counter() - begun
-    begun = time.perf_counter()
+    train_s = time.process_time() - begun
+    begun = time.process_time()
     normal, odd = (in_batches(trained, i) for i in (setup.test_normal, setup.test_anomalies))
-    seconds = time.perf_counter() - begun
+    seconds = time.process_time() - begun
     with tempfile.TemporaryDirectory() as folder:
         trained.save(Path(folder))
         size = sum(file.stat().st_size for file in Path(folder).iterdir())
