@@ -35,6 +35,7 @@ def write_explanation(
     skipped: Sequence[tuple[str, str]] = (),
     extra: Mapping[int, Mapping[str, Any]] | None = None,
     edit_extra: Mapping[tuple[int, int], Mapping[str, Any]] | None = None,
+    head_extra: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write (N, H, W, C) anomalies and (N, K, H, W, C) edits as an explanation folder.
 
@@ -51,6 +52,7 @@ def write_explanation(
         explain_unflagged: write counterfactuals of images that are not flagged, too.
         skipped: files that could not be read.
         extra, edit_extra: more entries of an image, or of an edit by (image, concept).
+        head_extra: more entries of the document.
     """
     n, k = edits.shape[:2]
     targets = np.linspace(1, 0, frames).tolist()
@@ -118,10 +120,50 @@ def write_explanation(
         "facts": {"seed": 0},
         "second_opinion": [],
         "normal_accepted_by": [],
+        **(head_extra or {}),
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "explanation.json").write_text(json.dumps(content))
     return folder
+
+
+def second_opinions(
+    names: Sequence[str],
+    before: Sequence[int],
+    after: Sequence[Sequence[int]],
+    normal_accepted_by: Sequence[int] = (),
+    auroc: float | None = None,
+) -> dict[str, Any]:
+    """Options of `write_explanation`: the first so many of the named detectors accept a picture.
+
+    Args:
+        names: D independent detectors, each with a threshold of 0.5.
+        before: N, by how many each image is accepted before the edit.
+        after: N rows of K, by how many each counterfactual is accepted.
+        normal_accepted_by: D + 1 counts of held-out normal images.
+        auroc: of each detector.
+    """
+
+    def opinions(accepting: int) -> list[dict[str, Any]]:
+        scores = [0.25 if d < accepting else 0.75 for d in range(len(names))]
+        return [
+            {"detector": name, "score": score, "accepts": score <= 0.5}
+            for name, score in zip(names, scores, strict=True)
+        ]
+
+    facts = {"threshold": 0.5, "normal_images": sum(normal_accepted_by), "auroc": auroc}
+    return {
+        "extra": {i: {"second_opinion": opinions(count)} for i, count in enumerate(before)},
+        "edit_extra": {
+            (i, c): {"second_opinion": opinions(count)}
+            for i, row in enumerate(after)
+            for c, count in enumerate(row)
+        },
+        "head_extra": {
+            "second_opinion": [{"detector": name, **facts} for name in names],
+            "normal_accepted_by": list(normal_accepted_by),
+        },
+    }
 
 
 def random_explanation(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from explanation_folders import write_explanation
+from explanation_folders import second_opinions, write_explanation
 from ifnormal.report import write_report
 
 RED, GREEN, BLUE = (230, 20, 20), (20, 180, 20), (20, 20, 230)
@@ -57,7 +57,7 @@ def write(folder: Path, scores: list[float], **options: Any) -> Path:
 
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """Reports by name: of many images, of none flagged, and one that needs its folder."""
+    """Reports by name: of many images, none flagged, with second opinions, and with its folder."""
     folder = tmp_path_factory.mktemp("reports")
     refined = {"why": "it missed the threshold </b>", "score_before": 12.5}
     bad = [(HOSTILE[0], "it is <b>truncated</b>"), ("b.png", "it is empty")]
@@ -69,7 +69,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     )
     none = write(folder / "none", UNFLAGGED)
     linked = write(folder / "linked" / "explanation", FLAGGED[:4]).parent
-    budgets = {many: 24_000_000, none: 24_000_000, linked: 1}
+    # Of the first image both edits are accepted by both, of the second none, though it is valid;
+    # of the third one edit is accepted by one detector.
+    opinions = second_opinions(("mvg", "padim"), [0, 0, 0], [[2, 2], [0, 0], [1, 0]], (1, 1, 18))
+    asked = write(folder / "asked", FLAGGED[:3], **opinions)
+    budgets = {asked: 24_000_000, many: 24_000_000, none: 24_000_000, linked: 1}
     return {page.name: write_report(page, budget=size) for page, size in budgets.items()}
 
 

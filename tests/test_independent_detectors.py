@@ -118,7 +118,7 @@ class TestStreamed:
             assert summary.opinions.edits == Counter(
                 {1: summary.counts.valid, 0: 18 - summary.counts.valid}
             )
-            assert [one.detector for one in summary.detectors] == ["colour", "strict"]
+            assert [one.detector for one in summary.head.second_opinion] == ["colour", "strict"]
         assert document.head.normal_accepted_by == (0, 6, 0)
         loaded = Explanation.load(tmp_path)
         assert loaded.second_opinion is not None

@@ -68,6 +68,40 @@ def test_filters_filter_and_say_how_many(browser: Any, pages: Mapping[str, Path]
     assert find(browser, "#count").text.startswith("No image matches")
 
 
+def test_second_opinions_are_shown_and_filtered(browser: Any, pages: Mapping[str, Path]) -> None:
+    open_page(browser, pages["asked"])
+    options = [option.text for option in every(browser, "#filter-second option")]
+    assert options == [
+        "any answer (3)",
+        "an edit that all accept (1)",
+        "no edit that all accept (2)",
+        "an edit only the detector accepts (2)",
+    ]
+    tiles = every(browser, "#tiles button .others")
+    assert [tile.text for tile in tiles] == ["2/2 2/2 others", "0/2 0/2 others", "1/2 0/2 others"]
+    label = find(browser, "#tiles [data-number='3']").get_attribute("aria-label")
+    assert label.endswith(
+        "2 of 2 edits accepted, accepted by independent detectors: 1/2 0/2 others"
+    )
+    choose(browser, "#filter-second", "all")
+    assert numbers(browser) == [1]
+    choose(browser, "#filter-second", "not")
+    assert numbers(browser) == [2, 3]
+    find(browser, "#clear").click()
+    choose(browser, "#filter-second", "alone")
+    assert numbers(browser) == [2, 3]
+    find(browser, "#tiles button").click()
+    assert opened(browser) == 2
+    panel = find(browser, ".panel")
+    assert panel.find_element("css selector", ".badge").text == (
+        "✕✕ accepted by 0 of 2 independent detectors"
+    )
+    assert panel.find_element("css selector", ".asked").text.split("\n") == [
+        "✕ mvg 0.75 → 0.75 (threshold 0.50)",
+        "✕ padim 0.75 → 0.75 (threshold 0.50)",
+    ]
+
+
 def test_an_image_opens_and_keys_lead_on(browser: Any, pages: Mapping[str, Path]) -> None:
     open_page(browser, pages["many"])
     tile = find(browser, "#tiles [data-number='7']")

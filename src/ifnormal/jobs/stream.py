@@ -24,7 +24,7 @@ from ifnormal.detectors.fingerprint import detector_fingerprint, digest, probe_s
 from ifnormal.evaluation.independent_detectors import IndependentDetectors
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.document import write_document
-from ifnormal.explanation.entries import ExplainedImage, Head, SecondDetector, SkippedImage
+from ifnormal.explanation.entries import ExplainedImage, Head, SkippedImage
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.explanation.opinion_totals import OpinionTotals
 from ifnormal.explanation.totals import Counts, ImprovementTotals
@@ -88,7 +88,7 @@ class Summary:
         report: where the report is.
         improvement: what `improve` gave, of the same images as `counts`.
         opinions: what independent detectors say, of the same images as `counts`.
-        detectors: the independent detectors that were asked.
+        head: what holds for all images.
     """
 
     folder: Path
@@ -99,7 +99,7 @@ class Summary:
     report: Path | None
     improvement: ImprovementTotals
     opinions: OpinionTotals
-    detectors: Sequence[SecondDetector]
+    head: Head
 
 
 def explain_images(
@@ -161,7 +161,7 @@ def explain_images(
         report,
         improvement,
         opinions,
-        head.second_opinion,
+        head,
     )
 
 

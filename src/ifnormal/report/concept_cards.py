@@ -117,8 +117,14 @@ def _figures(effect: Effect, strongest: float) -> list[tuple[str, str, str]]:
     old, new = effect.brightness
     soft, sharp = effect.edges
     relative = (sharp - soft) / soft if soft else 0.0
+    others = []
+    if effect.accepted_by_all is not None:
+        others = [
+            ("By the others", percent(effect.accepted_by_all), "by all independent detectors")
+        ]
     return [
         ("Accepted", percent(effect.valid), f"of {effect.measured:,} edits"),
+        *others,
         (
             "Edited area",
             percent(middle),

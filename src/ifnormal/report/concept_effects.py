@@ -41,6 +41,7 @@ class Effect:
         concept: counted from 0.
         measured: how many pairs the figures are of.
         valid: the share that the detector accepts.
+        accepted_by_all: the share that all independent detectors accept; None if none was asked.
         area: 10, 50 and 90 % quantiles of the edited share of the image.
         kinds: shares of brighter, darker and recoloured in all change; they sum to 1, or to 0
             where nothing changed.
@@ -54,6 +55,7 @@ class Effect:
     concept: int
     measured: int
     valid: float
+    accepted_by_all: float | None
     area: tuple[float, float, float]
     kinds: tuple[float, float, float]
     hue: tuple[Hue, Hue]
@@ -154,6 +156,7 @@ def _effect(concept: int, sums: _Sums) -> Effect:
         concept=concept,
         measured=measured,
         valid=sum(edit.valid for _, edit in sums.pairs) / measured,
+        accepted_by_all=_accepted_by_all([edit for _, edit in sums.pairs]),
         area=(float(low), float(middle), float(high)),
         kinds=(float(kinds[0]), float(kinds[1]), float(kinds[2])),
         hue=(before, after),
@@ -165,6 +168,13 @@ def _effect(concept: int, sums: _Sums) -> Effect:
         ),
         typical=_typical(sums),
     )
+
+
+def _accepted_by_all(edits: Sequence[Counterfactual]) -> float | None:
+    asked = [edit.second_opinion for edit in edits if edit.second_opinion]
+    if not asked:
+        return None
+    return sum(all(one.accepts for one in opinions) for opinions in asked) / len(asked)
 
 
 def _typical(sums: _Sums) -> list[tuple[Entry, Counterfactual]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from ifnormal.report.printed_cards import Card, make_cards
 from ifnormal.report.reading import Run
+from ifnormal.report.second_opinion import acceptance_of, all_of
 from ifnormal.report.verdict import normal_share
 from ifnormal.report.wording import percent, short_line
 
@@ -38,9 +39,14 @@ def make_contrast(run: Run) -> Contrast | None:
 
 
 def _paragraphs(run: Run, accepted: float, normal: float | None) -> list[str]:
-    ours = normal_share(run)
+    ours, others = normal_share(run), None
+    if run.gradient is not None:
+        others = acceptance_of(run.gradient.head, run.gradient.opinions)
     made = "These edits of some of the same anomalies follow the detector’s gradient, pixel by "
     made += "pixel, until its score is low; nothing was trained."
+    if normal is None and others is not None:
+        accept = f"{all_of(others.detectors)} accept{'s' if others.detectors == 1 else ''}"
+        return [made, f"{percent(accepted)} are valid; {accept} {percent(others.accepted)}."]
     if normal is None:
         return [made, f"{percent(accepted)} are valid. Does anything here look normal to you?"]
     if normal >= accepted / 2:

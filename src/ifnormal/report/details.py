@@ -20,7 +20,8 @@ from ifnormal.report.picture import (
     strip_uri,
 )
 from ifnormal.report.provenance import written
-from ifnormal.report.wording import short_line
+from ifnormal.report.second_opinion import make_badge
+from ifnormal.report.wording import score, short_line
 
 # Facts of a refinement for which the page has words of its own.
 _SAID = ("why", "score_before", "valid_before", "mse_before", "mse_after")
@@ -82,6 +83,30 @@ def _facts(listing: Listing, entry: Entry, edit: Counterfactual) -> dict[str, An
         "calibratedScores": edit.traversal.calibrated_scores if edit.traversal else [],
         "refined": None if edit.refined is None else _refinement(edit.refined),
         "judge": None if judged is None else {"normal": judged.is_normal, "sees": judged.verdict},
+        "second": _second_opinion(listing, entry, edit),
+    }
+
+
+def _second_opinion(listing: Listing, entry: Entry, edit: Counterfactual) -> dict[str, Any] | None:
+    """The badge, and each independent detector's score before and after."""
+    badge = make_badge(edit.second_opinion)
+    if badge is None:
+        return None
+    before = {opinion.detector: score(opinion.score) for opinion in entry.image.second_opinion}
+    return {
+        "kind": badge.kind,
+        "marks": badge.marks,
+        "words": badge.words,
+        "detectors": [
+            {
+                "name": short_line(opinion.detector),
+                "before": before.get(opinion.detector, ""),
+                "after": score(opinion.score),
+                "threshold": score(asked.threshold),
+                "accepts": opinion.accepts,
+            }
+            for opinion, asked in zip(edit.second_opinion, listing.head.second_opinion, strict=True)
+        ],
     }
 
 

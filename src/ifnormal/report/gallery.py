@@ -82,6 +82,7 @@ def make_gallery(
         "writing": writing,
         "concepts": listing.concept_names,
         "targets": head.traversal_targets,
+        "asked": len(head.second_opinion),
         "size": (width, height) if explained else None,
         "pixelated": not explained or max(height, width) <= PIXELATED_SIDE,
         "images": images,
@@ -118,6 +119,10 @@ def _facts(entry: Entry) -> dict[str, Any]:
         "calibrated": entry.image.calibrated_score,
         "outcome": entry.outcome,
         "valid": [int(edit.valid) for edit in entry.edits],
+        "second": [
+            sum(opinion.accepts for opinion in edit.second_opinion) if edit.second_opinion else None
+            for edit in entry.edits
+        ],
     }
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from ifnormal.explanation.document import read_entries, read_head
 from ifnormal.explanation.entries import Counterfactual, ExplainedImage, Head, SkippedImage
+from ifnormal.explanation.opinion_totals import OpinionTotals
 from ifnormal.explanation.totals import Counts, ImprovementTotals
 from ifnormal.report.truth import Truth
 from ifnormal.report.wording import concept_name
@@ -66,6 +67,7 @@ class Listing:
         own_scores: the lowest and the highest score of all, the threshold among them, in the user's
             own units.
         improvement: what refinement and thrift gave, over all images.
+        opinions: what independent detectors say, over all images.
         truth: the judge's verdicts on its counterfactuals.
     """
 
@@ -78,6 +80,7 @@ class Listing:
     skipped: Sequence[SkippedImage]
     own_scores: tuple[float, float]
     improvement: ImprovementTotals
+    opinions: OpinionTotals
     truth: Truth = field(default_factory=Truth)
 
     @property
@@ -121,7 +124,7 @@ def read_listing(folder: Path, shown: int = SHOWN, measured: int = MEASURED) -> 
         UserError: it is missing, damaged, of another version, or names files elsewhere.
     """
     head = read_head(folder)
-    counts, improvement = Counts(), ImprovementTotals()
+    counts, improvement, opinions = Counts(), ImprovementTotals(), OpinionTotals()
     explained: list[Entry] = []
     others: list[Entry] = []
     sample: list[Entry] = []
@@ -143,6 +146,7 @@ def read_listing(folder: Path, shown: int = SHOWN, measured: int = MEASURED) -> 
         if len(of_its_kind) > 2 * shown + 100:
             of_its_kind[:] = _most_anomalous(of_its_kind, shown, head)
         improvement += ImprovementTotals.of([item])
+        opinions += OpinionTotals.of([item])
         scores = [item.own_score, *(edit.own_score for edit in entry.edits)]
         low, high = min(low, *scores), max(high, *scores)
     return Listing(
@@ -155,6 +159,7 @@ def read_listing(folder: Path, shown: int = SHOWN, measured: int = MEASURED) -> 
         skipped=skipped,
         own_scores=(low, high),
         improvement=improvement,
+        opinions=opinions,
     )
 
 

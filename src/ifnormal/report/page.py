@@ -15,7 +15,15 @@ from markupsafe import Markup
 
 from ifnormal.report.wording import counted
 
-STYLES = ("style.css", "gallery.css", "detail.css", "concepts.css", "beside.css", "print.css")
+STYLES = (
+    "style.css",
+    "gallery.css",
+    "detail.css",
+    "opinions.css",
+    "concepts.css",
+    "beside.css",
+    "print.css",
+)
 # The first runs before anything is drawn, the others when all but the details are there.
 EARLY = "early.js"
 SCRIPTS = ("scores.js", "filter.js", "gallery.js", "panel.js", "detail.js", "keys.js", "paper.js")

@@ -18,6 +18,7 @@ from ifnormal.report.picture import (
     read_pixels,
     strip_picture,
 )
+from ifnormal.report.second_opinion import Badge, make_badge
 from ifnormal.report.truth import Judged
 from ifnormal.report.wording import percent, short_line
 
@@ -36,6 +37,7 @@ class EditCard:
         pictures: the counterfactual, then what changed.
         strip: the traversal, if there is one.
         judged: the judge's verdict, if there is one.
+        badge: how many independent detectors accept it, if they were asked.
         recognised: how sure the concept classifier is of this concept; empty with one concept.
         score_before: its own score before refinement, if it is known.
     """
@@ -45,6 +47,7 @@ class EditCard:
     pictures: Sequence[Picture]
     strip: Picture | None
     judged: Judged | None
+    badge: Badge | None
     recognised: str
     score_before: float | None
 
@@ -108,6 +111,8 @@ def _card(listing: Listing, entry: Entry) -> Card:
         alt = f"Counterfactual of anomaly {entry.number}"
         alt += "" if alone else f", concept {concept}"
         said = "accepted by the detector" if edit.valid else "still flagged by the detector"
+        badge = make_badge(edit.second_opinion)
+        said += f"; {badge.words}" if badge else ""
         said += f"; the judge sees {judged.verdict}" if judged and judged.verdict else ""
         return EditCard(
             edit=edit,
@@ -124,6 +129,7 @@ def _card(listing: Listing, entry: Entry) -> Card:
             ],
             strip=_strip(listing, entry, edit, alt),
             judged=judged,
+            badge=badge,
             recognised="" if alone else percent(edit.concept_probabilities[edit.concept]),
             score_before=number_or_none(edit.refined or {}, "score_before"),
         )

@@ -15,13 +15,15 @@ from ifnormal.report.curves import HEIGHT, WIDTH, make_curves
 from ifnormal.report.figures import PER_CONCEPT, make_rows, mean
 from ifnormal.report.gallery import BUDGET, Gallery, details_html, make_gallery
 from ifnormal.report.listing import SHOWN
+from ifnormal.report.opinion_table import make_opinion_table
 from ifnormal.report.page import render
 from ifnormal.report.printed_cards import make_cards
 from ifnormal.report.provenance import make_groups
 from ifnormal.report.reading import Run, read_run
 from ifnormal.report.score_writing import ScoreWriting, score_writing
+from ifnormal.report.second_opinion import all_of
 from ifnormal.report.side_by_side import make_side_by_side
-from ifnormal.report.verdict import make_verdict
+from ifnormal.report.verdict import acceptance, make_verdict
 from ifnormal.report.wording import duration, joined, short_line
 from ifnormal.version import __version__
 
@@ -99,6 +101,9 @@ def _values(run: Run, gallery: Gallery, writing: ScoreWriting, cards: int) -> di
         "run": run,
         "calibrated_threshold": head.calibrated_threshold,
         "verdict": make_verdict(run),
+        "opinions": make_opinion_table(explanation, acceptance(run)),
+        "asked": (asked := len(head.second_opinion) if explanation.opinions.asked else 0),
+        "all_asked": all_of(asked),
         "gallery": gallery,
         "cards": make_cards(explanation, explanation.explained, cards),
         "explained": counts.explained,

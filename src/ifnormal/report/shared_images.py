@@ -26,6 +26,8 @@ class Totals:
     Attributes:
         edits: how many there are.
         accepted: those that the detector does not flag.
+        asked: those that independent detectors were asked about.
+        accepted_by_all: those that all of these accept.
         judged: those that a judge was shown.
         normal: those that the judge calls normal.
         change: the mean absolute change of a pixel, in [0, 1], summed.
@@ -33,6 +35,8 @@ class Totals:
 
     edits: int = 0
     accepted: int = 0
+    asked: int = 0
+    accepted_by_all: int = 0
     judged: int = 0
     normal: int = 0
     change: float = 0.0
@@ -42,6 +46,10 @@ class Totals:
         for edit in entry.edits:
             self.edits += 1
             self.accepted += edit.valid
+            self.asked += bool(edit.second_opinion)
+            self.accepted_by_all += bool(edit.second_opinion) and all(
+                opinion.accepts for opinion in edit.second_opinion
+            )
             self.change += _difference(anomaly, read_pixels(run.explanation.folder, edit.file))
             if judged := run.explanation.truth.of(entry.row, edit.concept):
                 self.judged += 1

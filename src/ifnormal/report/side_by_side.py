@@ -12,6 +12,7 @@ from ifnormal.report.listing import Entry
 from ifnormal.report.picture import Picture, make_picture, read_pixels
 from ifnormal.report.reading import Run
 from ifnormal.report.score_writing import score_writing
+from ifnormal.report.second_opinion import Badge, make_badge
 from ifnormal.report.shared_images import SharedImages, Totals, shared_images
 from ifnormal.report.truth import Judged
 from ifnormal.report.wording import (
@@ -59,12 +60,14 @@ class Cell:
         picture: of it.
         score: the detector's, as text.
         valid: the detector does not flag it.
+        badge: how many independent detectors accept it, if they were asked.
         judged: what the judge says, if one was asked.
     """
 
     picture: Picture
     score: str
     valid: bool
+    badge: Badge | None
     judged: Judged | None
 
 
@@ -132,10 +135,11 @@ def make_side_by_side(
     while len(shown) > 1 and (weight := sum(row.weight for row in shown)) > budget:
         shown = _evenly(shown, max(1, len(shown) * budget // weight))
     with_judge = any(totals.judged for totals in shared.totals)
+    with_others = any(totals.asked for totals in shared.totals)
     return SideBySide(
         paragraphs=_paragraphs(shared, names, len(shown)),
         methods=[
-            _method(one, name, totals, with_judge)
+            _method(one, name, totals, with_others, with_judge)
             for one, name, totals in zip(runs, names, shared.totals, strict=True)
         ],
         rows=shown,
@@ -179,11 +183,13 @@ def _cells(run: Run, entry: Entry, alt: str) -> list[Cell]:
         judged = run.explanation.truth.of(entry.row, edit.concept)
         outcome = "accepted" if edit.valid else "still flagged"
         said = f"{alt}{f', concept {concept}' if concept else ''}: {outcome} by the detector"
+        badge = make_badge(edit.second_opinion)
+        said += f", {badge.words}" if badge else ""
         if judged:
             said += f", {'normal' if judged.is_normal else 'not normal'} to the judge"
         pixels = read_pixels(run.explanation.folder, edit.file)
         picture = make_picture("image", "Counterfactual", said, pixels, SIDE)
-        cells.append(Cell(picture, writing(edit.own_score), edit.valid, judged))
+        cells.append(Cell(picture, writing(edit.own_score), edit.valid, badge, judged))
     return cells
 
 
@@ -192,8 +198,11 @@ def _concepts(run: Run) -> list[str]:
     return names if len(names) > 1 else [""]
 
 
-def _method(run: Run, name: str, totals: Totals, with_judge: bool) -> Method:
+def _method(run: Run, name: str, totals: Totals, with_others: bool, with_judge: bool) -> Method:
     figures = [("accepted", percent(totals.accepted / totals.edits))]
+    if with_others:
+        every = percent(totals.accepted_by_all / totals.asked) if totals.asked else NOT_MEASURED
+        figures.append(("by all independent detectors", every))
     if with_judge:
         normal = percent(totals.normal / totals.judged) if totals.judged else NOT_MEASURED
         figures.append(("normal to the judge", normal))

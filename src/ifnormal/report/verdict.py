@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ifnormal.report.figures import mean
 from ifnormal.report.reading import Run
+from ifnormal.report.second_opinion import HALF, Acceptance, acceptance_of, all_of
 from ifnormal.report.surrogate import surrogate_sentences
 from ifnormal.report.wording import concept_name, counted, joined, percent
 
 # From `MOST` on a finding holds for the images in general; below `HALF` it does not hold.
-MOST, HALF = 0.8, 0.5
+MOST = 0.8
 # If the judge accepts fewer counterfactuals than the detector by this share of all, many satisfy
 # the detector without being normal. It is well above the judge's own error.
 JUDGE_GAP = 0.15
@@ -36,7 +37,7 @@ class Verdict:
 
 def make_verdict(run: Run) -> Verdict:
     """The verdict from the metrics, or from counts where there is no metric."""
-    accepted, normal = accepted_share(run), normal_share(run)
+    accepted, normal, others = accepted_share(run), normal_share(run), acceptance(run)
     reasons, minimal = _share(run, "two_reasons"), _share(run, "two_ways")
     # One concept cannot show two reasons; that is no failure of it.
     several = run.explanation.head.concepts > 1
@@ -45,18 +46,23 @@ def make_verdict(run: Run) -> Verdict:
     answer = [
         *(_reasons(reasons, minimal) if several else []),
         *_classes(distinct),
-        *_agreement(accepted, normal, second),
     ]
+    agreement = _agreement(accepted, normal, second, others)
     headlines = []
     counts = run.explanation.counts
     if counts.explained < counts.images:
         answer = [*_flagged(run), *answer]
+    # What the reader must not miss comes first.
+    answer = [*agreement, *answer] if others and others.is_doubtful else [*answer, *agreement]
     if not run.metrics:
         found = f"{counts.flagged:,} of {counts.images:,}"
         headlines.append(Headline("images are flagged", found))
     if accepted is not None:
         says = "of the edits are accepted by the detector"
         headlines.append(Headline(says, percent(accepted)))
+    if others is not None:
+        says = f"are accepted by {all_of(others.detectors)}"
+        headlines.append(Headline(says, percent(others.accepted)))
     if normal is not None:
         headlines.append(Headline("are normal to a judge who never met it", percent(normal)))
     if minimal is not None and several:
@@ -79,6 +85,16 @@ def accepted_share(run: Run) -> float | None:
     """The share of counterfactuals that the detector accepts; None where there are none."""
     share = _share(run, "validity")
     return run.explanation.accepted if share is None else share
+
+
+def acceptance(run: Run) -> Acceptance | None:
+    """What independent detectors accept, of all that was measured; None if none was asked."""
+    counted_here = acceptance_of(run.explanation.head, run.explanation.opinions)
+    accepted, both = _share(run, "accepted_by_all"), _share(run, "valid_and_accepted")
+    valid = accepted_share(run)
+    if counted_here is None or accepted is None or both is None or valid is None:
+        return counted_here
+    return replace(counted_here, valid=valid, accepted=accepted, valid_and_accepted=both)
 
 
 def normal_share(run: Run) -> float | None:
@@ -136,7 +152,18 @@ def _classes(distinct: float | None) -> list[str]:
     ]
 
 
-def _agreement(accepted: float | None, normal: float | None, second: float | None) -> list[str]:
+def _agreement(
+    accepted: float | None,
+    normal: float | None,
+    second: float | None,
+    others: Acceptance | None,
+) -> list[str]:
+    if others is not None:
+        said = [others.sentence, *others.cautions]
+        if normal is not None:
+            only = "" if normal >= HALF else "only "
+            said.append(f"An independent judge calls {only}{percent(normal)} normal.")
+        return said
     if accepted is None:
         return []
     only = "" if accepted >= HALF else "only "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser
 
@@ -19,6 +20,10 @@ from ifnormal.config import (
     fit_config,
     preprocessing_config,
 )
+
+if TYPE_CHECKING:
+    from ifnormal.explanation.totals import Counts
+    from ifnormal.report.second_opinion import Acceptance
 
 _OUT = Path("runs/explanation")
 _SECTIONS = {
@@ -49,6 +54,7 @@ def _explain(options: Options) -> None:
         out = options["out"] or options["run"] / OWN_IMAGES
     from ifnormal.jobs.explain import explain_own_images
     from ifnormal.jobs.explain_options import ExplainOptions
+    from ifnormal.report.second_opinion import acceptance_of
 
     given = ExplainOptions(
         config,
@@ -58,11 +64,14 @@ def _explain(options: Options) -> None:
     )
     summary = explain_own_images(options["images"], given, out, tell=print)
     counts = summary.counts
-    print(f"{counts.images:,} images read, {counts.flagged:,} flagged, {counts.skipped:,} skipped.")
-    print(
-        f"The detector accepts {counts.valid:,} of {counts.counterfactuals:,} counterfactuals of "
-        f"{counts.explained:,} images."
-    )
+    acceptance = acceptance_of(summary.head, summary.opinions)
+    lines = [
+        f"{counts.images:,} images read, {counts.flagged:,} flagged, {counts.skipped:,} skipped.",
+        _accepted(counts, acceptance),
+    ]
+    if acceptance and acceptance.is_doubtful:  # what nobody should miss
+        lines.reverse()
+    print(*lines, sep="\n")
     if summary.improvement.changed:
         print(summary.improvement)
     if summary.images_per_second:
@@ -77,12 +86,22 @@ def _explain(options: Options) -> None:
 
 
 def _explain_run(run: Path) -> None:
+    from ifnormal.explanation.document import read_document
     from ifnormal.jobs.stages import explain_stage
+    from ifnormal.report.second_opinion import acceptance_of
 
-    explanation = explain_stage(run)
-    accepted, total = int(explanation.valid.sum()), explanation.valid.numel()
-    print(f"The detector accepts {accepted} of {total} counterfactuals.")
+    explain_stage(run)
+    document = read_document(run / "explanation")
+    print(_accepted(document.counts, acceptance_of(document.head, document.opinions)))
     print(f"Explanation: {run / 'explanation'}")
+
+
+def _accepted(counts: Counts, acceptance: Acceptance | None) -> str:
+    """What the detector accepts and, where they were asked, what the independent ones do."""
+    made = f"{counts.counterfactuals:,} counterfactuals of {counts.explained:,} images"
+    if acceptance is None:
+        return f"The detector accepts {counts.valid:,} of {made}."
+    return " ".join([acceptance.sentence, *acceptance.cautions, f"These are {made}."])
 
 
 def _add_options(parser: ArgumentParser) -> None:

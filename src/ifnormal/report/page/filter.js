@@ -1,6 +1,7 @@
 // Which images are shown, and in which order.
 const filters = {
   outcome: byId("filter-outcome"),
+  ...(byId("filter-second") && { second: byId("filter-second") }),
   sort: byId("sort"),
   low: byId("score-low"),
   high: byId("score-high"),
@@ -23,37 +24,53 @@ function hasOutcome(image, wanted) {
   return wanted === "flagged" ? image.outcome !== "unflagged" : image.outcome === wanted;
 }
 
+// What the independent detectors say of its edits; "alone": the explained detector accepts an edit
+// that none of them accepts.
+function hasOpinion(image, wanted) {
+  if (wanted === "any") return true;
+  const asked = image.second.some((accepting) => accepting !== null);
+  const agreed = image.second.includes(index.asked);
+  if (wanted === "all") return agreed;
+  if (wanted === "not") return asked && !agreed;
+  return image.second.some((accepting, edit) => accepting === 0 && image.valid[edit]);
+}
+
 function matchingImages() {
   const wanted = filters.outcome.value;
+  const opinion = filters.second?.value ?? "any";
   const low = filters.low.value === "" ? -Infinity : Number(filters.low.value);
   const high = filters.high.value === "" ? Infinity : Number(filters.high.value);
   const name = filters.name.value.trim().toLocaleLowerCase();
   return index.images
-    .filter((image) => hasOutcome(image, wanted)
+    .filter((image) => hasOutcome(image, wanted) && hasOpinion(image, opinion)
       && image.score >= low && image.score <= high
       && image.name.toLocaleLowerCase().includes(name))
     .sort(ORDERS[filters.sort.value]);
 }
 
 function isFiltered() {
-  const [first] = filters.outcome.options;
-  return filters.outcome.value !== first.value
+  return [filters.outcome, filters.second].some((choice) => choice?.selectedIndex > 0)
     || [filters.low, filters.high, filters.name].some((input) => input.value !== "");
 }
 
 function clearFilters() {
-  filters.outcome.selectedIndex = 0;
+  for (const choice of [filters.outcome, filters.second]) if (choice) choice.selectedIndex = 0;
   for (const input of [filters.low, filters.high, filters.name]) input.value = "";
 }
 
 // Only choices that find something, each with how many; the first one that does is chosen.
-function prepareFilters() {
-  for (const option of [...filters.outcome.options]) {
-    const count = index.images.filter((image) => hasOutcome(image, option.value)).length;
+function prepareChoice(choice, matches) {
+  for (const option of [...choice.options]) {
+    const count = index.images.filter((image) => matches(image, option.value)).length;
     option.textContent += ` (${count.toLocaleString("en")})`;
     if (count === 0) option.remove();
   }
-  filters.outcome.selectedIndex = 0;
+  choice.selectedIndex = 0;
+}
+
+function prepareFilters() {
+  prepareChoice(filters.outcome, hasOutcome);
+  if (filters.second) prepareChoice(filters.second, hasOpinion);
   const scores = index.images.map((image) => image.score);
   const low = scores.reduce((a, b) => Math.min(a, b), Infinity);
   const high = scores.reduce((a, b) => Math.max(a, b), -Infinity);

@@ -26,6 +26,26 @@ function markOutcomes(place, image) {
   }
 }
 
+// How many independent detectors accept each edit; of many edits, how many all of them accept.
+function markOpinions(place, image) {
+  const known = image.second.filter((accepting) => accepting !== null);
+  place.hidden = known.length === 0;
+  if (known.length > MARKED) {
+    const agreed = known.filter((accepting) => accepting === index.asked).length;
+    place.textContent = `${agreed}/${known.length} by all others`;
+    return;
+  }
+  for (const accepting of known) {
+    const mark = document.createElement("span");
+    mark.className = "mark";
+    if (accepting === index.asked) mark.dataset.valid = "yes";
+    if (accepting === 0) mark.dataset.valid = "no";
+    mark.textContent = `${accepting}/${index.asked}`;
+    place.append(mark, " ");
+  }
+  place.append("others");
+}
+
 function makeTile(image) {
   const template = byId(image.thumb ? "tile-template" : "plain-tile-template");
   const item = template.content.cloneNode(true).firstElementChild;
@@ -40,9 +60,12 @@ function makeTile(image) {
   picture.classList.toggle("pixelated", index.pixelated);
   picture.src = image.thumb;
   markOutcomes(item.querySelector(".marks"), image);
+  const second = item.querySelector(".others");
+  markOpinions(second, image);
+  const opinion = second.hidden ? "" : `, accepted by independent detectors: ${second.textContent}`;
   const flagged = image.outcome === "unflagged" ? "not flagged" : "flagged";
   tile.setAttribute("aria-label",
-    `Image ${image.n}, ${image.name}, ${flagged}, score ${writeScore(image.score)}, ${outcomeWords(image)}`);
+    `Image ${image.n}, ${image.name}, ${flagged}, score ${writeScore(image.score)}, ${outcomeWords(image)}${opinion}`);
   tile.addEventListener("click", () => openDetail(image.n));
   return item;
 }

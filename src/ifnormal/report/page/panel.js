@@ -89,6 +89,19 @@ function addWords(place, words, valid) {
   place.append(line);
 }
 
+function describeOpinions(panel, edit) {
+  if (!edit.second) return;
+  const [badge, asked] = [panel.querySelector(".badge"), panel.querySelector(".asked")];
+  badge.hidden = asked.hidden = false;
+  badge.querySelector(".second").dataset.second = edit.second.kind;
+  badge.querySelector(".mark").textContent = edit.second.marks;
+  badge.querySelector(".words").textContent = edit.second.words;
+  for (const { name, before, after, threshold, accepts } of edit.second.detectors) {
+    const scores = `${before ? `${before} → ` : ""}${after} (threshold ${threshold})`;
+    addWords(asked, `${accepts ? "✓" : "✕"} ${name} ${scores}`, accepts);
+  }
+}
+
 function describe(panel, edit) {
   const words = panel.querySelector(".others");
   if (edit.refined) {
@@ -151,6 +164,7 @@ function makePanel(image, detail, edit) {
   showPicture(panel.querySelector("img.before"), detail.image, "");
   showDifference(panel, detail, edit, about);
   describe(panel, edit);
+  describeOpinions(panel, edit);
   makeWipe(panel, letter);
   makeAlpha(panel, edit, letter);
   return panel;
