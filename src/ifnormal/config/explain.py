@@ -18,7 +18,8 @@ class ExplainConfig(EditorConfig):
     Attributes:
         detector: the detector: model.onnx, model.pt2, model.pt (TorchScript),
             package.module:attribute, or a folder written by train-detector; `ifnormal detectors`
-            lists all kinds. The default is the detector that the explainer was fitted to.
+            lists all of these. The name of a built-in kind, such as padim, trains one on the images
+            of --normal. The default is the detector that the explainer was fitted to.
         explainer: folder of a fitted explainer; by default a new explainer is fitted to the images
             of --normal.
         normal: folder of normal images, which a new explainer is fitted to.

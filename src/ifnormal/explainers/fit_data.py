@@ -15,6 +15,9 @@ from ifnormal.data.files.image_input import ImageInput, as_images, default_shape
 from ifnormal.data.synthetic import synthetic_pairs
 from ifnormal.detectors.adapted.contract import check_contract
 from ifnormal.detectors.adapted.detector import AdaptedDetector, adapt
+from ifnormal.detectors.builtin.by_kind import config_of_kind, setup_for_kind
+from ifnormal.detectors.builtin.kinds import KINDS
+from ifnormal.detectors.builtin.training import train_detector
 from ifnormal.detectors.detector import Detector, log_odds_of
 from ifnormal.detectors.duck_typed import checked_detector
 from ifnormal.detectors.loading import load_detector
@@ -75,10 +78,18 @@ def fit_data_of(
     seed: int,
     false_alarm_rate: float | None = None,
 ) -> FitData:
-    """`prepare_fit_data` of whatever the user has; see `as_detector` and `as_images`."""
-    detector = as_detector(model, normal)
-    images, _ = as_images(normal, detector.shape)
-    others = None if outliers is None else as_images(outliers, detector.shape)[0]
+    """`prepare_fit_data` of whatever the user has; see `as_detector` and `as_images`.
+
+    The name of a built-in kind of detectors trains one on the normal images.
+    """
+    trains = isinstance(model, str) and model in KINDS
+    detector = None if trains else as_detector(model, normal)
+    shape = default_shape(normal) if detector is None else detector.shape
+    images, _ = as_images(normal, shape)
+    others = None if outliers is None else as_images(outliers, shape)[0]
+    if detector is None:
+        config = config_of_kind(model, false_alarm_rate)
+        detector = train_detector(setup_for_kind(model, images, others, seed), config, seed)
     return prepare_fit_data(detector, images, others, seed, false_alarm_rate)
 
 

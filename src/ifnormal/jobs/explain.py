@@ -20,8 +20,9 @@ from ifnormal.config.editors import require_refinement
 from ifnormal.data.files.finding import find_images
 from ifnormal.explainers.improve import improve
 from ifnormal.jobs.explain_options import ExplainOptions
-from ifnormal.jobs.fitted_explainer import Tell, explainer_for
+from ifnormal.jobs.fitted_explainer import explainer_for
 from ifnormal.jobs.stream import Streaming, Summary, explain_images
+from ifnormal.jobs.tell import Tell
 
 
 def explain_own_images(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from ifnormal.common.errors import UserError
-from ifnormal.config import DiffusionConfig, ExplainConfig, FitConfig, Preprocessing
+from ifnormal.config import DiffusionConfig, ExplainConfig, FitConfig, Objective, Preprocessing
 
 # Of these depends which scores a detector gives, and from where on it flags an image.
 _CALIBRATION = (
     *("black_box", "expect", "size", "channels"),
     *("threshold", "false_alarm_rate", "higher_is"),
 )
+# Of these, a detector that is trained here has no use for.
+_UNTRAINED = ("black_box", "expect", "threshold", "higher_is", "trust")
 _GENERATOR = ("generator", "backbone", "prompt", "source_prompt", "tiny_decoder")
 # What an explainer is fitted to and how; all other options may change from one call to the next.
 _FIT = ("normal", "outliers", *_CALIBRATION, *_GENERATOR)
@@ -34,6 +36,12 @@ class ExplainOptions:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     fit: FitConfig = field(default_factory=FitConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of built-in detector that is trained, where one is named in place of a file."""
+        name = self.explain.detector
+        return name if name in get_args(Objective) else None
 
     def require_fittable(self) -> None:
         """Refuse to fit an explainer where something is missing that it takes.
@@ -68,7 +76,17 @@ class ExplainOptions:
             UserError: names them.
         """
         given = self._given(_FIT, ("preprocessing", "fit", "diffusion"))
+        if self.kind is not None:
+            given = ["detector", *given]
         _refuse(given, "--explainer, which was fitted before")
+
+    def refuse_options_of_models(self) -> None:
+        """Refuse the options that would do nothing where a detector is trained.
+
+        Raises:
+            UserError: names them.
+        """
+        _refuse(self._given(_UNTRAINED, ("preprocessing",)), f"a {self.kind} detector trained here")
 
     def refuse_calibration_options(self) -> None:
         """Refuse the options that would do nothing where a detector is calibrated already.

@@ -2,15 +2,16 @@
 
 ```
 OUT/config.json   options, versions, machine
-OUT/explainer/    explainer, what is known of its detector, checkpoint, losses
+OUT/explainer/    explainer, its detector or what is known of it, checkpoint, losses
 ```
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -25,11 +26,11 @@ from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.loading import load_explainer
 from ifnormal.jobs.explain_options import ExplainOptions
 from ifnormal.jobs.fit_notes import fit_notes
-from ifnormal.jobs.our_files import CONFIG, EXPLAINER, has_checkpoint
+from ifnormal.jobs.our_files import CONFIG, DETECTOR, EXPLAINER, has_checkpoint
+from ifnormal.jobs.own_detector import own_detector
 from ifnormal.jobs.run_folder import begin, clear, difference, require_writable, update_config
-from ifnormal.jobs.users_detector import users_detector
-
-Tell = Callable[[str], None]
+from ifnormal.jobs.tell import Tell
+from ifnormal.jobs.users_detector import edited_shape, users_detector
 
 
 def explainer_for(
@@ -54,17 +55,17 @@ def explainer_for(
     config = options.explain
     if config.explainer is not None:
         options.refuse_fit_options()
-        return _loaded(config.explainer, config, tell)
+        return _loaded(config.explainer, config.detector, config, tell)
     options.require_fittable()
     _begin(options, out)
     folder = out / "explainer"
     if (folder / EXPLAINER).exists():
-        return _loaded(folder, config, tell)
+        return _loaded(folder, None if options.kind else config.detector, config, tell)
     return _fitted(options, folder, files, tell)
 
 
-def _loaded(folder: Path, config: ExplainConfig, tell: Tell) -> Explainer:
-    explainer = load_explainer(folder, config.detector, config.trust)
+def _loaded(folder: Path, detector: str | None, config: ExplainConfig, tell: Tell) -> Explainer:
+    explainer = load_explainer(folder, detector, config.trust)
     _tell_cost(explainer, tell)
     return explainer
 
@@ -82,7 +83,8 @@ def _begin(options: ExplainOptions, out: Path) -> None:
             f"{out} holds a run, which this would take the place of; name another folder."
         )
     folder, record = out / "explainer", options.record()
-    begun = (folder / EXPLAINER).exists() or has_checkpoint(folder)
+    made = (folder / EXPLAINER, folder / "detector" / DETECTOR)
+    begun = any(path.exists() for path in made) or has_checkpoint(folder)
     if begun and not options.explain.fresh:
         changed = difference(read_json(out / CONFIG), record)
         if changed:
@@ -100,12 +102,16 @@ def _fitted(options: ExplainOptions, folder: Path, files: Sequence[Path], tell: 
     config = options.explain
     assert config.normal is not None
     normal_files = find_images([config.normal])
-    detector = users_detector(options, normal_files, files)
-    normal, skipped = _read(normal_files, detector.shape, config)
+    detector = None if options.kind else users_detector(options, normal_files, files)
+    shape = edited_shape(config, normal_files) if detector is None else detector.shape
+    normal, skipped = _read(normal_files, shape, config)
     outliers = None
     if config.outliers is not None:
-        outliers, more = _read(find_images([config.outliers]), detector.shape, config)
+        outliers, more = _read(find_images([config.outliers]), shape, config)
         skipped += more
+    facts: dict[str, Any] = {}
+    if detector is None:
+        detector, facts = own_detector(options, folder / "detector", normal, outliers, tell)
     editor = make_editor(config, options.fit, options.diffusion)
     explainer = Explainer(detector, editor=editor)
     _tell_cost(explainer, tell)
@@ -117,6 +123,7 @@ def _fitted(options: ExplainOptions, folder: Path, files: Sequence[Path], tell: 
         resume=has_checkpoint(folder),
         false_alarm_rate=config.false_alarm_rate,
     )
+    explainer.facts |= facts
     if skipped:
         explainer.facts["skipped_training_images"] = [asdict(bad) for bad in skipped]
     explainer.save(folder)

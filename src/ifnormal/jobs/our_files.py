@@ -87,6 +87,7 @@ def explainer_files() -> Files:
         *checkpoint_files(),
         (".", _named(LOSSES, FITTED_TO, *logs)),
         ("detector", _saved("detector")),
+        ("detector", _named(LOSSES)),
     )
 
 

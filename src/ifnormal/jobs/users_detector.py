@@ -33,7 +33,7 @@ def users_detector(
     detector = load_detector(
         model,
         trust=config.trust,
-        shape=_edited_shape(config, normal),
+        shape=edited_shape(config, normal),
         preprocessing=options.preprocessing,
         threshold=config.threshold,
         higher_is=None if config.higher_is == "auto" else config.higher_is,
@@ -42,13 +42,13 @@ def users_detector(
     if not isinstance(detector, AdaptedDetector) or detector.is_calibrated:
         options.refuse_calibration_options()
         return detector
-    shape = _edited_shape(config, normal, detector.model.input_shape)
+    shape = edited_shape(config, normal, detector.model.input_shape)
     if config.expect is not None:
         detector = compare_with_expected(detector, shape, config.expect, [*normal, *files])
     return detector.at(shape)
 
 
-def _edited_shape(
+def edited_shape(
     config: ExplainConfig,
     files: Sequence[Path],
     takes: tuple[int | None, int | None, int | None] = (None, None, None),

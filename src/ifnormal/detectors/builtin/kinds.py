@@ -20,6 +20,13 @@ CLASSES: dict[str, type[BuiltinDetector]] = {"mvg": Mvg, "padim": Padim}
 KINDS: tuple[str, ...] = (*OBJECTIVES, *CLASSES)
 
 
+def needs_outliers(kind: str) -> bool:
+    """Whether outlier exposure is part of the training of this kind."""
+    if kind in OBJECTIVES:
+        return OBJECTIVES[kind].needs_outliers
+    return CLASSES[kind].needs_outliers
+
+
 def new_detector(config: DetectorConfig, shape: tuple[int, int, int]) -> BuiltinDetector:
     """A detector of the kind that the configuration names, not trained yet."""
     if config.objective in OBJECTIVES:
