@@ -8,7 +8,7 @@ from typing import Literal
 
 from ifnormal.config.checks import require, require_choices
 
-Objective = Literal["bce", "hsc", "dsvdd", "fcdd", "mvg", "padim"]
+Objective = Literal["bce", "hsc", "dsvdd", "fcdd", "mvg", "padim", "patchcore"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class DetectorConfig:
         objective: "bce" is binary cross entropy, "hsc" hypersphere classification, "fcdd" a fully
             convolutional HSC that makes heatmaps; these three need outliers. "dsvdd" is Deep SVDD,
             which needs normal images only. "mvg" and "padim" are Gaussians of the features of a
-            pretrained network; they need normal images only and no training steps.
+            pretrained network and "patchcore" a memory of them; they need normal images only and no
+            training steps.
         steps: optimizer steps.
         batch_size: images per step; half of them are outliers, if the objective uses outliers.
         learning_rate: peak learning rate of the one-cycle schedule.
@@ -39,7 +40,7 @@ class DetectorConfig:
         brightness: largest change of brightness and contrast of augmented images, as a share.
         confetti: share of the outliers that are made anew in every step, by adding random patches
             to normal images (Liznerski et al. 2021); "fcdd" learns from their masks.
-        features: the pretrained network whose features "mvg" and "padim" read.
+        features: the pretrained network whose features "mvg", "padim" and "patchcore" read.
         features_side: images are resized to so many pixels for that network, a multiple of 32.
     """
 

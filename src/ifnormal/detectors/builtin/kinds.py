@@ -14,9 +14,14 @@ from ifnormal.detectors.builtin.detector import BuiltinDetector
 from ifnormal.detectors.builtin.mvg import Mvg
 from ifnormal.detectors.builtin.networks import resolve_network
 from ifnormal.detectors.builtin.padim import Padim
+from ifnormal.detectors.builtin.patchcore import PatchCore
 from ifnormal.detectors.builtin.trained import TrainedDetector
 
-CLASSES: dict[str, type[BuiltinDetector]] = {"mvg": Mvg, "padim": Padim}
+CLASSES: dict[str, type[BuiltinDetector]] = {
+    "mvg": Mvg,
+    "padim": Padim,
+    "patchcore": PatchCore,
+}
 KINDS: tuple[str, ...] = (*OBJECTIVES, *CLASSES)
 
 
