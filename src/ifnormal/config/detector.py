@@ -40,8 +40,11 @@ class DetectorConfig:
         brightness: largest change of brightness and contrast of augmented images, as a share.
         confetti: share of the outliers that are made anew in every step, by adding random patches
             to normal images (Liznerski et al. 2021); "fcdd" learns from their masks.
-        features: the pretrained network whose features "mvg", "padim" and "patchcore" read.
-        features_side: images are resized to so many pixels for that network, a multiple of 32.
+        features: the pretrained network whose features "mvg", "padim", "patchcore" and others read:
+            "efficientnet-lite0", or "dinov2:", "transformers:", "timm:" or "torchvision:", followed
+            by the name of a model.
+        features_side: images are resized to so many pixels for that network, a multiple of 32; a
+            vision transformer takes the next lower multiple of its patches.
     """
 
     objective: Objective = "bce"

@@ -73,10 +73,8 @@ class EfficientNetLite0(FeatureExtractor):
 
     def _prepared(self, images: Tensor) -> Tensor:
         """(N, 3, side, side), as the network was trained: (value − 127) / 128 of 8-bit values."""
-        size = (self.side, self.side)
-        grown = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True)
-        scaled = (grown.clamp(0, 1) * 255 - 127) / 128
-        return scaled.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+        scaled = (self.resized(images) * 255 - 127) / 128
+        return scaled.contiguous(memory_format=torch.channels_last)
 
 
 class _Block(nn.Module):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typing_extensions import Self
 
 # Of images at once: more of them are slower on a processor, as their maps leave its cache.
@@ -20,13 +21,16 @@ class FeatureExtractor(nn.Module, ABC):
     resizes and normalises them itself. A subclass defines `compute_maps` and `compute_pooled`.
 
     Attributes:
-        name: the SPEC that `feature_extractor` makes the same network of.
+        name: the SPEC that `feature_extractor` makes the same network of, with the exact weights
+            where they have versions.
+        side: images are resized to squares of so many pixels.
         channels: of the maps of each stage, the finest stage first.
         middle: stages whose maps are neither edges nor classes of ImageNet; detectors of patches
             read these by default.
     """
 
     name: str
+    side: int
     channels: tuple[int, ...]
     middle: tuple[int, ...]
 
@@ -46,6 +50,12 @@ class FeatureExtractor(nn.Module, ABC):
     @abstractmethod
     def compute_pooled(self, images: Tensor) -> Tensor:
         """`pooled` of a few images."""
+
+    def resized(self, images: Tensor) -> Tensor:
+        """(N, 3, side, side) in [0, 1], what a subclass normalises as its network was trained."""
+        size = (self.side, self.side)
+        grown = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True)
+        return grown.clamp(0, 1).expand(-1, 3, -1, -1)
 
     def freeze(self) -> Self:
         """Evaluation mode, no gradient to the weights; itself."""

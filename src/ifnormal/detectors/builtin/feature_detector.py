@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -32,6 +33,8 @@ class FeatureDetector(BuiltinDetector):
     def __init__(self, config: DetectorConfig, shape: tuple[int, int, int]) -> None:
         super().__init__(config, shape)
         self.extractor = feature_extractor(config.features, config.features_side)
+        # With the exact weights, so that a saved detector finds them again.
+        self.config = replace(config, features=self.extractor.name)
 
     def features_of(self, setup: AnomalySetup, function: Callable[[Tensor], Tensor]) -> Tensor:
         """A function of the normal training images, (N, ...) float32, without a gradient.

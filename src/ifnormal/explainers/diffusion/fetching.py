@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from ifnormal.common.errors import UserError, one_line
 from ifnormal.common.hub import understood
+from ifnormal.common.quiet import quiet
 from ifnormal.common.storage import read_json
 from ifnormal.explainers.diffusion.latent_backbone import Precision
 
@@ -85,7 +85,7 @@ def reading(what: str, has_to_be: str) -> Iterator[None]:
         UserError: it could not be read, or the extra `diffusion` is not installed.
     """
     try:
-        with quiet():
+        with quiet("diffusers", "transformers"):
             yield
     except ImportError as error:
         raise UserError(f"Diffusion models need diffusers ({one_line(error)}); {_EXTRA}.") from None
@@ -93,23 +93,3 @@ def reading(what: str, has_to_be: str) -> Iterator[None]:
         raise UserError(
             f"{what} cannot be loaded ({one_line(error)}); it has to be {has_to_be}."
         ) from None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without what diffusers and transformers have to say to those who write pipelines."""
-    import diffusers.utils.logging as of_diffusers
-    import transformers.utils.logging as of_transformers
-
-    told = [(module, module.get_verbosity()) for module in (of_diffusers, of_transformers)]
-    for module, _ in told:
-        module.set_verbosity_error()
-        module.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for module, level in told:
-            module.set_verbosity(level)
-            module.enable_progress_bar()

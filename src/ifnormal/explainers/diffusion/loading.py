@@ -12,12 +12,12 @@ import torch
 
 from ifnormal.common.compute import has_fast_bfloat16
 from ifnormal.common.errors import UserError
+from ifnormal.common.quiet import quiet
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.explainers.diffusion.fetching import (
     fetch_json,
     fetch_pipeline,
     is_hub_name,
-    quiet,
     reading,
 )
 from ifnormal.explainers.diffusion.latent_backbone import LatentBackbone, Precision
@@ -99,7 +99,7 @@ def load_backbone(
     )
     backbone.where = str(folder.resolve()) if local else str(name)
     overflows = precision == "float16" and backbone.vae.config.get("force_upcast", True)
-    with quiet():
+    with quiet("diffusers", "transformers"):
         backbone.vae.to(torch.float32 if overflows else getattr(torch, precision))
         for part in (backbone.unet, backbone.text_encoder):
             part.to(getattr(torch, precision))
@@ -137,7 +137,7 @@ def save_backbone(backbone: LatentBackbone, folder: Path, scheduler: Any) -> Non
     folder.parent.mkdir(parents=True, exist_ok=True)
     half = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        with quiet():
+        with quiet("diffusers", "transformers"):
             from diffusers import StableDiffusionPipeline
 
             StableDiffusionPipeline(
