@@ -259,6 +259,10 @@ def test_methods_side_by_side(tmp_path: Path) -> None:
     assert [row[title] for row in figures] == ["67 %", "0 %", "–"]
     badges = [cells[0].badge for cells in beside.rows[0].groups]
     assert [badge and badge.short for badge in badges] == ["2 of 2 others", "0 of 2 others", None]
+    assert len(beside.paragraphs) == 1
+    other = read_run(explained(tmp_path / "other", AGREED, names=("mvg", "hsc")))
+    warning = make_side_by_side(first, [other]).paragraphs[-1]
+    assert warning.startswith("Not the same independent detectors")
     alone = make_side_by_side(neither, [neither])
     assert title not in dict(alone.methods[0].figures)
 

@@ -137,7 +137,7 @@ def make_side_by_side(
     with_judge = any(totals.judged for totals in shared.totals)
     with_others = any(totals.asked for totals in shared.totals)
     return SideBySide(
-        paragraphs=_paragraphs(shared, names, len(shown)),
+        paragraphs=[*_paragraphs(shared, names, len(shown)), *_others(runs)],
         methods=[
             _method(one, name, totals, with_others, with_judge)
             for one, name, totals in zip(runs, names, shared.totals, strict=True)
@@ -222,6 +222,18 @@ def _one_prompt(facts: Mapping[str, Any]) -> str:
     prompts = facts.get("prompts")
     different = set(map(str, prompts)) if isinstance(prompts, list) else set()
     return short_line(different.pop()) if len(different) == 1 else ""
+
+
+def _others(runs: Sequence[Run]) -> list[str]:
+    """A warning where the runs asked different independent detectors."""
+    asked = [run.explanation.head.second_opinion for run in runs if run.explanation.opinions.asked]
+    known = {tuple((one.detector, round(one.threshold, 3)) for one in panel) for panel in asked}
+    if len(known) < 2:
+        return []
+    return [
+        "Not the same independent detectors: those of the runs differ in name or threshold, so how "
+        "many they accept cannot be compared."
+    ]
 
 
 def _paragraphs(shared: SharedImages, names: Sequence[str], shown: int) -> list[str]:
