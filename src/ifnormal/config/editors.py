@@ -30,6 +30,7 @@ _DIFFUSION = "ifnormal.latent-explainer"
 # A new editor is one file or folder in `explainers/` and one line here.
 EDITORS: Mapping[str, EditorEntry] = {
     "pixel": EditorEntry("pixel_editor:PixelEditor", "ifnormal.explainer", refines=True),
+    "exemplar": EditorEntry("exemplar.editor:ExemplarEditor", "ifnormal.exemplar-explainer"),
     "inversion": EditorEntry("diffusion.inversion_editor:InversionEditor", _DIFFUSION, True),
     "diffedit": EditorEntry("diffusion.diffedit_editor:DiffEditEditor", _DIFFUSION, True),
     "latent": EditorEntry("diffusion.latent_editor:LatentEditor", _DIFFUSION, True),
@@ -54,7 +55,8 @@ class EditorConfig:
 
     Attributes:
         generator: what makes the counterfactuals: "pixel" is a generator that is trained for the
-            detector; "inversion" and "diffedit" use a diffusion model as it is; "latent" trains a
+            detector; "exemplar" replaces regions by those of real normal images and trains nothing;
+            "inversion" and "diffedit" use a diffusion model as it is; "latent" trains a
             generator on top of a diffusion model.
         backbone: the diffusion model of "inversion", "diffedit" and "latent": a folder in the
             format of diffusers, such as `ifnormal train-backbone` writes, or owner/name on the hub.

@@ -1,0 +1,1 @@
+"""Counterfactuals made of parts of real normal images; nothing is trained."""
