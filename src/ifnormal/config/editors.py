@@ -30,10 +30,10 @@ _DIFFUSION = "ifnormal.latent-explainer"
 # A new editor is one file or folder in `explainers/` and one line here.
 EDITORS: Mapping[str, EditorEntry] = {
     "pixel": EditorEntry("pixel_editor:PixelEditor", "ifnormal.explainer", refines=True),
-    "exemplar": EditorEntry("exemplar.editor:ExemplarEditor", "ifnormal.exemplar-explainer"),
     "inversion": EditorEntry("diffusion.inversion_editor:InversionEditor", _DIFFUSION, True),
     "diffedit": EditorEntry("diffusion.diffedit_editor:DiffEditEditor", _DIFFUSION, True),
     "latent": EditorEntry("diffusion.latent_editor:LatentEditor", _DIFFUSION, True),
+    "exemplar": EditorEntry("exemplar.editor:ExemplarEditor", "ifnormal.exemplar-explainer"),
 }
 
 
