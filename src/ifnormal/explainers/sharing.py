@@ -67,6 +67,8 @@ def _remove_local_paths(folder: Path) -> None:
         name = Path(facts["file"]).name
         write_json(path, {**facts, "file": name, "spec": name})
     path = folder / "explainer.json"
-    facts = read_json(path)
-    if facts.get("facts", {}).pop("skipped_training_images", None) is not None:
-        write_json(path, facts)
+    saved = read_json(path)
+    private = ("skipped_training_images", "contamination")  # names of files, and pictures
+    kept = {key: value for key, value in saved.get("facts", {}).items() if key not in private}
+    if kept != saved.get("facts", {}):
+        write_json(path, {**saved, "facts": kept})

@@ -18,7 +18,7 @@ _CALIBRATION = (
 _UNTRAINED = ("black_box", "expect", "threshold", "higher_is", "trust")
 _GENERATOR = ("generator", "backbone", "prompt", "source_prompt", "tiny_decoder")
 # What an explainer is fitted to and how; all other options may change from one call to the next.
-_FIT = ("normal", "outliers", *_CALIBRATION, *_GENERATOR)
+_FIT = ("normal", "outliers", "contamination", *_CALIBRATION, *_GENERATOR)
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json
 from ifnormal.config import ExplainConfig
 from ifnormal.data.files.finding import find_images
-from ifnormal.data.files.image_input import Shape
-from ifnormal.data.files.reading import BadImage, read_good_images
+from ifnormal.data.files.reading import read_good_images
 from ifnormal.explainers.editor import make_editor
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.loading import load_explainer
+from ifnormal.jobs.contamination import without_suspects
 from ifnormal.jobs.explain_options import ExplainOptions
 from ifnormal.jobs.fit_notes import fit_notes
 from ifnormal.jobs.our_files import CONFIG, DETECTOR, EXPLAINER, has_checkpoint
@@ -104,14 +101,18 @@ def _fitted(options: ExplainOptions, folder: Path, files: Sequence[Path], tell: 
     normal_files = find_images([config.normal])
     detector = None if options.kind else users_detector(options, normal_files, files)
     shape = edited_shape(config, normal_files) if detector is None else detector.shape
-    normal, skipped = _read(normal_files, shape, config)
+    read = read_good_images(normal_files, shape, config.on_bad_image)
+    skipped = list(read.skipped)
+    normal, facts = without_suspects(read, config.contamination, config.seed, tell)
     outliers = None
     if config.outliers is not None:
-        outliers, more = _read(find_images([config.outliers]), shape, config)
-        skipped += more
-    facts: dict[str, Any] = {}
+        others = find_images([config.outliers])
+        more = read_good_images(others, shape, config.on_bad_image)
+        outliers = more.images
+        skipped += more.skipped
     if detector is None:
-        detector, facts = own_detector(options, folder / "detector", normal, outliers, tell)
+        detector, of_detector = own_detector(options, folder / "detector", normal, outliers, tell)
+        facts |= of_detector
     editor = make_editor(config, options.fit, options.diffusion)
     explainer = Explainer(detector, editor=editor)
     _tell_cost(explainer, tell)
@@ -130,9 +131,3 @@ def _fitted(options: ExplainOptions, folder: Path, files: Sequence[Path], tell: 
     for note in fit_notes({**explainer.detector.facts, **explainer.facts}):
         tell(note)
     return explainer
-
-
-def _read(files: list[Path], shape: Shape, config: ExplainConfig) -> tuple[Tensor, list[BadImage]]:
-    """Images to train with, and the files that hold none."""
-    read = read_good_images(files, shape, config.on_bad_image)
-    return read.images, list(read.skipped)

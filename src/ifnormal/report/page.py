@@ -22,6 +22,7 @@ STYLES = (
     "opinions.css",
     "concepts.css",
     "beside.css",
+    "suspects.css",
     "print.css",
 )
 # The first runs before anything is drawn, the others when all but the details are there.

@@ -10,6 +10,7 @@ from typing import Any
 from ifnormal.common.storage import open_atomic
 from ifnormal.report.concept_cards import make_concept_cards
 from ifnormal.report.concept_effects import measure_effects
+from ifnormal.report.contamination import contamination_sentences, suspects_of
 from ifnormal.report.contrast import make_contrast
 from ifnormal.report.curves import HEIGHT, WIDTH, make_curves
 from ifnormal.report.figures import PER_CONCEPT, make_rows, mean
@@ -89,7 +90,9 @@ def _values(run: Run, gallery: Gallery, writing: ScoreWriting, cards: int) -> di
     from ifnormal.evaluation import METRICS
 
     explanation, head, counts = run.explanation, run.explanation.head, run.explanation.counts
-    config = run.config or {**head.facts, "detector": {**head.detector}}
+    contamination = head.facts.get("contamination", {})
+    facts = {key: value for key, value in head.facts.items() if key != "contamination"}
+    config = run.config or {**facts, "detector": {**head.detector}}
     unlisted = {
         key: value
         for key, value in run.metrics.items()
@@ -118,6 +121,8 @@ def _values(run: Run, gallery: Gallery, writing: ScoreWriting, cards: int) -> di
         "threshold": writing(head.own_threshold),
         "accepted_if": ACCEPTED_IF[head.higher_is],
         "skipped": [(short_line(bad.path), short_line(bad.reason)) for bad in explanation.skipped],
+        "contamination": contamination_sentences(contamination),
+        "suspects": suspects_of(contamination),
         "contrast": make_contrast(run),
         "rows": make_rows(run.metrics, METRICS, explanation.prompts),
         "trainings": [(title, curves) for title, curves in trainings if curves],

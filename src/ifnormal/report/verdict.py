@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ifnormal.report.contamination import contamination_sentences
 from ifnormal.report.figures import mean
 from ifnormal.report.reading import Run
 from ifnormal.report.second_opinion import HALF, Acceptance, acceptance_of, all_of
@@ -78,6 +79,8 @@ def make_verdict(run: Run) -> Verdict:
     paragraphs = [" ".join(answer), " ".join(_setting(run))]
     if surrogate := surrogate_sentences(run.explanation.head.facts):
         paragraphs.append(" ".join(surrogate))
+    if odd := contamination_sentences(run.explanation.head.facts.get("contamination", {})):
+        paragraphs.append(" ".join(odd))
     return Verdict(paragraphs, headlines)
 
 

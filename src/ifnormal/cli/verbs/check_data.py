@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import ArgumentParser
 
@@ -38,14 +38,33 @@ def _check_data(options: Options) -> None:
     with Progress("Checking", len(files)) as progress:
         found = survey(files, lambda done, bad: progress.report(done, {"bad": bad}))
     _show(found, size)
+    facts = found.to_json(size)
+    if options["contamination"] and found.good:
+        facts["contamination"] = _contamination(files)
     if options["json"] is not None:
-        print(f"JSON: {printable(str(write_json(options['json'], found.to_json(size))))}")
+        print(f"JSON: {printable(str(write_json(options['json'], facts)))}")
     if found.bad and (options["on_bad_image"] == "error" or not found.good):
         first = found.bad[0]
         raise UserError(
             f"{len(found.bad)} of {len(files)} images cannot be read, the first is "
             f"{printable(first.path)} ({first.reason}); restore them or leave them out."
         )
+
+
+def _contamination(files: list[Path]) -> dict[str, Any]:
+    """Estimate and print how many images do not look normal."""
+    from ifnormal.common.progress import Progress
+    from ifnormal.jobs.contamination import STEPS, look_for_suspects
+    from ifnormal.report.contamination import contamination_sentences, suspects_of
+
+    with Progress("Fitting small detectors", STEPS) as progress:
+        facts = look_for_suspects(files, lambda done: progress.report(done, {}))
+    print(*contamination_sentences(facts))
+    for suspect in suspects_of(facts):
+        print(f"  {printable(suspect.name)}: anomalous with a probability of {suspect.probability}")
+    for suspect in facts["suspects"]:
+        suspect.pop("picture", None)
+    return facts
 
 
 def _sides(text: str) -> tuple[int, int]:
@@ -124,6 +143,13 @@ def _add_options(parser: ArgumentParser) -> None:
         "[HEIGHT,WIDTH]",
     )
     parser.add_argument(
+        "--contamination",
+        action="store_true",
+        help="also estimate how many images of a folder of normal images are not normal, and list "
+        "the suspects, by two small detectors that are fitted to the others; takes about 0.1 "
+        "seconds an image",
+    )
+    parser.add_argument(
         "--json",
         type=Path,
         metavar="FILE",
@@ -141,6 +167,6 @@ def _add_options(parser: ArgumentParser) -> None:
 VERB = Verb(
     _check_data,
     _add_options,
-    "FOLDER [FOLDER ...] [--size SIZE] [--json FILE] [--on-bad-image skip|error]",
+    "FOLDER [FOLDER ...] [--size SIZE] [--contamination] [--json FILE] [--on-bad-image skip|error]",
     "check which images can be read, and list their formats and sizes",
 )

@@ -29,7 +29,7 @@ _OUT = Path("runs/explanation")
 _SECTIONS = {
     "main options": "images detector normal outliers explainer run out generator threshold size",
     "images": "all min_score on_bad_image channels",
-    "detector": "trust black_box expect higher_is false_alarm_rate",
+    "detector": "trust black_box expect higher_is false_alarm_rate contamination",
     "generator": "backbone prompt source_prompt tiny_decoder seed",
     "output": "refine thrift traversal_steps fresh index of",
 }
