@@ -15,6 +15,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.config import DetectorConfig
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.detector import BuiltinDetector
+from ifnormal.detectors.builtin.feature_cache import cached_features
 from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.fingerprint import digest
 from ifnormal.features.loading import feature_extractor
@@ -36,8 +37,18 @@ class FeatureDetector(BuiltinDetector):
         # With the exact weights, so that a saved detector finds them again.
         self.config = replace(config, features=self.extractor.name)
 
-    def features_of(self, setup: AnomalySetup, function: Callable[[Tensor], Tensor]) -> Tensor:
+    def features_of(
+        self,
+        setup: AnomalySetup,
+        function: Callable[[Tensor], Tensor],
+        cached_as: str | None = None,
+    ) -> Tensor:
         """A function of the normal training images, (N, ...) float32, without a gradient.
+
+        Args:
+            setup: with the images.
+            function: of the extractor.
+            cached_as: see `compute`.
 
         Raises:
             UserError: there are fewer than two images, or all features are the same.
@@ -48,13 +59,27 @@ class FeatureDetector(BuiltinDetector):
                 f"The {name} detector takes at least two normal images to train with, not {count}; "
                 "give more."
             )
-        features = in_batches(function, setup.train_normal)
+        features = self.compute(setup.train_normal, function, cached_as)
         if bool((features == features[:1]).all()):
             raise UserError(
                 f"All {count} normal images have the same features, so that {name} cannot tell "
                 "what is normal; give images that differ."
             )
         return features
+
+    def compute(
+        self, images: Tensor, function: Callable[[Tensor], Tensor], cached_as: str | None = None
+    ) -> Tensor:
+        """A function (N, ...) float32 of (N, C, H, W) uint8 images, without a gradient.
+
+        With a name, `cached_as`, they are kept on disk; for functions that depend on nothing but
+        the extractor.
+        """
+        if cached_as is None:
+            return in_batches(function, images)
+        return cached_features(
+            self.extractor, images, cached_as, lambda: in_batches(function, images)
+        )
 
     def tensors(self) -> Mapping[str, Tensor]:
         """Everything learned; not the network."""

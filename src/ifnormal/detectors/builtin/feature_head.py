@@ -19,10 +19,10 @@ from ifnormal.detectors.builtin.augmentation import augment, is_used
 from ifnormal.detectors.builtin.feature_detector import FeatureDetector
 from ifnormal.detectors.builtin.objective import DetectorObjective
 from ifnormal.detectors.builtin.optimization import minimize
-from ifnormal.detectors.detector import in_batches
 
 _HIDDEN = 256
 _NO_REFERENCE = torch.zeros(0)  # objectives with outliers have none
+_CACHED_AS = "means of all stages"
 _LEAST_DEVIATION = 1e-3
 _LABELLED = 0.25  # of the outliers in a batch, where there are labelled anomalies
 
@@ -56,7 +56,7 @@ class FeatureHead(FeatureDetector):
     def fit(self, setup: AnomalySetup, seed: int, log: Path | None = None) -> None:
         """Compute the features, then train the head; see `BuiltinDetector.fit`."""
         rng = torch.Generator().manual_seed(seed)
-        features = self.features_of(setup, self._features)
+        features = self.features_of(setup, self._features, _CACHED_AS)
         self.mean = features.mean(0)
         self.deviation = features.std(0).clamp_min(_LEAST_DEVIATION)
         is_augmented = is_used(self.config, len(features))
@@ -64,7 +64,7 @@ class FeatureHead(FeatureDetector):
         outliers, labelled = (
             None
             if images is None
-            else self._prepared(in_batches(self._features, images), images, is_augmented, rng)
+            else self._prepared(self._computed(images), images, is_augmented, rng)
             for images in (setup.outliers, setup.labelled_anomalies)
         )
         assert outliers is not None
@@ -88,6 +88,9 @@ class FeatureHead(FeatureDetector):
         maps = self.extractor.maps(images, range(len(self.extractor.channels)))
         return torch.cat([part.mean((2, 3)) for part in maps], 1)
 
+    def _computed(self, images: Tensor) -> Tensor:
+        return self.compute(images, self._features, _CACHED_AS)
+
     def _standardised(self, features: Tensor) -> Tensor:
         return (features - self.mean) / self.deviation
 
@@ -99,7 +102,7 @@ class FeatureHead(FeatureDetector):
             varied = [
                 quantize(augment(to_float(part), self.config, rng)) for part in images.split(512)
             ]
-            features = torch.cat([features, in_batches(self._features, torch.cat(varied))])
+            features = torch.cat([features, self._computed(torch.cat(varied))])
         return self._standardised(features)
 
 

@@ -31,7 +31,7 @@ class Mvg(FeatureDetector):
 
     def fit(self, setup: AnomalySetup, seed: int, log: Path | None = None) -> None:
         """Estimate mean and precision; see `BuiltinDetector.fit`."""
-        features = self.features_of(setup, self._features)
+        features = self.features_of(setup, self._features, "mean of the last stage")
         self.register_buffer("mean", features.mean(0))
         self.register_buffer("precision", _precision(features.double()).float())
 
