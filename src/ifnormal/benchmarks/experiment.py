@@ -140,6 +140,7 @@ class Cell:
         expected: number of runs that the sweep plans; tables show if some are missing.
         paper: the figure in the paper; None if it has none.
         text: words in place of numbers.
+        extractor: the features that the figure was measured in, if it is one of features.
     """
 
     mean: float | None
@@ -148,6 +149,7 @@ class Cell:
     expected: int = 0
     paper: float | None = None
     text: str | None = None
+    extractor: str | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.evaluation import METRICS
 from ifnormal.evaluation.auroc import auroc
 from ifnormal.evaluation.evaluate import Part, evaluate, explanation_truth
+from ifnormal.evaluation.imagenet_features import features_for
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.evaluation.second_opinion import (
     OTHER_SEED,
@@ -150,8 +151,17 @@ class Materials:
         setup, detector = self.setup, self.detector
         normal = in_batches(detector, getattr(setup, f"{part}_normal"))
         of_detector = auroc(normal, in_batches(detector, getattr(setup, f"{part}_anomalies")))
+        features = features_for(setup, has_judge=self.judge is not None)
         figures = evaluate(
-            explanation, normal, setup, self.judge, self.run.seed, of_detector, part, second
+            explanation,
+            normal,
+            setup,
+            self.judge,
+            self.run.seed,
+            of_detector,
+            part,
+            second,
+            features,
         )
         return {**dict.fromkeys(METRICS), **figures, "anomalies": len(explanation)}
 

@@ -7,6 +7,9 @@ from statistics import mean, stdev
 from typing import Any
 
 from ifnormal.benchmarks.experiment import BenchRun, Cell, Finished
+from ifnormal.evaluation import METRICS
+
+_SEVERAL = "several extractors"
 
 
 def grouped(
@@ -62,7 +65,8 @@ def summary(
     """One figure over some of the planned runs.
 
     A figure with one value per concept counts as their mean. A run without the figure does not
-    count as finished.
+    count as finished. Figures of features are labelled with their extractor, and those of several
+    extractors have no mean.
 
     Args:
         planned: the runs of the cell, finished or not.
@@ -76,6 +80,9 @@ def summary(
     made = [by_key[one] for one in keys if one in by_key]
     values = [value(metrics, key) for metrics in made]
     numbers = [number for number in values if number is not None]
+    extractors = _extractors(made, key)
+    if len(extractors) > 1:
+        return Cell(None, runs=len(numbers), expected=len(keys), paper=paper, text=_SEVERAL)
     return Cell(
         mean=mean(numbers) if numbers else None,
         deviation=stdev(numbers) if len(numbers) > 1 else None,
@@ -83,7 +90,16 @@ def summary(
         expected=len(keys),
         paper=paper,
         text=absent if made and not numbers else None,
+        extractor=extractors[0] if numbers and extractors else None,
     )
+
+
+def _extractors(made: Iterable[Mapping[str, Any]], key: str) -> list[str]:
+    """Names of the features that a figure of some runs was measured in; none of other figures."""
+    if key not in METRICS or not METRICS[key].in_features:
+        return []
+    known = (one.get("fid_extractor") for one in made if value(one, key) is not None)
+    return sorted({name for name in known if isinstance(name, str)})
 
 
 def value(metrics: Mapping[str, Any], key: str) -> float | None:

@@ -102,13 +102,14 @@ def _count(number: int, what: str) -> str:
 
 
 def _main(cell: Cell) -> str:
-    """Mean and deviation, or the text of the cell."""
+    """Mean, deviation and extractor, or the text of the cell."""
     if cell.text is not None:
         return cell.text
     if cell.mean is None:
         return _NONE
     spread = "" if cell.deviation is None else f" ± {number(cell.deviation)}"
-    return f"{number(cell.mean)}{spread}"
+    features = "" if cell.extractor is None else f" [{cell.extractor}]"
+    return f"{number(cell.mean)}{spread}{features}"
 
 
 def _runs_of_rows(table: Table) -> dict[str, Cell] | None:

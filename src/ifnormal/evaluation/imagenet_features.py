@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ifnormal.common.errors import UserError
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.detector import in_batches
 from ifnormal.features.extractor import FeatureExtractor
 from ifnormal.features.loading import feature_extractor
+
+FeaturesName = Literal["auto", "own", "imagenet"]
 
 _BATCH = 32
 
@@ -52,6 +58,36 @@ def imagenet_features() -> ImageNetFeatures:
         UserError: see `feature_extractor`.
     """
     return ImageNetFeatures(feature_extractor())
+
+
+def features_for(
+    setup: AnomalySetup, name: FeaturesName = "auto", has_judge: bool = True
+) -> ImageNetFeatures | None:
+    """What FID and the like of a setup are measured in, None for features of its own.
+
+    Args:
+        setup: the images.
+        name: "own" are features of the judge or the second detector, "imagenet" those of the
+            built-in extractor, and "auto" the latter for photographs and without a judge. Where
+            its weights are not installed, "auto" warns and takes the former.
+        has_judge: whether there is a judge.
+
+    Raises:
+        UserError: "imagenet" is asked for and not installed.
+    """
+    is_for_own = name == "auto" and has_judge and setup.pictures != "photographs"
+    if name == "own" or is_for_own:
+        return None
+    try:
+        return imagenet_features()
+    except UserError as error:
+        if name == "imagenet":
+            raise
+        warnings.warn(
+            f"FID and distances are measured in the features of this run alone. {error}",
+            stacklevel=2,
+        )
+        return None
 
 
 def _flat(images: Tensor) -> Tensor:

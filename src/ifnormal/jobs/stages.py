@@ -23,7 +23,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -47,7 +47,7 @@ from ifnormal.detectors.builtin.kinds import load_builtin
 from ifnormal.detectors.detector import in_batches
 from ifnormal.evaluation.auroc import auroc
 from ifnormal.evaluation.evaluate import evaluate, explanation_truth
-from ifnormal.evaluation.imagenet_features import imagenet_features
+from ifnormal.evaluation.imagenet_features import FeaturesName, features_for
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.evaluation.second_opinion import (
     OTHER_SEED,
@@ -60,7 +60,7 @@ from ifnormal.explainers.editor import make_editor
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.pixel_gradient import gradient_counterfactuals
 from ifnormal.explanation.explanation import Explanation
-from ifnormal.jobs.made_once import fit_on, trained_detector, trained_judge, understood
+from ifnormal.jobs.made_once import fit_on, has_labels, trained_detector, trained_judge, understood
 from ifnormal.jobs.our_files import (
     CONFIG,
     DETECTOR,
@@ -82,8 +82,6 @@ from ifnormal.jobs.run_folder import (
     update_config,
 )
 from ifnormal.report import write_report
-
-FeaturesName = Literal["own", "imagenet"]
 
 _CONTRASTED = 12
 
@@ -183,7 +181,7 @@ def explain_stage(run: Path) -> Explanation:
 
 
 def evaluate_stage(
-    run: Path, judge_steps: int | None = None, features: FeaturesName = "own"
+    run: Path, judge_steps: int | None = None, features: FeaturesName = "auto"
 ) -> dict[str, Any]:
     """Measure the explanation of the test anomalies: `metrics.json`, `truth.json`, `gradient/`.
 
@@ -193,12 +191,11 @@ def evaluate_stage(
     Args:
         run: holds a detector and an explanation.
         judge_steps: of the judge's training; by default what suits the images.
-        features: what FID and the like are measured in: "own" are those of the judge or the second
-            detector, "imagenet" those of a network for photographs.
+        features: what FID and the like are measured in, see `features_for`.
     """
-    network = imagenet_features() if features == "imagenet" else None
     begun, config = time.perf_counter(), read_config(run)
     detector, setup = _detector(run), _setup(run)
+    network = features_for(setup, features, has_labels(setup))
     explanation = Explanation.load(run / "explanation")
     if not torch.equal(explanation.anomalies, setup.test_anomalies[: len(explanation)]):
         raise UserError(

@@ -108,8 +108,9 @@ def tables(planned: Sequence[BenchRun], finished: Sequence[Finished]) -> list[Ta
             planned,
             finished,
             "FID of counterfactuals against normal images, in % of that of the anomalies; less "
-            "is better. Ours is measured in the features of the family's judge, the paper's in "
-            "those of another network, so that only orders of magnitude compare.",
+            "is better. In brackets the features that ours is measured in: of photographs those of "
+            "a network trained on ImageNet, of others those of the judge. Figures of different "
+            "features do not compare; the paper's are of another network.",
         ),
         _all_figures(planned, finished),
         _per_setup(planned, finished),

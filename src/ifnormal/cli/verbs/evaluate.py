@@ -12,10 +12,11 @@ def _options(parser: ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument(
         "--features",
-        choices=("own", "imagenet"),
-        default="own",
+        choices=("auto", "own", "imagenet"),
+        default="auto",
         help="features that distances such as FID are measured in: those of the independent judge, "
-        "or of a network trained on ImageNet",
+        "or of a network trained on ImageNet, by default the latter for photographs and without a "
+        "judge",
     )
 
 
@@ -29,6 +30,6 @@ def _evaluate(options: Options) -> None:
 VERB = Verb(
     _evaluate,
     _options,
-    "[--run DIR] [--features own|imagenet]",
+    "[--run DIR] [--features auto|own|imagenet]",
     "measure how good the counterfactuals of the run's test anomalies are",
 )
