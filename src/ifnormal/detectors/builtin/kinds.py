@@ -10,6 +10,7 @@ from pathlib import Path
 from ifnormal.config import DetectorConfig
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors import OBJECTIVES
+from ifnormal.detectors.builtin.autoencoder import Autoencoder
 from ifnormal.detectors.builtin.detector import BuiltinDetector
 from ifnormal.detectors.builtin.feature_head import FeatureHead
 from ifnormal.detectors.builtin.mvg import Mvg
@@ -17,11 +18,14 @@ from ifnormal.detectors.builtin.networks import resolve_network
 from ifnormal.detectors.builtin.padim import Padim
 from ifnormal.detectors.builtin.patchcore import PatchCore
 from ifnormal.detectors.builtin.trained import TrainedDetector
+from ifnormal.detectors.builtin.vae import Vae
 
 CLASSES: dict[str, type[BuiltinDetector]] = {
     "mvg": Mvg,
     "padim": Padim,
     "patchcore": PatchCore,
+    "autoencoder": Autoencoder,
+    "vae": Vae,
 }
 KINDS: tuple[str, ...] = (*OBJECTIVES, *CLASSES)
 
