@@ -61,6 +61,7 @@ def few_synthetic() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ifnormal.explainers.fit_data._LEAST_SYNTHETIC", 400)
         patch.setattr("ifnormal.explainers.fit_data._LEAST_FLAGGED", 4)
+        patch.setattr("ifnormal.explainers.outlier_quality._REPORTED", 20)
         yield
 
 

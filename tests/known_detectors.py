@@ -23,6 +23,7 @@ TINY = FitConfig(
     generator=GeneratorConfig(width=4, outer_blocks=1, inner_blocks=1),
     discriminator_width=4,
     precision="32-true",
+    outlier_quality="off",
 )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ifnormal.common.errors import UserError
-from ifnormal.data.synthetic import KINDS, synthetic_outliers, synthetic_pairs
+from ifnormal.data.synthetic import KINDS, made_outliers, synthetic_outliers
 from ifnormal.data.synthetic.colours import hue_turned
 from ifnormal.data.synthetic.geometry import turned
 
@@ -120,10 +120,11 @@ def test_refuses(shape: tuple[int, ...], kinds: tuple[str, ...], words: str) -> 
 
 def test_pairs_name_what_each_was_made_of() -> None:
     normal = torch.randint(0, 256, (6, 3, 24, 24), dtype=torch.uint8)
-    outliers, sources = synthetic_pairs(normal, 40, 0, (*LOCAL, "turn"))
+    made = made_outliers(normal, 40, 0, (*LOCAL, "turn"))
+    outliers, sources = made.images, made.sources
     assert torch.equal(outliers, synthetic_outliers(normal, 40, 0, (*LOCAL, "turn")))
     known = sources >= 0
     assert known.sum() > 20
     same = (outliers[known] == normal[sources[known]]).all(1).float().mean((1, 2))
     assert same.median() > 0.8  # all but what was spoilt is as it was
-    assert (synthetic_pairs(normal, 10, 0, ("recolour",))[1] == -1).any()
+    assert (made_outliers(normal, 10, 0, ("recolour",)).sources == -1).any()

@@ -79,7 +79,7 @@ def test_the_record_of_a_diffusion_model_counts_its_prompts() -> None:
 
 def test_notes_of_a_fit() -> None:
     assert fit_notes({}) == []
-    facts = {
+    facts: dict[str, Any] = {
         "contract": {"notes": ["The detector is not deterministic."]},
         "synthetic_outliers": {"flagged": 1900, "made": 2000},
         "expected": {"edited_at": [32, 48], "largest_there": 0.5, "tolerance": 0.1},
@@ -88,6 +88,12 @@ def test_notes_of_a_fit() -> None:
     assert first == "The detector is not deterministic."
     assert second.startswith("At 32x48, where images are edited")
     assert third.startswith("The detector flags 1,900 of 2,000 synthetic outliers; the explainer")
+    quality = {"rated": 200, "useless": 50, "indistinguishable": 40, "unrealistic": 10}
+    facts["synthetic_outliers"]["quality"] = quality
+    assert fit_notes(facts)[3].startswith(
+        "Of 200 synthetic outliers that were rated, 50 are useless"
+    )
     facts["expected"] = {"edited_at": [32, 48], "largest_there": 0.05, "tolerance": 0.1}
+    del facts["synthetic_outliers"]["quality"]
     assert len(fit_notes({**facts, "generator": "inversion"})) == 2
     assert fit_notes({**facts, "generator": "inversion"})[1].endswith("synthetic outliers.")

@@ -63,6 +63,15 @@ class TestResumes:
         assert resumed.step == config.steps
         assert differing(resumed, straight(config)) == []
 
+    def test_with_weights_of_outliers(self, tmp_path: Path) -> None:
+        config = tiny(steps=7, checkpoint_every=3)
+        preferred = {"weights": torch.linspace(0.1, 1, len(red()))}
+        with pytest.raises(InterruptedAtError):
+            train(config, tmp_path, on_step=interrupt(5), **preferred)
+        resumed = train(config, tmp_path, resume=True, **preferred)
+        assert differing(resumed, train(config, **preferred)) == []
+        assert differing(resumed, straight(config)) != []
+
     def test_twice_in_a_row(self, tmp_path: Path) -> None:
         config = tiny(steps=7, checkpoint_every=2)
         interrupted(tmp_path, config, 3)

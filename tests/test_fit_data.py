@@ -12,6 +12,7 @@ from torch import Tensor
 from black_boxes import BlackBox
 from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_pil
+from ifnormal.data.synthetic import KINDS, MadeOutliers
 from ifnormal.detectors.adapted.detector import AdaptedDetector, adapt
 from ifnormal.detectors.detector import in_batches
 from ifnormal.explainers.fit_data import FitData, as_detector, prepare_fit_data
@@ -69,6 +70,8 @@ class TestPrepare:
         assert float(flagged.float().mean()) > 0.98
         facts = prepared.facts["synthetic_outliers"]
         assert 4 <= facts["flagged"] == len(prepared.outliers) < facts["made"]
+        assert len(prepared.kinds) == len(prepared.outliers)
+        assert set(prepared.kinds) <= set(KINDS)
 
     def test_the_same_seed_gives_the_same(self, prepared: FitData) -> None:
         again = prepare_fit_data(adapt(redness, shape=COLOR), blue(60), None, seed=0)
@@ -117,10 +120,11 @@ class TestQueries:
     def test_a_black_box_is_asked_about_fewer_synthetic_outliers(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def quick(normal: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
-            return red(1).expand(count, -1, -1, -1), torch.zeros(count, dtype=torch.int64)
+        def quick(normal: Tensor, count: int, seed: int) -> MadeOutliers:
+            images = red(1).expand(count, -1, -1, -1)
+            return MadeOutliers(images, torch.zeros(count, dtype=torch.int64), ("blob",) * count)
 
-        monkeypatch.setattr("ifnormal.explainers.fit_data.synthetic_pairs", quick)
+        monkeypatch.setattr("ifnormal.explainers.fit_data.made_outliers", quick)
         made = [
             prepare_fit_data(detector, blue(1200), None, seed=0).facts["synthetic_outliers"]["made"]
             for detector in (BlackBox(), mean_color())

@@ -24,7 +24,8 @@ def redness(images):
 """
 FIT = (
     "--fit.steps 4 --fit.checkpoint-every 2 --fit.batch-size 4 --fit.generator.width 4 "
-    "--fit.generator.inner-blocks 1 --fit.discriminator-width 4 --fit.precision 32-true"
+    "--fit.generator.inner-blocks 1 --fit.discriminator-width 4 --fit.precision 32-true "
+    "--fit.outlier-quality off"
 )
 
 

@@ -197,6 +197,29 @@ def test_a_surrogate_is_spoken_of_with_its_cost(make_run: MakeRun) -> None:
     assert said(None) == said("a network") == []
 
 
+def test_useless_synthetic_outliers_are_told_of(make_run: MakeRun) -> None:
+    run = make_run()
+
+    def said(quality: Any) -> list[str]:
+        head = replace(run.explanation.head, facts={"synthetic_outliers": {"quality": quality}})
+        explanation = replace(run.explanation, head=head)
+        return make_verdict(replace(run, explanation=explanation)).paragraphs[2:]
+
+    figures = {"rated": 1000, "useless": 90, "indistinguishable": 80, "unrealistic": 10}
+    kinds = {"scar": {"rated": 9, "useless": 4}, "grain": {"rated": 9, "useless": 5}}
+    plain = (
+        "Of 1,000 synthetic outliers that were rated, 90 are useless: 80 cannot be told from "
+        "normal images and 10 are far from anything here"
+    )
+    assert said(figures) == [f"{plain}."]
+    assert said({**figures, "kinds": kinds}) == [f"{plain}; mostly useless kinds: grain."]
+    assert said({"not_rated": "No weights."}) == [
+        "The quality of the synthetic outliers is not known: No weights."
+    ]
+    assert said({**figures, "kinds": {"grain": 3}}) == [f"{plain}."]
+    assert said({"rated": "many"}) == said("high") == said(None) == []
+
+
 def test_classes_and_a_second_detector_are_told_of(make_run: MakeRun) -> None:
     metrics = {"validity": [90.0, 90.0], "distinct_normals": 70.0, "two_reasons": None}
     metrics["second_detector_agrees"] = [60.0, 70.0]

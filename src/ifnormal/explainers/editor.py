@@ -16,7 +16,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import quantize
 from ifnormal.config.diffusion import DiffusionConfig
 from ifnormal.config.editors import EDITORS, EditorConfig, require_refinement
-from ifnormal.config.fit import FitConfig
+from ifnormal.config.fit import FitConfig, OutlierRating
 from ifnormal.config.improvement import RefineConfig
 from ifnormal.detectors.black_box.surrogate import Surrogate
 from ifnormal.detectors.detector import Detector
@@ -51,6 +51,11 @@ class Editor(ABC):
     images_per_second: float = 0.0
     surrogate: Surrogate | None = None
     _detector: Detector | None = None
+
+    @property
+    def outlier_quality(self) -> OutlierRating:
+        """Whether synthetic outliers are rated before the fit; see `FitConfig`."""
+        return "off"
 
     @classmethod
     @abstractmethod

@@ -27,6 +27,7 @@ from ifnormal.detectors.loading import saved_detector
 from ifnormal.explainers.editor import Editor, saved_class
 from ifnormal.explainers.fit_data import fit_data_of
 from ifnormal.explainers.model_card import model_card
+from ifnormal.explainers.outlier_quality import rated
 from ifnormal.explainers.pixel_editor import PixelEditor
 from ifnormal.explainers.scored_edits import ScoredEdits, anomalies_of, explanation_of
 from ifnormal.explainers.sharing import fetch_explainer, publish_explainer
@@ -145,6 +146,7 @@ class Explainer:
                 the outliers.
         """
         prepared = fit_data_of(self._model, normal, outliers, seed, false_alarm_rate)
+        prepared = rated(prepared, self.editor.outlier_quality)
         self._detector, self.seed = prepared.detector, seed
         self.editor.fit(prepared, seed, folder, resume)
         names = list(self.editor.concept_names)

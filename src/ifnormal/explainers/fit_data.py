@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ifnormal.common.errors import UserError
 from ifnormal.data.files.image_input import ImageInput, as_images, default_shape
-from ifnormal.data.synthetic import synthetic_pairs
+from ifnormal.data.synthetic import MadeOutliers, made_outliers
 from ifnormal.detectors.adapted.contract import check_contract
 from ifnormal.detectors.adapted.detector import AdaptedDetector, adapt
 from ifnormal.detectors.builtin.by_kind import config_of_kind, setup_for_kind
@@ -41,6 +41,9 @@ class FitData:
         outliers: (M, C, H, W) uint8 images that the detector flags.
         facts: numbers worth saving; JSON-compatible.
         sources: (M,) of synthetic outliers, the normal images that they were made of.
+        kinds: of synthetic outliers, the M names of their kinds of defects; () for others.
+        weights: (M,) how often each outlier is drawn in training, up to a factor; None for all
+            alike.
     """
 
     detector: Detector
@@ -48,6 +51,8 @@ class FitData:
     outliers: Tensor
     facts: Mapping[str, Any] = field(default_factory=dict)
     sources: Tensor | None = None
+    kinds: tuple[str, ...] = ()
+    weights: Tensor | None = None
 
 
 def as_detector(model: Any, images: ImageInput) -> Detector:
@@ -152,14 +157,13 @@ def _prepare_adapted(
     calibrated = detector.calibrated_by(scores, false_alarm_rate)
     if outliers is not None:
         return FitData(calibrated.freeze(), normal, outliers, facts)
-    made, sources = _synthetic(detector, normal, seed)
-    raw = detector.raw(made)
+    made = _synthetic(detector, normal, seed)
+    raw = detector.raw(made.images)
     is_flagged = _is_flagged(calibrated, calibrated.score_map(raw))
     # Again, now that it is known how far anomalous images score.
     scores = replace(scores, outliers=raw[is_flagged])
     calibrated = detector.calibrated_by(scores, false_alarm_rate).freeze()
-    facts["synthetic_outliers"] = {"made": len(made), "flagged": int(is_flagged.sum())}
-    return FitData(calibrated, normal, made[is_flagged], facts, sources[is_flagged])
+    return _with_flagged(calibrated, normal, made, is_flagged, facts)
 
 
 def _with_outliers(
@@ -168,16 +172,34 @@ def _with_outliers(
     """With the outliers given, or else synthetic ones that the detector flags."""
     if outliers is not None:
         return FitData(detector, normal, outliers)
-    made, sources = _synthetic(detector, normal, seed)
-    is_flagged = _is_flagged(detector, log_odds_of(detector, made))
-    facts = {"synthetic_outliers": {"made": len(made), "flagged": int(is_flagged.sum())}}
-    return FitData(detector, normal, made[is_flagged], facts, sources[is_flagged])
+    made = _synthetic(detector, normal, seed)
+    is_flagged = _is_flagged(detector, log_odds_of(detector, made.images))
+    return _with_flagged(detector, normal, made, is_flagged, {})
 
 
-def _synthetic(detector: Detector, normal: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Synthetic outliers and the rows of the normal images that they were made of."""
+def _with_flagged(
+    detector: Detector,
+    normal: Tensor,
+    made: MadeOutliers,
+    is_flagged: Tensor,
+    facts: Mapping[str, Any],
+) -> FitData:
+    """With those of the synthetic outliers that the detector flags."""
+    counts = {"made": len(made.images), "flagged": int(is_flagged.sum())}
+    kinds = tuple(made.kinds[n] for n in is_flagged.nonzero().flatten().tolist())
+    return FitData(
+        detector,
+        normal,
+        made.images[is_flagged],
+        {**facts, "synthetic_outliers": counts},
+        made.sources[is_flagged],
+        kinds,
+    )
+
+
+def _synthetic(detector: Detector, normal: Tensor, seed: int) -> MadeOutliers:
     most = _MOST_QUERIED if detector.is_black_box else _MOST_SYNTHETIC
-    return synthetic_pairs(normal, min(max(2 * len(normal), _LEAST_SYNTHETIC), most), seed)
+    return made_outliers(normal, min(max(2 * len(normal), _LEAST_SYNTHETIC), most), seed)
 
 
 def _is_flagged(detector: Detector, log_odds: Tensor) -> Tensor:

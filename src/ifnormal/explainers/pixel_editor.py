@@ -17,6 +17,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_float
 from ifnormal.config import DiffusionConfig, FitConfig, adapted_to, fit_config
 from ifnormal.config.editors import EditorConfig
+from ifnormal.config.fit import OutlierRating
 from ifnormal.config.improvement import RefineConfig
 from ifnormal.detectors.black_box.surrogate import Surrogate
 from ifnormal.detectors.detector import Detector, device_of, move_to
@@ -62,6 +63,11 @@ class PixelEditor(Editor):
         return cls(fit)
 
     @property
+    def outlier_quality(self) -> OutlierRating:
+        """As configured."""
+        return self._asked.outlier_quality
+
+    @property
     def concepts(self) -> int:
         """K."""
         return int(self.config.concepts)
@@ -92,6 +98,7 @@ class PixelEditor(Editor):
             folder,
             resume,
             sources=prepared.sources,
+            weights=prepared.weights,
         )
         move_to(detector, device)
         self.seed, self.images_per_second = seed, state.images_per_second

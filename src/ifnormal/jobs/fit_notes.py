@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ifnormal.explainers.editor import editor_class
+from ifnormal.report.outlier_quality import outlier_quality_sentences
 from ifnormal.report.surrogate import surrogate_sentences
 
 
 def fit_notes(facts: Mapping[str, Any]) -> list[str]:
-    """One sentence a note: on the detector's contract, its scores, the outliers, the surrogate.
+    """One sentence a note: on the contract, the scores, the outliers, the surrogate.
 
     Args:
         facts: of the detector and of the explainer that was fitted to it.
@@ -28,4 +29,4 @@ def fit_notes(facts: Mapping[str, Any]) -> list[str]:
             f"The detector flags {synthetic['flagged']:,} of {synthetic['made']:,} synthetic "
             + ("outliers; the explainer learned from these." if learned else "outliers.")
         )
-    return [*notes, *surrogate_sentences(facts)]
+    return [*notes, *outlier_quality_sentences(facts), *surrogate_sentences(facts)]

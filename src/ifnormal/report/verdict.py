@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from ifnormal.report.contamination import contamination_sentences
 from ifnormal.report.figures import mean
+from ifnormal.report.outlier_quality import outlier_quality_sentences
 from ifnormal.report.reading import Run
 from ifnormal.report.second_opinion import HALF, Acceptance, acceptance_of, all_of
 from ifnormal.report.surrogate import surrogate_sentences
@@ -77,10 +78,14 @@ def make_verdict(run: Run) -> Verdict:
         says = "AuROC of normal images against edits; 50 is ideal"
         headlines.append(Headline(f"{says} ({apart})" if len(each) > 1 else says, f"{auroc:.1f} %"))
     paragraphs = [" ".join(answer), " ".join(_setting(run))]
-    if surrogate := surrogate_sentences(run.explanation.head.facts):
-        paragraphs.append(" ".join(surrogate))
-    if odd := contamination_sentences(run.explanation.head.facts.get("contamination", {})):
-        paragraphs.append(" ".join(odd))
+    facts = run.explanation.head.facts
+    for said in (
+        surrogate_sentences(facts),
+        contamination_sentences(facts.get("contamination", {})),
+        outlier_quality_sentences(facts),
+    ):
+        if said:
+            paragraphs.append(" ".join(said))
     return Verdict(paragraphs, headlines)
 
 

@@ -46,6 +46,7 @@ def fit(
     resume: bool = False,
     on_step: Callable[[TrainingState], None] | None = None,
     sources: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> TrainingState:
     """Train a generator, a discriminator and a concept classifier against `detector`.
 
@@ -62,6 +63,7 @@ def fit(
         on_step: called after each step, for benchmarks and studies.
         sources: (M,) index of the normal image that each synthetic outlier was made of, -1 where
             none is known.
+        weights: (M,) how often each outlier is drawn, up to a factor; by default all alike.
 
     Raises:
         DivergenceError: a term became NaN or infinite; names it and the last good checkpoint.
@@ -79,7 +81,9 @@ def fit(
         distillation = distil(detector, normal, outliers, config, seed, fabric, checkpoint)
         detector, seen = distillation.surrogate, distillation.surrogate.as_distilled()
     move_to(detector, fabric.device)
-    images = TrainingImages.prepare(seen, normal, outliers, config.concepts, fabric.device, sources)
+    images = TrainingImages.prepare(
+        seen, normal, outliers, config.concepts, fabric.device, sources, weights
+    )
     state = TrainingState.create(detector, images, config, seed, fabric)
     state.distillation, state.material = distillation, material
     if checkpoint is not None:

@@ -27,6 +27,7 @@ class TrainingImages:
         modes: (N, K) weights of the normal modes; all the same where modes are not told apart.
         sources: (N,) for synthetic outliers, the index of the normal image that each was made of;
             -1 for all others.
+        weights: (N - normal,) how often each outlier is drawn, up to a factor; None for all alike.
     """
 
     images: Tensor
@@ -35,6 +36,7 @@ class TrainingImages:
     features: Tensor
     modes: Tensor
     sources: Tensor
+    weights: Tensor | None = None
 
     @classmethod
     def prepare(
@@ -45,6 +47,7 @@ class TrainingImages:
         concepts: int,
         device: torch.device,
         sources: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> TrainingImages:
         """Score all images with the detector.
 
@@ -71,7 +74,15 @@ class TrainingImages:
         unknown = torch.full((len(images),), -1)
         if sources is not None:
             unknown[len(normal) :] = sources
-        return cls(images, len(normal), scores, torch.cat(features), modes, unknown.to(device))
+        return cls(
+            images,
+            len(normal),
+            scores,
+            torch.cat(features),
+            modes,
+            unknown.to(device),
+            weights,
+        )
 
     @staticmethod
     def require_usable(detector: Detector, normal: Tensor, outliers: Tensor, concepts: int) -> None:
@@ -136,5 +147,11 @@ class TrainingImages:
         count = outlier_share.shape
         is_outlier = torch.rand(count, generator=generator) < outlier_share
         normal = torch.randint(self.normal, count, generator=generator)
-        outlier = torch.randint(self.normal, len(self.images), count, generator=generator)
+        outlier = self._outliers(count, generator)
         return torch.where(is_outlier, outlier, normal).to(self.device)
+
+    def _outliers(self, count: torch.Size, generator: torch.Generator) -> Tensor:
+        if self.weights is None:
+            return torch.randint(self.normal, len(self.images), count, generator=generator)
+        drawn = torch.multinomial(self.weights, count.numel(), True, generator=generator)
+        return self.normal + drawn.view(count)

@@ -24,7 +24,7 @@ from ifnormal.data.setups.missing import GOOD, find_category, how_to_get_categor
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.data.sources.locations import parquet_folder
 from ifnormal.data.sources.parquet import read_columns
-from ifnormal.data.synthetic import changed_pixels, synthetic_outliers, synthetic_pairs
+from ifnormal.data.synthetic import changed_pixels, made_outliers, synthetic_outliers
 
 _HELD_OUT = 8  # one in so many normal images
 _LEAST_HELD_OUT = 20
@@ -92,7 +92,7 @@ def mvtec(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
     normal = read(good)
     validation, train = normal[order[:held_out]], normal[order[held_out:]]
     count = max(held_out, min(config.outliers, _MOST_BYTES // normal[0].numel()))
-    outliers, sources = synthetic_pairs(train, count, seed)
+    made = made_outliers(train, count, seed)
     spoilt = synthetic_outliers(validation, max(held_out, count // 10), seed + 1)
 
     def take(at: Tensor) -> list[_Picture]:
@@ -106,12 +106,12 @@ def mvtec(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
         validation_anomalies=spoilt,
         test_normal=read([test_good[int(n)] for n in at_good]),
         test_anomalies=read(take(at_bad)),
-        outliers=outliers,
+        outliers=made.images,
         validation_outliers=spoilt,
         attributes={"test_anomalies": {"defect": kinds[at_bad]}},
         attribute_names={"defect": defects},
         pictures="photographs",
-        outlier_masks=changed_pixels(outliers, train, sources),
+        outlier_masks=changed_pixels(made.images, train, made.sources),
         test_masks=_masks(take(at_bad), card.size),
         labelled_anomalies=read(take(labelled)) if len(labelled) else None,
         labelled_masks=_masks(take(labelled), card.size) if len(labelled) else None,

@@ -54,6 +54,25 @@ KINDS: dict[str, Kind] = {
     "recolour": Kind(recolour, 0.5, whole=True),
     "turn": Kind(turn, 0.25, whole=True),
 }
+INVERTED = "inverted box"  # what is made where no defect would be visible
+
+
+@dataclass(frozen=True)
+class MadeOutliers:
+    """Synthetic outliers and how they were made.
+
+    Attributes:
+        images: (N, C, H, W) uint8.
+        sources: (N,) indices of the normal images that they were made of; -1 if the whole image
+            changed, as the original cannot be recognised then.
+        kinds: N names of `KINDS`, or `INVERTED`.
+    """
+
+    images: Tensor
+    sources: Tensor
+    kinds: tuple[str, ...]
+
+
 _ATTEMPTS = 8
 _VISIBLE = 0.12  # smaller changes of a pixel are not visible
 _SEEN = 12  # of 255; lower than _VISIBLE, so that masks contain the faint rim of a defect
@@ -83,16 +102,13 @@ def synthetic_outliers(
     Raises:
         UserError: there are no images, they are too small, or a kind is unknown.
     """
-    return synthetic_pairs(normal, count, seed, kinds)[0]
+    return made_outliers(normal, count, seed, kinds).images
 
 
-def synthetic_pairs(
+def made_outliers(
     normal: Tensor, count: int, seed: int, kinds: tuple[str, ...] = tuple(KINDS)
-) -> tuple[Tensor, Tensor]:
-    """Outliers as in `synthetic_outliers`, and (count,) indices of the images they were made of.
-
-    The index is -1 if the whole image changed, as the original cannot be recognised then.
-    """
+) -> MadeOutliers:
+    """Outliers as in `synthetic_outliers`, and how each was made."""
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown or not kinds:
         problem = f"There is no kind {unknown[0]!r} of" if unknown else "No kind is named for"
@@ -107,11 +123,13 @@ def synthetic_pairs(
     distances = _Distances.of(normal) if any(KINDS[kind].whole for kind in kinds) else None
     made = torch.empty(count, *normal.shape[1:], dtype=torch.uint8)
     sources = torch.empty(count, dtype=torch.int64)
+    names = []
     for i in range(count):
         own, other = torch.randint(len(normal), (2,), generator=rng).tolist()
-        made[i], whole = _outlier(normal[own], normal[other], kinds, shares, distances, rng)
-        sources[i] = -1 if whole else own
-    return made, sources
+        made[i], name = _outlier(normal[own], normal[other], kinds, shares, distances, rng)
+        sources[i] = -1 if name in KINDS and KINDS[name].whole else own
+        names.append(name)
+    return MadeOutliers(made, sources, tuple(names))
 
 
 def changed_pixels(made: Tensor, normal: Tensor, sources: Tensor) -> Tensor:
@@ -120,7 +138,7 @@ def changed_pixels(made: Tensor, normal: Tensor, sources: Tensor) -> Tensor:
     Args:
         made: (count, C, H, W) uint8 outliers.
         normal: the images they were made of.
-        sources: (count,) indices of these as in `synthetic_pairs`.
+        sources: (count,) indices of these as in `MadeOutliers`.
 
     Returns:
         (count, H, W) bool.
@@ -140,22 +158,23 @@ def _outlier(
     shares: Tensor,
     distances: _Distances | None,
     rng: torch.Generator,
-) -> tuple[Tensor, bool]:
-    """An outlier made of `normal`, and whether the whole image changed."""
+) -> tuple[Tensor, str]:
+    """An outlier made of `normal`, and its kind."""
     image, donor = to_float(normal), to_float(other)
     for _ in range(_ATTEMPTS):
-        kind = KINDS[kinds[int(torch.multinomial(shares, 1, generator=rng))]]
+        name = kinds[int(torch.multinomial(shares, 1, generator=rng))]
+        kind = KINDS[name]
         spoilt = quantize(kind.spoil(image, donor, rng))
         if kind.whole and distances is not None and not distances.is_far(spoilt):
             continue
         if _visible(image, to_float(spoilt)):
-            return spoilt, kind.whole
+            return spoilt, name
     # In an image without structure, moved or bent parts are not visible.
     top, left, h, w = shapes.box(rng, image, (0.02, 0.1), shapes.place(rng, image))
     top, left = min(top, image.shape[1] - 2), min(left, image.shape[2] - 2)
     h, w = max(2, h), max(2, w)
     image[:, top : top + h, left : left + w] = (image[:, top : top + h, left : left + w] + 0.5) % 1
-    return quantize(image), False
+    return quantize(image), INVERTED
 
 
 def _visible(before: Tensor, after: Tensor) -> bool:
