@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from ifnormal.common.errors import UserError
+from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.data.synthetic import made_outliers
-from ifnormal.detectors.outlier_rating import rate_outliers
+from ifnormal.detectors.outlier_rating import rate_outliers, with_useful_outliers
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explainers.fit_data import FitData, prepare_fit_data
 from ifnormal.explainers.outlier_quality import rated
@@ -103,3 +104,44 @@ def test_outliers_are_drawn_by_their_weights() -> None:
     assert float((drawn == 3).float().mean()) == pytest.approx(0.75, abs=0.03)
     normal = images.draw(torch.zeros(100), random)
     assert int(normal.max()) < len(blue())
+
+
+def setup_of(count: int = 40) -> AnomalySetup:
+    normal = blue(count)
+    made = made_outliers(normal, 60, 0)
+    some = normal[:20]
+    return AnomalySetup(
+        name="blue",
+        normal="blue images",
+        train_normal=normal,
+        validation_normal=some,
+        validation_anomalies=red(9),
+        test_normal=some,
+        test_anomalies=red(9),
+        outliers=made.images,
+        validation_outliers=red(9),
+        outlier_sources=made.sources,
+        outlier_masks=torch.ones(60, *normal.shape[2:], dtype=torch.bool),
+    )
+
+
+def test_a_detector_trains_with_useful_outliers_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    setup = setup_of()
+    quality = rate_outliers(setup.train_normal, setup.outliers, setup.outlier_sources)
+    found = with_useful_outliers(setup)
+    assert torch.equal(found.outliers, setup.outliers[~quality.is_useless])
+    assert found.outlier_masks is not None
+    assert found.outlier_sources is not None
+    assert len(found.outlier_masks) == len(found.outlier_sources) == len(found.outliers)
+    told = f"detector: {len(found.outliers)} of 60 synthetic outliers are useful"
+    assert told in capsys.readouterr().err
+
+
+def test_a_detector_is_not_trained_with_too_few_or_other_outliers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(UserError, match="Only synthetic outliers are rated"):
+        with_useful_outliers(replace(setup_of(), outlier_sources=None))
+    monkeypatch.setattr("ifnormal.detectors.outlier_rating._MOST_OUTLIERS", 5)
+    with pytest.raises(UserError, match="of 5 synthetic outliers are useful, too few"):
+        with_useful_outliers(setup_of())

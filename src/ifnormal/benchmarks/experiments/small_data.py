@@ -124,19 +124,21 @@ def few_normal(setup: AnomalySetup, seed: int) -> AnomalySetup:
     import torch
 
     from ifnormal.data.sampling import generator
-    from ifnormal.data.synthetic import synthetic_outliers
+    from ifnormal.data.synthetic import made_outliers, synthetic_outliers
 
     normal = setup.train_normal
     order = torch.randperm(len(normal), generator=generator(0, "few normal images"))
     held_out = _SIGN_COUNT // 8
     validation, train = normal[order[:held_out]], normal[order[held_out:_SIGN_COUNT]]
+    made = made_outliers(train, _OUTLIERS, seed)
     spoilt = synthetic_outliers(validation, _OUTLIERS // 10, seed + 1)
     return replace(
         setup,
         train_normal=train,
         validation_normal=validation,
         validation_anomalies=spoilt,
-        outliers=synthetic_outliers(train, _OUTLIERS, seed),
+        outliers=made.images,
+        outlier_sources=made.sources,
         validation_outliers=spoilt,
         facts={**setup.facts, "outlier_source": "synthetic"},
     )

@@ -14,7 +14,7 @@ _SECTIONS = {
     "images of your own, for --data.setup folder": "data.normal data.anomalies "
     "data.outlier_images data.size data.channels",
     "detector": "detector.objective detector.network detector.steps detector.augment "
-    "detector.false_alarm_rate",
+    "detector.false_alarm_rate detector.useful_outliers",
 }
 
 

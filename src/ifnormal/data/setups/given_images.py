@@ -10,7 +10,7 @@ from torch import Tensor
 from ifnormal.common.errors import UserError
 from ifnormal.data.sampling import generator
 from ifnormal.data.setups.setup import AnomalySetup
-from ifnormal.data.synthetic import synthetic_outliers
+from ifnormal.data.synthetic import made_outliers, synthetic_outliers
 
 _LEAST = 4
 _HELD_OUT = 0.15
@@ -61,8 +61,10 @@ def setup_of_images(
     test, validation, train = normal[order].split([count, count, len(normal) - 2 * count])
     spoilt = max(count, min(synthetic, _MOST_BYTES // normal[0].numel()))
     made = synthetic_outliers(validation, max(count, spoilt // _VALIDATION_SHARE), seed)
+    sources = None
     if outliers is None:
-        outliers, validation_outliers = synthetic_outliers(train, spoilt, seed), made
+        exposed = made_outliers(train, spoilt, seed)
+        outliers, sources, validation_outliers = exposed.images, exposed.sources, made
     else:
         outliers, validation_outliers = _split(distinct(outliers))
     if anomalies is None:
@@ -76,6 +78,7 @@ def setup_of_images(
         test_normal=test,
         test_anomalies=anomalies,
         outliers=outliers,
+        outlier_sources=sources,
         validation_outliers=validation_outliers,
         facts={
             "images": {"train": len(train), "validation": len(validation), "test": len(test)},

@@ -111,6 +111,7 @@ def mvtec(card: Card, config: DataConfig, seed: int) -> AnomalySetup:
         attributes={"test_anomalies": {"defect": kinds[at_bad]}},
         attribute_names={"defect": defects},
         pictures="photographs",
+        outlier_sources=made.sources,
         outlier_masks=changed_pixels(made.images, train, made.sources),
         test_masks=_masks(take(at_bad), card.size),
         labelled_anomalies=read(take(labelled)) if len(labelled) else None,

@@ -26,6 +26,8 @@ class AnomalySetup:
         validation_outliers: outlier exposure held out.
         outlier_masks: (N, H, W) bool, where the outliers are anomalous: the whole image if the
             place is unknown. None if it is unknown for all of them.
+        outlier_sources: (N,) rows of the normal training images that synthetic outliers were made
+            of, -1 where unknown; None if the outliers are not synthetic.
         attributes: for "validation_anomalies" and "test_anomalies", attribute -> (N,) int64 values
             of the images; empty if they are unknown.
         attribute_names: attribute -> names of its values.
@@ -62,6 +64,7 @@ class AnomalySetup:
     pictures: Literal["drawings", "photographs"] = "drawings"
     test_masks: Tensor | None = None
     outlier_masks: Tensor | None = None
+    outlier_sources: Tensor | None = None
     labelled_anomalies: Tensor | None = None
     labelled_masks: Tensor | None = None
     facts: Mapping[str, object] = field(default_factory=dict)

@@ -76,9 +76,9 @@ def anomaly_probability(distances: Tensor, normal: Tensor) -> Tensor:
     """p(Y=1|x), the probability that a threshold of contamination γ calls x an anomaly.
 
     With t of n normal images below the score of x, its outlier probability is p, the ratio of
-    1 + t to 2 + n, and the wanted one is P(Binomial(n, p) > n (1 − γ)). Perini, Vercruyssen, Davis, "Quantifying the
-    Confidence of Anomaly Detectors in their Example-Wise Predictions", ECML PKDD 2020, equations
-    1 and 2. EAP's authors train a classifier with known anomalies instead.
+    1 + t to 2 + n, and the wanted one is P(Binomial(n, p) > n (1 − γ)). Perini, Vercruyssen, Davis,
+    "Quantifying the Confidence of Anomaly Detectors in their Example-Wise Predictions", ECML PKDD
+    2020. EAP's authors train a classifier with known anomalies instead.
 
     Args:
         distances: (M,) anomaly scores.

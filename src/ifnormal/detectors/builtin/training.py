@@ -14,6 +14,7 @@ from ifnormal.detectors.builtin.calibration import calibrate
 from ifnormal.detectors.builtin.detector import BuiltinDetector
 from ifnormal.detectors.builtin.kinds import new_detector, resolved
 from ifnormal.detectors.detector import in_batches
+from ifnormal.detectors.outlier_rating import with_useful_outliers
 
 
 def train_detector(
@@ -28,10 +29,12 @@ def train_detector(
         log: losses go here, one JSON object a line.
 
     Raises:
-        UserError: see `BuiltinDetector.fit`.
+        UserError: see `BuiltinDetector.fit` and `with_useful_outliers`.
         DivergenceError: the loss, a weight or a score became NaN or infinite.
     """
     config = resolved(config, setup)
+    if config.useful_outliers:
+        setup = with_useful_outliers(setup)
     torch.manual_seed(seed)
     detector = new_detector(config, setup.shape)
     detector.fit(setup, seed, log)
