@@ -123,6 +123,7 @@ class TestThereAndBack:
     def test_paths_of_this_machine_stay_here(self, one_hub: Hub, tmp_path: Path) -> None:
         explainer = built_in_explainer()
         explainer.facts["skipped_training_images"] = [{"path": "/private/a.png", "reason": "no"}]
+        explainer.facts["contamination"] = {"suspects": [{"path": "/private/b.png"}]}
         save = explainer.detector.save  # type: ignore[attr-defined]
 
         def save_with_a_file(folder: Path) -> None:

@@ -45,7 +45,7 @@ class Contamination:
 
     Attributes:
         share: the mean of the probabilities, in [0, 1].
-        low, high: between them lies the share with a probability of 90 %.
+        low, high: a 90 % interval for the share of images that look anomalous to the detectors.
         probabilities: (N,) of each image, that it is anomalous.
         suspects: the images that are more likely anomalous than not, the most anomalous first.
     """
