@@ -7,9 +7,9 @@ seed in `results/contamination.json`: the estimate and its interval, suspects an
 are anomalies. `flagged_*` are shares of images beyond a threshold for 5 % false alarms, set on the
 mixed scores of mvg as they are ("as_given") or without suspects, as `explain --contamination auto`
 does ("auto"). The priors of the estimate were chosen on clean and mixed folders of other classes
-and sets (`CHOSEN_ON`), which are not measured here. A row marked `draft` is of a trial before this script: the same
-equations on other draws, with patch features in half precision; it is replaced when its set is
-measured here. `--table` writes the table of the guide.
+and sets (`CHOSEN_ON`), which are not measured here. A row marked `draft` is of a trial before this
+script, with the same equations on other draws and patch features in half precision; it is replaced
+when its set is measured here. `--table` writes the table of the guide.
 """
 
 from __future__ import annotations
