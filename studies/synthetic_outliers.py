@@ -166,7 +166,7 @@ class Study:
         order = self.quality.posterior.argsort(descending=True)
         groups = {
             "best": order[:12],
-            "indistinguishable": self.quality.is_indistinguishable.nonzero().flatten()[:12],
+            "like normal": self.quality.is_indistinguishable.nonzero().flatten()[:12],
             "unrealistic": self.quality.is_unrealistic.nonzero().flatten()[:12],
         }
         columns = {name: self.made.images[rows] for name, rows in groups.items() if len(rows) == 12}
