@@ -52,7 +52,7 @@ def test_what_a_calibrated_detector_refuses() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({}, "--detector"),
+        ({}, "--normal"),
         ({"detector": "a.onnx"}, "--normal"),
         ({"detector": "a.onnx", "normal": Path("x"), "of": 2}, "Shards share one explainer"),
         ({"detector": "a.onnx", "normal": Path("/nowhere")}, "/nowhere does not exist"),

@@ -15,6 +15,7 @@ from ifnormal.common.errors import UserError
 from ifnormal.common.pixels import to_pil
 from ifnormal.config import DetectorConfig
 from ifnormal.detectors.builtin.by_kind import config_of_kind
+from ifnormal.detectors.builtin.detector import BuiltinDetector
 from ifnormal.detectors.builtin.padim import Padim
 from ifnormal.detectors.loading import load_detector
 from ifnormal.explainers.explainer import Explainer
@@ -57,7 +58,10 @@ def test_a_kind_in_place_of_a_file(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert explain(f"{GIVEN} --out out {FIT}") == 0
-    assert "A padim detector was trained on 24 normal images" in capsys.readouterr().out
+    assert (
+        "The detector is of the kind padim, trained on 24 of the normal images"
+        in capsys.readouterr().out
+    )
     found = document(here / "out")
     assert [image["flagged"] for image in found["images"]] == [True] * 3
     trained = found["facts"]["trained_detector"]
@@ -98,8 +102,8 @@ def test_other_options_begin_anew(here: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (f"{GIVEN} --black-box", "--black-box cannot change a padim detector trained here"),
-        (f"{GIVEN} --threshold 3", "--threshold cannot change a padim detector trained here"),
+        (f"{GIVEN} --black-box", "--black-box cannot change a detector that is trained here"),
+        (f"{GIVEN} --threshold 3", "--threshold cannot change a detector that is trained here"),
         (f"{GIVEN} --preprocessing.bgr true", "--preprocessing cannot change"),
         ("odd --detector padim --explainer out", "--detector cannot change --explainer"),
         ("odd --detector padim", "--normal"),
@@ -131,6 +135,29 @@ def test_images_that_nothing_can_be_learned_from(
     assert said.count("\n") == 1
 
 
+def test_without_a_name_the_best_kind_is_chosen(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ifnormal.jobs.own_detector.MOST_NORMAL", 36)
+    arguments = f"odd --normal normal --outliers outliers --out out {FIT}"
+    assert explain(arguments) == 0
+    found = document(here / "out")
+    trained = found["facts"]["trained_detector"]
+    assert (trained["given"], trained["used"]) == (40, 36)
+    assert {"mvg", "padim"} <= set(trained["candidates"])
+    assert trained["auroc"] == max(trained["candidates"].values())
+    assert trained["candidates"][trained["kind"]] == trained["auroc"]
+    said = capsys.readouterr().out
+    assert "None was named, so the best one was chosen: mvg" in said
+    assert "Of 40 normal images, 36 were used for that." in said
+    assert "so the best one was chosen" in (here / "out" / "report.html").read_text()
+    saved = load_detector(here / "out" / "explainer")
+    assert isinstance(saved, BuiltinDetector)
+    assert saved.config.objective == trained["kind"]
+    monkeypatch.setattr("ifnormal.jobs.own_detector.train_detectors", None)
+    assert explain(arguments) == 0, "it is not chosen again"
+
+
 def test_few_images_of_many_sizes_in_grey(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number, path in enumerate(sorted((here / "normal").iterdir())):
         if number >= 12:
@@ -139,7 +166,7 @@ def test_few_images_of_many_sizes_in_grey(here: Path, capsys: pytest.CaptureFixt
         picture = to_pil(blue(1, seed=number)[0]).convert("L")
         picture.resize((16 + 3 * number, 20 + number)).save(path)
     assert explain(f"{GIVEN} --all --out out {FIT} --channels 1") == 0
-    assert "The 12 normal images are few for a detector" in capsys.readouterr().out
+    assert "12 normal images are few for a detector" in capsys.readouterr().out
     assert document(here / "out")["detector"]["shape"] == [1, 20, 16]
 
 
@@ -149,3 +176,8 @@ def test_in_python() -> None:
     assert bool((explainer.explain(red(3)).calibrated_scores_before > 0.5).all())
     with pytest.raises(UserError, match="at least 4 different"):
         Explainer("padim").fit(blue(3), red(12))
+
+
+def test_only_what_trains_takes_a_kind() -> None:
+    with pytest.raises(UserError, match="padim is a kind of detector that is trained first"):
+        load_detector("padim")

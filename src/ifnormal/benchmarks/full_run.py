@@ -14,6 +14,7 @@ from ifnormal.common.storage import read_json
 from ifnormal.config.editors import EDITORS
 from ifnormal.jobs.our_files import CONFIG
 from ifnormal.jobs.run_folder import seconds, timed, update_config
+from ifnormal.jobs.second_opinion import MOST_ASKED
 
 
 def full_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any]:
@@ -54,6 +55,8 @@ def full_run(run: BenchRun, folder: Path, workplace: Workplace) -> dict[str, Any
         update_config(folder, {"images_per_s": round(explainer.images_per_second, 1)})
     with timed(folder, "explain", time.perf_counter()):
         explanation = made.explain()
+    with timed(folder, "second_opinion", time.perf_counter()):
+        explanation = made.independent.ask(explanation, MOST_ASKED)
     with timed(folder, "evaluate", time.perf_counter()):
         figures = made.figures(explanation, made.second if judge is None else None)
     stages = seconds(folder) | {name: shared.seconds for name, shared in made.shared.items()}

@@ -24,6 +24,7 @@ from ifnormal.evaluation import METRICS
 from ifnormal.evaluation.auroc import auroc
 from ifnormal.evaluation.evaluate import Part, evaluate, explanation_truth
 from ifnormal.evaluation.imagenet_features import features_for
+from ifnormal.evaluation.independent_detectors import IndependentDetectors
 from ifnormal.evaluation.judge.judge import AttributeJudge
 from ifnormal.evaluation.second_opinion import (
     OTHER_SEED,
@@ -35,6 +36,8 @@ from ifnormal.explainers.editor import Editor, make_editor
 from ifnormal.explainers.explainer import Explainer
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.jobs.made_once import fitted
+from ifnormal.jobs.our_files import SECOND_OPINION
+from ifnormal.jobs.second_opinion import independent_of_run
 from ifnormal.report import write_report
 
 # Anomalies with traversals and in the saved explanation; all of them are measured.
@@ -105,6 +108,12 @@ class Materials:
         """A detector of another objective and seed; figures without a judge need its features."""
         config, seed = second_config(self.options.detector), self.run.seed + OTHER_SEED
         return second_opinion(shared_detector(self.setup, config, seed, self.workplace)[0])
+
+    @cached_property
+    def independent(self) -> IndependentDetectors:
+        """Detectors of other kinds, whom to ask about the counterfactuals."""
+        folder = self.folder / SECOND_OPINION
+        return independent_of_run(folder, self.detector, self.setup, self.run.seed)
 
     @cached_property
     def explainer(self) -> Explainer:

@@ -19,7 +19,8 @@ class ExplainConfig(EditorConfig):
         detector: the detector: model.onnx, model.pt2, model.pt (TorchScript),
             package.module:attribute, or a folder written by train-detector; `ifnormal detectors`
             lists all of these. The name of a built-in kind, such as padim, trains one on the images
-            of --normal. The default is the detector that the explainer was fitted to.
+            of --normal; without any, the best of some kinds is trained there. The default for
+            --explainer is the detector that it was fitted to.
         explainer: folder of a fitted explainer; by default a new explainer is fitted to the images
             of --normal.
         normal: folder of normal images, which a new explainer is fitted to.
@@ -53,6 +54,8 @@ class ExplainConfig(EditorConfig):
         traversal_steps: number of frames from the image to each counterfactual; 0 makes none.
         refine: improve counterfactuals that the detector still flags, by a few gradient steps.
         thrift: revert the parts of an edit that the counterfactual does not need.
+        no_second_opinion: train no independent detectors on the normal images. By default two of
+            other kinds are trained, and asked about every counterfactual.
         index: which part of the images to do, counted from 0, if several machines share the work.
         of: number of parts that the images are split into; all write into the same folder.
         fresh: begin anew in a folder that holds an unfinished explanation made with other options.
@@ -78,6 +81,7 @@ class ExplainConfig(EditorConfig):
     traversal_steps: int = 9
     refine: bool = False
     thrift: bool = False
+    no_second_opinion: bool = False
     index: int = 0
     of: int = 1
     fresh: bool = False

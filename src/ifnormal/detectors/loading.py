@@ -16,7 +16,7 @@ from ifnormal.detectors.adapted.adapters import (
 )
 from ifnormal.detectors.adapted.detector import FORMAT, AdaptedDetector, adapt
 from ifnormal.detectors.adapted.loading import load_adapted
-from ifnormal.detectors.builtin.kinds import load_builtin
+from ifnormal.detectors.builtin.kinds import KINDS, load_builtin
 from ifnormal.detectors.detector import Detector
 from ifnormal.detectors.duck_typed import checked_detector
 from ifnormal.explanation.entries import HigherIs
@@ -48,6 +48,11 @@ def load_detector(
     spec = str(spec)
     if Path(spec).is_dir():
         return _from_folder(Path(spec), trust)
+    if spec in KINDS:
+        raise UserError(
+            f"{spec} is a kind of detector that is trained first; name the folder of one, or train "
+            f"one with ifnormal explain --detector {spec} --normal FOLDER."
+        )
     model = adapter_of_spec(spec).load(spec, AdapterOptions(trust, black_box or None, features))
     model.spec, model.features = spec, features_name(features)
     return adapt(

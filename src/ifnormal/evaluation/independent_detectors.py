@@ -9,12 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ifnormal.detectors.builtin.feature_detector import shared_features
 from ifnormal.detectors.detector import Detector, log_odds_of
 from ifnormal.detectors.fingerprint import detector_fingerprint
 from ifnormal.evaluation.auroc import auroc
 from ifnormal.explanation.entries import SecondDetector
 from ifnormal.explanation.explanation import Explanation
 from ifnormal.explanation.opinions import Opinions
+
+_AT_ONCE = 64  # images whose features are in memory together
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,16 +64,19 @@ class IndependentDetectors:
         by = torch.bincount(accepts.sum(1), minlength=len(detectors) + 1)
         return cls(dict(detectors), tuple(facts), tuple(by.tolist()) if len(normal) else ())
 
-    def ask(self, explanation: Explanation) -> Explanation:
-        """The explanation with their opinion of its anomalies and counterfactuals."""
-        n, k = explanation.counterfactuals.shape[:2]
-        after = _scores(self.detectors, explanation.counterfactuals.flatten(0, 1))
-        opinions = Opinions(
-            self.facts,
-            _scores(self.detectors, explanation.anomalies),
-            after.view(n, k, len(self.detectors)),
-            self.normal_accepted_by,
-        )
+    def ask(self, explanation: Explanation, most: int | None = None) -> Explanation:
+        """The explanation with their opinion of its anomalies and counterfactuals.
+
+        Args:
+            explanation: of N anomalies, with K counterfactuals each.
+            most: of how many anomalies, from the first on; by default of all.
+        """
+        n, k, d = *explanation.counterfactuals.shape[:2], len(self.detectors)
+        edits = explanation.counterfactuals[:most]
+        before, after = torch.full((n, d), torch.nan), torch.full((n, k, d), torch.nan)
+        before[: len(edits)] = _scores(self.detectors, explanation.anomalies[:most])
+        after[: len(edits)] = _scores(self.detectors, edits.flatten(0, 1)).view(-1, k, d)
+        opinions = Opinions(self.facts, before, after, self.normal_accepted_by)
         return replace(explanation, second_opinion=opinions)
 
     @property
@@ -81,6 +87,9 @@ class IndependentDetectors:
 
 def _scores(detectors: Mapping[str, Detector], images: Tensor) -> Tensor:
     """(N, D) calibrated scores of (N, C, H, W) uint8 images."""
-    if not len(images):
-        return torch.zeros(0, len(detectors))
-    return torch.stack([log_odds_of(one, images).sigmoid() for one in detectors.values()], 1)
+    scores = [torch.zeros(0, len(detectors))]
+    for part in images.split(_AT_ONCE) if len(images) else ():
+        with shared_features(detectors.values()):
+            each = [log_odds_of(one, part).sigmoid() for one in detectors.values()]
+        scores.append(torch.stack(each, 1))
+    return torch.cat(scores)

@@ -18,9 +18,15 @@ def load_explainer(folder: Path, detector: str | None = None, trust: bool = Fals
     Raises:
         UserError: see `Explainer.load`.
     """
-    if not (folder / "explainer.json").exists() and (folder / "explainer").is_dir():
-        folder = folder / "explainer"
+    folder = explainer_folder(folder)
     given: str | Path | None = detector
     if given is None and not (folder / "detector").exists():
         given = folder.parent / "detector"  # of a run
     return Explainer.load(folder, given, trust=trust)
+
+
+def explainer_folder(folder: Path) -> Path:
+    """The folder of the explainer itself, where the one of a run or an explanation may be given."""
+    if not (folder / "explainer.json").exists() and (folder / "explainer").is_dir():
+        return folder / "explainer"
+    return folder

@@ -2,6 +2,7 @@
 
 ```
 OUT/config.json, OUT/explainer/   see `fitted_explainer`; not where an explainer is named
+OUT/second-opinion/               see `second_opinion`; likewise
 OUT/explanation.json              the explanation, with images/ and, while it grows, parts/
 OUT/report.html                   the report
 ```
@@ -21,6 +22,7 @@ from ifnormal.data.files.finding import find_images
 from ifnormal.explainers.improve import improve
 from ifnormal.jobs.explain_options import ExplainOptions
 from ifnormal.jobs.fitted_explainer import explainer_for
+from ifnormal.jobs.second_opinion import second_opinion_for
 from ifnormal.jobs.stream import Streaming, Summary, explain_images
 from ifnormal.jobs.tell import Tell
 
@@ -67,7 +69,8 @@ def explain_own_images(
         fresh=config.fresh,
         facts={} if improvement is None else {"refine": config.refine, "thrift": config.thrift},
     )
-    summary = explain_images(explainer, files, out, how, improvement)
+    independent = second_opinion_for(options, out, explainer, tell)
+    summary = explain_images(explainer, files, out, how, improvement, independent)
     if summary.is_complete and not summary.counts.images:
         raise UserError(
             f"None of the {len(files)} files can be explained; {out / 'report.html'} says why."

@@ -43,6 +43,11 @@ class ExplainOptions:
         name = self.explain.detector
         return name if name in get_args(Objective) else None
 
+    @property
+    def trains_detector(self) -> bool:
+        """Whether a detector is trained, of a kind that is named or chosen."""
+        return self.explain.detector is None or self.kind is not None
+
     def require_fittable(self) -> None:
         """Refuse to fit an explainer where something is missing that it takes.
 
@@ -50,11 +55,6 @@ class ExplainOptions:
             UserError: names the option.
         """
         config = self.explain
-        if config.detector is None:
-            raise UserError(
-                "Name a detector with --detector, or an explainer that knows its own with "
-                "--explainer; ifnormal detectors lists what a detector can be."
-            )
         if config.normal is None:
             raise UserError(
                 "Name a folder of normal images with --normal, to fit an explainer to, or an "
@@ -86,7 +86,7 @@ class ExplainOptions:
         Raises:
             UserError: names them.
         """
-        _refuse(self._given(_UNTRAINED, ("preprocessing",)), f"a {self.kind} detector trained here")
+        _refuse(self._given(_UNTRAINED, ("preprocessing",)), "a detector that is trained here")
 
     def refuse_calibration_options(self) -> None:
         """Refuse the options that would do nothing where a detector is calibrated already.

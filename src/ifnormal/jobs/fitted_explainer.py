@@ -57,7 +57,7 @@ def explainer_for(
     _begin(options, out)
     folder = out / "explainer"
     if (folder / EXPLAINER).exists():
-        return _loaded(folder, None if options.kind else config.detector, config, tell)
+        return _loaded(folder, None if options.trains_detector else config.detector, config, tell)
     return _fitted(options, folder, files, tell)
 
 
@@ -99,7 +99,7 @@ def _fitted(options: ExplainOptions, folder: Path, files: Sequence[Path], tell: 
     config = options.explain
     assert config.normal is not None
     normal_files = find_images([config.normal])
-    detector = None if options.kind else users_detector(options, normal_files, files)
+    detector = None if options.trains_detector else users_detector(options, normal_files, files)
     shape = edited_shape(config, normal_files) if detector is None else detector.shape
     read = read_good_images(normal_files, shape, config.on_bad_image)
     skipped = list(read.skipped)

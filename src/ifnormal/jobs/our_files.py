@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import get_args
 
 from ifnormal.common.storage import HALF_WRITTEN
+from ifnormal.config import Objective
 from ifnormal.config.editors import EDITORS
 from ifnormal.explanation.pictures import PICTURE
 
@@ -26,6 +28,7 @@ LOSSES = "losses.jsonl"
 FITTED_TO = "fitted_to.json"  # which detector the explainer beside it was fitted to
 PARTS, JOB = "parts", "job.json"
 OWN_IMAGES, SECOND = "own-images", "second-detector"
+SECOND_OPINION, OPINION = "second-opinion", "opinion.json"
 
 
 def _named(*names: str) -> str:
@@ -91,11 +94,18 @@ def explainer_files() -> Files:
     )
 
 
+def independent_files() -> Files:
+    """Independent detectors, and last what they say of held-out images."""
+    kinds = [(f"{SECOND_OPINION}/{kind}", _saved("detector")) for kind in get_args(Objective)]
+    return (*kinds, (SECOND_OPINION, _named(OPINION)))
+
+
 def run_files(stage: str) -> Files:
     """Files of a run folder that a stage makes, and those of all stages after it.
 
     The judge depends on the images alone, so only a new detector, which may have others, outdates
-    it; and so does the second detector, which has the options of the first.
+    it; and so do the second detector, which has the options of the first, and the independent ones,
+    which are of other kinds.
     """
     made_by = {
         "detector": (
@@ -104,6 +114,7 @@ def run_files(stage: str) -> Files:
             ("judge", _saved("judge")),
             (SECOND, _saved("detector")),
             (SECOND, _named(LOSSES)),
+            *independent_files(),
         ),
         "fit": (
             *below("explainer", explainer_files()),

@@ -8,6 +8,7 @@ explanation/   images, scores
 own-images/    explanation and report of images that were given by name
 judge/         the independent judge, where the images are labelled
 second-detector/   where they are not
+second-opinion/    independent detectors, asked about the counterfactuals
 gradient/      plain pixel-gradient counterfactuals, for contrast
 truth.json     the judge's verdicts
 metrics.json   the figures
@@ -67,6 +68,7 @@ from ifnormal.jobs.our_files import (
     EXPLAINER,
     METRICS,
     SECOND,
+    SECOND_OPINION,
     TRUTH,
     has_checkpoint,
 )
@@ -81,6 +83,7 @@ from ifnormal.jobs.run_folder import (
     timed,
     update_config,
 )
+from ifnormal.jobs.second_opinion import MOST_ASKED, independent_of_run
 from ifnormal.report import write_report
 
 _CONTRASTED = 12
@@ -163,11 +166,12 @@ def fit_stage(
     return explainer
 
 
-def explain_stage(run: Path) -> Explanation:
+def explain_stage(run: Path, second_opinion: bool = True) -> Explanation:
     """Explain the setup's test anomalies: `explanation/`.
 
     Args:
         run: holds a detector and an explainer.
+        second_opinion: ask independent detectors about the counterfactuals of the first anomalies.
     """
     begun, target = time.perf_counter(), run / "explanation"
     explainer = _explainer(run, _detector(run))
@@ -176,6 +180,10 @@ def explain_stage(run: Path) -> Explanation:
     explanation = explainer.explain(setup.test_anomalies, anomaly_names(setup))
     with timed(run, "explain", begun):
         clear(run, "explain")
+        if second_opinion:
+            seed = read_config(run)["seed"]
+            found = independent_of_run(run / SECOND_OPINION, explainer.detector, setup, seed)
+            explanation = found.ask(explanation, MOST_ASKED)
         explanation.save(target)
     return explanation
 

@@ -10,6 +10,7 @@ from ifnormal.report.outlier_quality import outlier_quality_sentences
 from ifnormal.report.reading import Run
 from ifnormal.report.second_opinion import HALF, Acceptance, acceptance_of, all_of
 from ifnormal.report.surrogate import surrogate_sentences
+from ifnormal.report.trained_detector import trained_sentences
 from ifnormal.report.wording import concept_name, counted, joined, percent
 
 # From `MOST` on a finding holds for the images in general; below `HALF` it does not hold.
@@ -80,6 +81,7 @@ def make_verdict(run: Run) -> Verdict:
     paragraphs = [" ".join(answer), " ".join(_setting(run))]
     facts = run.explanation.head.facts
     for said in (
+        trained_sentences(facts),
         surrogate_sentences(facts),
         contamination_sentences(facts.get("contamination", {})),
         outlier_quality_sentences(facts),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from jsonargparse import ArgumentParser
 
 from ifnormal.cli.verb import Options, Verb
+from ifnormal.config import Objective
 
 if TYPE_CHECKING:
     from ifnormal.detectors.adapted.adapters import Adapter
@@ -19,6 +20,7 @@ def _detectors(options: Options) -> None:
 
     rows = [(adapter.spec or _IN_PYTHON, _told(adapter)) for adapter in ADAPTERS]
     rows.append(("FOLDER", ["trained detector: what train-detector wrote, or an explainer saved"]))
+    rows.append(("KIND", [f"trained on the images of --normal: {', '.join(get_args(Objective))}"]))
     width = max(len(spec) for spec, _ in rows)
     for spec, lines in rows:
         for number, line in enumerate(lines):

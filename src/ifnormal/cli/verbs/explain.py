@@ -31,7 +31,7 @@ _SECTIONS = {
     "images": "all min_score on_bad_image channels",
     "detector": "trust black_box expect higher_is false_alarm_rate contamination",
     "generator": "backbone prompt source_prompt tiny_decoder seed",
-    "output": "refine thrift traversal_steps fresh index of",
+    "output": "refine thrift no_second_opinion traversal_steps fresh index of",
 }
 
 
@@ -39,15 +39,17 @@ def _explain(options: Options) -> None:
     values = {field.name: options[field.name] for field in fields(ExplainConfig)}
     config = ExplainConfig(**{**values, "prompt": tuple(values["prompt"] or ())})
     if not options["images"]:
-        if config != ExplainConfig() or options["out"] is not None:
+        others = replace(config, no_second_opinion=False)
+        if others != ExplainConfig() or options["out"] is not None:
             raise UserError(
                 "Name the images to explain, files or folders of them; a run's test anomalies are "
                 "explained by --run alone."
             )
-        _explain_run(options["run"])
+        _explain_run(options["run"], not config.no_second_opinion)
         return
     out = options["out"] or _OUT
-    if config.detector is None and config.explainer is None:  # those of a run
+    if config.detector is None and config.explainer is None and config.normal is None:
+        # Those of a run.
         from ifnormal.jobs.our_files import OWN_IMAGES
 
         config = replace(config, explainer=options["run"])
@@ -85,12 +87,12 @@ def _explain(options: Options) -> None:
         print(f"Report: {summary.report}")
 
 
-def _explain_run(run: Path) -> None:
+def _explain_run(run: Path, second_opinion: bool) -> None:
     from ifnormal.explanation.document import read_document
     from ifnormal.jobs.stages import explain_stage
     from ifnormal.report.second_opinion import acceptance_of
 
-    explain_stage(run)
+    explain_stage(run, second_opinion)
     document = read_document(run / "explanation")
     print(_accepted(document.counts, acceptance_of(document.head, document.opinions)))
     print(f"Explanation: {run / 'explanation'}")

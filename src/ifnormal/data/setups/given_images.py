@@ -13,7 +13,7 @@ from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.data.synthetic import made_outliers, synthetic_outliers
 
 _LEAST = 4
-_HELD_OUT = 0.15
+HELD_OUT = 0.15
 _LEAST_HELD_OUT = 8
 # Synthetic outliers stay in memory, so their size is limited. A twelfth more is held out.
 _MOST_BYTES = 2**27
@@ -57,7 +57,7 @@ def setup_of_images(
             f"{len(normal)}; give more."
         )
     order = torch.randperm(len(normal), generator=generator(0, "held-out normal images"))
-    count = min(max(_LEAST_HELD_OUT, round(_HELD_OUT * len(normal))), len(normal) // 3)
+    count = min(max(_LEAST_HELD_OUT, round(HELD_OUT * len(normal))), len(normal) // 3)
     test, validation, train = normal[order].split([count, count, len(normal) - 2 * count])
     spoilt = max(count, min(synthetic, _MOST_BYTES // normal[0].numel()))
     made = synthetic_outliers(validation, max(count, spoilt // _VALIDATION_SHARE), seed)

@@ -12,7 +12,6 @@ from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.kinds import needs_outliers
 
 _LEAST_SYNTHETIC, _MOST_SYNTHETIC = 1000, 4000
-_TO_CALIBRATE = 300
 
 
 def config_of_kind(kind: str, false_alarm_rate: float | None = None) -> DetectorConfig:
@@ -37,5 +36,5 @@ def setup_for_kind(kind: str, normal: Tensor, outliers: Tensor | None, seed: int
         UserError: see `setup_of_images`.
     """
     several = min(max(2 * len(normal), _LEAST_SYNTHETIC), _MOST_SYNTHETIC)
-    synthetic = several if needs_outliers(kind) else _TO_CALIBRATE
+    synthetic = several if needs_outliers(kind) else 0
     return setup_of_images(normal, seed, outliers=outliers, synthetic=synthetic)

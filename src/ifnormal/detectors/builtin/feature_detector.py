@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -16,8 +17,9 @@ from ifnormal.config import DetectorConfig
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.detector import BuiltinDetector
 from ifnormal.detectors.builtin.feature_cache import cached_features
-from ifnormal.detectors.detector import in_batches
+from ifnormal.detectors.detector import Detector, in_batches
 from ifnormal.detectors.fingerprint import digest
+from ifnormal.features.extractor import FeatureExtractor
 from ifnormal.features.loading import feature_extractor
 
 _EXTRACTOR = "extractor."
@@ -107,6 +109,24 @@ class FeatureDetector(BuiltinDetector):
                 self.register_buffer(name, tensor)
         self.freeze()
         self.load_state_dict(dict(tensors), strict=False)
+
+
+@contextmanager
+def shared_features(detectors: Iterable[Detector]) -> Iterator[None]:
+    """Compute the features of an image once for all these detectors, as far as they are the same.
+
+    Detectors on the same network share it from now on.
+    """
+    first: dict[tuple[str, int], FeatureExtractor] = {}
+    with ExitStack() as stack:
+        for detector in detectors:
+            if isinstance(detector, FeatureDetector):
+                key = (detector.config.features, detector.config.features_side)
+                if key not in first:
+                    first[key] = detector.extractor
+                    stack.enter_context(detector.extractor.remembering())
+                detector.extractor = first[key]
+        yield
 
 
 class PatchDetector(FeatureDetector):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from ifnormal.config import DetectorConfig
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.calibration import calibrate
 from ifnormal.detectors.builtin.detector import BuiltinDetector
+from ifnormal.detectors.builtin.feature_detector import shared_features
 from ifnormal.detectors.builtin.kinds import new_detector, resolved
 from ifnormal.detectors.detector import in_batches
 from ifnormal.detectors.outlier_rating import with_useful_outliers
@@ -37,10 +39,38 @@ def train_detector(
         setup = with_useful_outliers(setup)
     torch.manual_seed(seed)
     detector = new_detector(config, setup.shape)
+    return _trained(detector, setup, seed, log)
+
+
+def train_detectors(
+    setup: AnomalySetup, configs: Sequence[DetectorConfig], seed: int
+) -> list[BuiltinDetector]:
+    """Train several detectors on the same images, whose features are computed once.
+
+    Each is as `train_detector` would train it. All features of all images are in memory.
+
+    Raises:
+        UserError, DivergenceError: see `train_detector`.
+    """
+    detectors, states = [], []
+    for config in configs:
+        torch.manual_seed(seed)
+        detectors.append(new_detector(resolved(config, setup), setup.shape))
+        states.append(torch.get_rng_state())
+    with shared_features(detectors):
+        for detector, state in zip(detectors, states, strict=True):
+            torch.set_rng_state(state)
+            _trained(detector, setup, seed)
+    return detectors
+
+
+def _trained(
+    detector: BuiltinDetector, setup: AnomalySetup, seed: int, log: Path | None = None
+) -> BuiltinDetector:
     detector.fit(setup, seed, log)
     if not all(bool(torch.isfinite(tensor).all()) for tensor in detector.tensors().values()):
         raise DivergenceError(
-            f"A weight of the {config.objective} detector became NaN or infinite; "
+            f"A weight of the {detector.config.objective} detector became NaN or infinite; "
             "lower its learning_rate."
         )
     detector.freeze()
