@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from ifnormal.common.compute import make_fabric
 from ifnormal.common.errors import UserError
 from ifnormal.common.storage import read_json, write_json
 from ifnormal.explainers.explainer import Explainer
@@ -59,6 +60,7 @@ class Hub:
 @pytest.fixture
 def one_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     found = Hub(tmp_path / "hub")
+    make_fabric()  # imports transformers, which needs the real HfApi
     monkeypatch.setattr(hub, "snapshot_download", found.snapshot_download)
     monkeypatch.setattr(hub, "HfApi", found.api)
     monkeypatch.chdir(tmp_path)
