@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from torch import Tensor
@@ -12,14 +13,18 @@ from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.kinds import needs_outliers
 
 _LEAST_SYNTHETIC, _MOST_SYNTHETIC = 1000, 4000
+# Their networks are as large as their images, and learn something from every pixel.
+_SMALL_BATCHES, _SMALL_BATCH = ("autoencoder", "vae"), 16
 
 
 def config_of_kind(kind: str, false_alarm_rate: float | None = None) -> DetectorConfig:
     """The recommended options of a kind; the false alarm rate of None is the default one."""
     config = DetectorConfig(objective=cast(Objective, kind))
+    if kind in _SMALL_BATCHES:
+        config = replace(config, batch_size=_SMALL_BATCH)
     if false_alarm_rate is None:
         return config
-    return DetectorConfig(objective=config.objective, false_alarm_rate=false_alarm_rate)
+    return replace(config, false_alarm_rate=false_alarm_rate)
 
 
 def setup_for_kind(kind: str, normal: Tensor, outliers: Tensor | None, seed: int) -> AnomalySetup:
