@@ -177,7 +177,7 @@ class TestContract:
             assert trained.detector.config.objective not in STEPPED
 
 
-@pytest.mark.parametrize("objective", STEPPED)
+@pytest.mark.parametrize("objective", [*STEPPED, "simplenet"])
 def test_the_seed_decides(objective: str) -> None:
     setup = tiny_setup()
     config = tiny_config(objective, steps=2)
@@ -188,7 +188,7 @@ def test_the_seed_decides(objective: str) -> None:
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("objective", STEPPED)
+@pytest.mark.parametrize("objective", [*STEPPED, "simplenet"])
 def test_divergence_is_an_error_that_says_what_to_do(objective: str) -> None:
     config = tiny_config(objective, steps=10, learning_rate=1e30)
     with pytest.raises(DivergenceError, match=f"{objective}.*step.*learning_rate"):

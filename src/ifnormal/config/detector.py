@@ -9,7 +9,7 @@ from typing import Literal
 from ifnormal.config.checks import require, require_choices
 
 Objective = Literal[
-    "bce", "hsc", "dsvdd", "fcdd", "mvg", "padim", "patchcore", "autoencoder", "vae"
+    "bce", "hsc", "dsvdd", "fcdd", "mvg", "padim", "patchcore", "simplenet", "autoencoder", "vae"
 ]
 
 
@@ -22,8 +22,9 @@ class DetectorConfig:
             convolutional HSC that makes heatmaps; these three need outliers. "dsvdd" is Deep SVDD,
             which needs normal images only. "mvg" and "padim" are Gaussians of the features of a
             pretrained network and "patchcore" a memory of them; they need normal images only and no
-            training steps. "autoencoder" and "vae" learn to restore normal images, and need neither
-            outliers nor a pretrained network.
+            training steps. "simplenet" trains a small network on such features of normal images
+            alone. "autoencoder" and "vae" learn to restore normal images, and need neither outliers
+            nor a pretrained network.
         steps: optimizer steps.
         batch_size: images per step; half of them are outliers, if the objective uses outliers.
         learning_rate: peak learning rate of the one-cycle schedule.

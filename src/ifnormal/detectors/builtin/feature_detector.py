@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ifnormal.common.errors import UserError
 from ifnormal.config import DetectorConfig
+from ifnormal.data.sampling import generator
 from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.detector import BuiltinDetector
 from ifnormal.detectors.builtin.feature_cache import cached_features
@@ -24,6 +25,7 @@ from ifnormal.features.loading import feature_extractor
 
 _EXTRACTOR = "extractor."
 _WORST = 0.02
+_MOST_IMAGES = 1000
 
 
 class FeatureDetector(BuiltinDetector):
@@ -136,6 +138,20 @@ class PatchDetector(FeatureDetector):
     """
 
     grid: ClassVar[int] = 14
+
+    def normal_patches(self, setup: AnomalySetup, seed: int) -> Tensor:
+        """`patches` of at most 1,000 of the normal training images, drawn at random.
+
+        The limit keeps those of EfficientNet-Lite0 within 120 MB.
+
+        Raises:
+            UserError: see `features_of`.
+        """
+        images = setup.train_normal
+        if len(images) > _MOST_IMAGES:
+            rng = generator(seed, "normal images of patches")
+            images = images[torch.randperm(len(images), generator=rng)[:_MOST_IMAGES]]
+        return self.features_of(replace(setup, train_normal=images), self.patches)
 
     @abstractmethod
     def distances(self, patches: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from ifnormal.detectors.builtin.mvg import Mvg
 from ifnormal.detectors.builtin.networks import resolve_network
 from ifnormal.detectors.builtin.padim import Padim
 from ifnormal.detectors.builtin.patchcore import PatchCore
+from ifnormal.detectors.builtin.simplenet import SimpleNet
 from ifnormal.detectors.builtin.trained import TrainedDetector
 from ifnormal.detectors.builtin.vae import Vae
 
@@ -24,6 +25,7 @@ CLASSES: dict[str, type[BuiltinDetector]] = {
     "mvg": Mvg,
     "padim": Padim,
     "patchcore": PatchCore,
+    "simplenet": SimpleNet,
     "autoencoder": Autoencoder,
     "vae": Vae,
 }

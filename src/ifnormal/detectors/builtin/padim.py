@@ -25,7 +25,7 @@ class Padim(PatchDetector):
 
     def fit(self, setup: AnomalySetup, seed: int, log: Path | None = None) -> None:
         """Estimate means and covariances (equation 1); see `BuiltinDetector.fit`."""
-        patches = self.features_of(setup, self.patches)
+        patches = self.normal_patches(setup, seed)
         places = patches.flatten(2).permute(2, 0, 1)
         mean = places.mean(1)
         centred = places - mean[:, None]

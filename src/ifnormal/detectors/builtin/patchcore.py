@@ -32,7 +32,7 @@ class PatchCore(PatchDetector):
 
     def fit(self, setup: AnomalySetup, seed: int, log: Path | None = None) -> None:
         """Fill the memory; see `BuiltinDetector.fit`."""
-        patches = self.features_of(setup, self.patches).permute(0, 2, 3, 1).flatten(0, 2)
+        patches = self.normal_patches(setup, seed).permute(0, 2, 3, 1).flatten(0, 2)
         rng = generator(seed, "patches of normal images")
         some = patches[torch.randperm(len(patches), generator=rng)[:_MOST_PATCHES]]
         count = max(1, min(round(_SHARE * len(some)), _MOST_KEPT))
