@@ -17,7 +17,7 @@ from ifnormal.data.setups.setup import AnomalySetup
 from ifnormal.detectors.builtin.feature_detector import PatchDetector
 from ifnormal.detectors.builtin.optimization import minimize
 
-_NOISE = 0.25  # deviation, in deviations of a feature
+_NOISE = 0.1  # deviation, in deviations of a feature
 _MARGIN = 0.5  # th⁺ and −th⁻ of equation 6
 _SLOPE = 0.2
 _PER_IMAGE = 16  # patches of an image in a batch
