@@ -25,10 +25,6 @@ class ConvolutionalAutoencoder(nn.Module):
         width: channels of the first stage; later ones have up to four times as many.
         parts: how many tensors of the shape of the code the encoder returns.
         maps: how many tensors of the shape of the images the decoder returns.
-        outputs: channels of `up`, for a decoder that returns other maps of cells than images.
-
-    Attributes:
-        up: codes (N, 2 width) to (N, outputs, h, w), one place a cell.
     """
 
     mean: Tensor
@@ -39,7 +35,6 @@ class ConvolutionalAutoencoder(nn.Module):
         width: int,
         parts: int = 1,
         maps: int = 1,
-        outputs: int | None = None,
     ) -> None:
         super().__init__()
         channels, height, width_of_image = shape
@@ -47,7 +42,7 @@ class ConvolutionalAutoencoder(nn.Module):
         cell = self.cell = 2 if max(self.size) < _COARSE else 4
         grid, wide, pixels = [ceil(side / cell) for side in self.size], width, cell**2 * channels
         down: list[nn.Module] = [nn.PixelUnshuffle(cell), nn.Conv2d(pixels, wide, 3, 1, 1), _bent()]
-        up: list[nn.Module] = [nn.Conv2d(wide, outputs or maps * pixels, 3, 1, 1)]
+        up: list[nn.Module] = [nn.Conv2d(wide, maps * pixels, 3, 1, 1)]
         while max(grid) > _GRID and min(grid) > 1:
             wider = min(4 * width, 2 * wide)
             down += [nn.Conv2d(wide, wider, 4, 2, 1), _bent()]
