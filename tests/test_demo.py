@@ -244,7 +244,7 @@ class TestExplain:
         picture = run / "explanation" / "images" / "000001_anomaly.png"
         figures = (run / "metrics.json").read_bytes()
         assert command("explain", picture, "--run", run) == 0
-        assert "of 2 counterfactuals" in capsys.readouterr().out
+        assert "These are 2 counterfactuals of 1 image" in capsys.readouterr().out
         assert len(Explanation.load(run / "own-images")) == 1
         assert command("report", run / "own-images") == 0
         assert (run / "own-images" / "report.html").is_file()

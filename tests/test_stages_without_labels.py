@@ -80,7 +80,7 @@ def test_there_is_a_second_detector_and_neither_judge_nor_truth(run: Path) -> No
     assert not (run / "judge").exists()
     assert not (run / "truth.json").exists()
     assert (run / "gradient" / "explanation.json").exists()
-    assert "no independent judge has looked at them" in (run / "report.html").read_text()
+    assert "both independent detectors" in (run / "report.html").read_text()
 
 
 def test_measured_again_with_the_same_second_detector(run: Path) -> None:
