@@ -20,9 +20,10 @@ def test_the_coreset_takes_the_farthest_points() -> None:
     assert farthest_points(line[:1], 1).tolist() == [0]
 
 
-def known(memory: list[list[float]]) -> PatchCore:
+def known(memory: list[list[float]], deviation: tuple[float, float] = (1.0, 1.0)) -> PatchCore:
     detector = PatchCore(DetectorConfig(objective="patchcore"), (3, 32, 32))
     detector.register_buffer("memory", torch.tensor(memory))
+    detector.register_buffer("deviation", torch.tensor(deviation))
     detector.patches = lambda images: images  # type: ignore[method-assign]
     return detector
 
@@ -31,6 +32,13 @@ def test_distances_by_hand() -> None:
     patches = torch.tensor([[[[3.0, 0.0]], [[4.0, 1.0]]]])  # (1, 2, 1, 2)
     torch.testing.assert_close(
         known([[0.0, 0.0], [0.0, 10.0]]).distances(patches), torch.tensor([[[5.0, 1.0]]])
+    )
+
+
+def test_distances_are_in_deviations_of_the_features() -> None:
+    patches = torch.tensor([[[[6.0]], [[40.0]]]])
+    torch.testing.assert_close(
+        known([[0.0, 0.0]], (2.0, 10.0)).distances(patches), torch.tensor([[[5.0]]])
     )
 
 

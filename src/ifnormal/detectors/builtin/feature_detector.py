@@ -171,11 +171,14 @@ class PatchDetector(FeatureDetector):
     def raw(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The mean of the largest 2 % of distances (N,), and the mean patch features (N, F)."""
         patches = self.patches(images)
-        distances = self.distances(patches).flatten(1)
-        worst = distances.topk(max(1, round(_WORST * distances.shape[1])), 1).values
-        return worst.mean(1), patches.mean((2, 3))
+        return mean_of_largest(self.distances(patches).flatten(1)), patches.mean((2, 3))
 
     def heatmap(self, images: Tensor) -> Tensor:
         """Heatmaps (N, H, W), float32 and at least 0, of (N, C, H, W) images in [0, 1]."""
         heat = self.distances(self.patches(images))[:, None]
         return F.interpolate(heat, images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+
+
+def mean_of_largest(distances: Tensor) -> Tensor:
+    """The mean (N,) of the largest 2 % of distances (N, P), at least of one."""
+    return distances.topk(max(1, round(_WORST * distances.shape[1])), 1).values.mean(1)
